@@ -1,0 +1,87 @@
+//! What is recorded, and the port it is recorded through.
+//!
+//! Control-plane writes are recorded in the activity log, in the same commit as the change ([`activity`]).
+//! Token requests and data-plane calls go to the node's hash-chained audit log, before the answer leaves.
+
+pub mod activity;
+
+use async_trait::async_trait;
+use serde::Serialize;
+
+/// One record of the node's audit log. Its serialisation is the stored form of the log's `record` member.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "category")]
+pub enum AuditRecord {
+    /// A token was issued or refused.
+    #[serde(rename = "ManagedIdentitySignInLogs")]
+    SignIn(SignIn),
+    /// A call reached a vault.
+    #[serde(rename = "AuditEvent")]
+    VaultAccess(VaultAccess),
+}
+
+/// A token request at the token service.
+///
+/// Source: azure-monitor table `AADManagedIdentitySignInLogs`; the names are its columns.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SignIn {
+    /// Unix milliseconds.
+    pub time_unix_ms: i64,
+    /// Follows the request through answer and log.
+    pub correlation_id: String,
+    /// The tenant that was asked.
+    pub tenant_id: String,
+    /// The application that asked, as it named itself.
+    pub app_id: String,
+    /// Its service principal, when it is known.
+    pub service_principal_id: Option<String>,
+    /// What the token is for.
+    pub resource_identity: String,
+    /// `0` for success, otherwise the number of the refusal.
+    pub result_type: String,
+    /// The refusal in words; never a secret.
+    pub result_description: Option<String>,
+    /// The certificate that was used.
+    pub service_principal_credential_thumbprint: Option<String>,
+    /// Equals `uti` of the token.
+    pub unique_token_identifier: Option<String>,
+}
+
+/// A call to a vault's data plane.
+///
+/// Source: Azure Key Vault logging, category `AuditEvent`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct VaultAccess {
+    /// Unix milliseconds.
+    pub time_unix_ms: i64,
+    /// Follows the request through answer and log.
+    pub correlation_id: String,
+    /// The vault's id, in upper case as Azure writes it.
+    pub resource_id: String,
+    /// `SecretGet`, `SecretSet`, …
+    pub operation_name: String,
+    /// `Success` or `Failure`.
+    pub result_type: &'static str,
+    /// The HTTP status of the answer.
+    pub http_status_code: u16,
+    /// Who called; absent when nobody could be recognised.
+    pub principal_id: Option<String>,
+    /// The application that called.
+    pub app_id: Option<String>,
+    /// The object that was asked for, without any value.
+    pub object: String,
+}
+
+/// The record could not be written: what depends on it must not happen.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the audit log cannot be written: {0}")]
+pub struct AuditError(pub String);
+
+/// The node's own hash-chained audit log.
+#[async_trait]
+pub trait AuditLog: std::fmt::Debug + Send + Sync + 'static {
+    /// Appends one record, batched with its neighbours, and returns when it is on the log.
+    async fn append(&self, record: AuditRecord) -> Result<(), AuditError>;
+}

@@ -1,0 +1,295 @@
+//! The first start: a tenant, a subscription, and an administrator who is Owner of it. Every later start finds them.
+
+use keycard_crypto::digest;
+use keycard_crypto::encoding;
+use keycard_crypto::secret::Secret;
+use keycard_crypto::x509::CertificateAuthority;
+use serde::{Deserialize, Serialize};
+
+use crate::directory::application::{KeyCredential, PasswordCredential};
+use crate::directory::service_principal::ServicePrincipalKind;
+use crate::directory::tenant::{Issuer, Subscription};
+use crate::directory::{Application, ServicePrincipal, Tenant};
+use crate::ids::{ClientId, PrincipalId, RoleAssignmentId, SubscriptionId, TenantId};
+use crate::operation::OperationContext;
+use crate::rbac::assignment::PrincipalType;
+use crate::rbac::{RbacScope, RoleAssignment, built_in_roles};
+use crate::records::{Record, UnreadableRecord, decode, encode, payload_key};
+use crate::state::{Changes, State, WriteError};
+use crate::store::{Expectation, StoreError, Write};
+
+/// What an administrator needs to begin.
+#[derive(Clone, Debug)]
+pub struct Bootstrap {
+    /// The first tenant.
+    pub tenant_id: TenantId,
+    /// Its subscription.
+    pub subscription_id: SubscriptionId,
+    /// The administrator's client id.
+    pub client_id: ClientId,
+    /// The administrator's principal.
+    pub principal_id: PrincipalId,
+    /// The administrator's client secret.
+    pub client_secret: Secret,
+}
+
+/// The kept form of [`Bootstrap`]: the secret is sealed, so that a restart can tell it again.
+#[derive(Serialize, Deserialize)]
+struct StoredBootstrap {
+    tenant_id: TenantId,
+    subscription_id: SubscriptionId,
+    client_id: ClientId,
+    principal_id: PrincipalId,
+    #[serde(with = "crate::records::base64_bytes")]
+    client_secret_sealed: Vec<u8>,
+}
+
+const SECRET_PLACE: &str = "bootstrap/administrator";
+
+impl Record for StoredBootstrap {
+    const KIND: &'static str = "bootstrap";
+
+    fn record_id(&self) -> String {
+        "administrator".to_owned()
+    }
+}
+
+/// Why there is no administrator.
+#[derive(Debug, thiserror::Error)]
+pub enum BootstrapError {
+    /// The secrets were sealed under another master key.
+    #[error("the data was sealed under another master key")]
+    MasterKeyWrong,
+    /// Keys could not be made.
+    #[error("keys cannot be made: {0}")]
+    KeysUnusable(String),
+    /// A certificate that was brought cannot be read.
+    #[error("the administrator's certificate cannot be used: {0}")]
+    CertificateInvalid(String),
+    /// A stored form cannot be read.
+    #[error(transparent)]
+    Unreadable(#[from] UnreadableRecord),
+    /// The store does not answer.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The store does not write.
+    #[error(transparent)]
+    Write(#[from] WriteError),
+}
+
+/// How the tenant names itself in tokens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum IssuerForm {
+    /// By the address of the token service, such as `https://login.keycard.localhost:8443`.
+    Served(String),
+    /// By Microsoft's names.
+    Azure,
+}
+
+impl IssuerForm {
+    fn of(&self, tenant: TenantId) -> Issuer {
+        match self {
+            Self::Served(token_service) => Issuer::served(token_service, tenant),
+            Self::Azure => Issuer::azure(tenant),
+        }
+    }
+}
+
+/// Finds what the first start made, or makes it; then sees to it that new tokens bear the present issuer.
+pub async fn bootstrap(
+    state: &State,
+    operation: &OperationContext,
+    issuer: &IssuerForm,
+    certificate: Option<Vec<u8>>,
+) -> Result<Bootstrap, BootstrapError> {
+    let key = payload_key::<StoredBootstrap>("administrator");
+    let bootstrap = match state.store.get(&key).await? {
+        Some(entry) => reopen(state, &decode(&entry.value)?)?,
+        None => create(state, operation, issuer).await?,
+    };
+    serve_under(state, operation, bootstrap.tenant_id, &issuer.of(bootstrap.tenant_id)).await?;
+    if let Some(certificate) = certificate {
+        add_certificate(state, operation, bootstrap.client_id, certificate).await?;
+    }
+    Ok(bootstrap)
+}
+
+fn reopen(state: &State, stored: &StoredBootstrap) -> Result<Bootstrap, BootstrapError> {
+    let secret = state
+        .master_key
+        .open(SECRET_PLACE, &stored.client_secret_sealed)
+        .ok()
+        .and_then(|bytes| String::from_utf8(bytes).ok())
+        .ok_or(BootstrapError::MasterKeyWrong)?;
+    Ok(Bootstrap {
+        tenant_id: stored.tenant_id,
+        subscription_id: stored.subscription_id,
+        client_id: stored.client_id,
+        principal_id: stored.principal_id,
+        client_secret: Secret::new(secret),
+    })
+}
+
+async fn create(
+    state: &State,
+    operation: &OperationContext,
+    issuer: &IssuerForm,
+) -> Result<Bootstrap, BootstrapError> {
+    let mut secret = [0; 32];
+    state.entropy.fill(&mut secret);
+    let bootstrap = Bootstrap {
+        tenant_id: TenantId::new(state.entropy.id_for("tenant")),
+        subscription_id: SubscriptionId::new(state.entropy.id_for("subscription")),
+        client_id: ClientId::new(state.entropy.id_for("administrator/client")),
+        principal_id: PrincipalId::new(state.entropy.id_for("administrator/principal")),
+        client_secret: Secret::new(encoding::base64url_encode(&secret)),
+    };
+    let tenant = new_tenant(state, operation, bootstrap.tenant_id, issuer)?;
+    let stored = stored_form(state, &bootstrap)?;
+    let snapshot = state.snapshot_to_keep();
+    let mut changes = Changes::default();
+    changes.put(&snapshot, &tenant);
+    changes.put(
+        &snapshot,
+        &Subscription {
+            id: bootstrap.subscription_id,
+            tenant_id: bootstrap.tenant_id,
+            display_name: "keycard".to_owned(),
+        },
+    );
+    put_administrator(state, operation, &mut changes, &bootstrap);
+    let key = payload_key::<StoredBootstrap>(&stored.record_id());
+    let absent = Expectation::Absent(key.clone());
+    changes.write(Write::Put(key, encode(&stored)), Some(absent));
+    state.commit(changes).await?;
+    Ok(bootstrap)
+}
+
+fn new_tenant(
+    state: &State,
+    operation: &OperationContext,
+    id: TenantId,
+    issuer: &IssuerForm,
+) -> Result<Tenant, BootstrapError> {
+    let unusable = |error: &dyn std::fmt::Display| BootstrapError::KeysUnusable(error.to_string());
+    let authority = CertificateAuthority::generate_identity(&id.to_string(), operation.now.into())
+        .map_err(|error| unusable(&error))?;
+    let key = authority.to_pkcs8().map_err(|error| unusable(&error))?;
+    let identity_authority_key_sealed = Tenant::sealing_key(&state.master_key, id)
+        .seal(&Tenant::identity_authority_place(id), &key)
+        .map_err(|error| unusable(&error))?;
+    Ok(Tenant {
+        id,
+        display_name: "keycard".to_owned(),
+        issuers: vec![issuer.of(id)],
+        identity_authority_certificate: authority.certificate_der().to_vec(),
+        identity_authority_key_sealed,
+        created_at: operation.now.unix_timestamp(),
+    })
+}
+
+fn stored_form(state: &State, bootstrap: &Bootstrap) -> Result<StoredBootstrap, BootstrapError> {
+    let client_secret_sealed = state
+        .master_key
+        .seal(SECRET_PLACE, bootstrap.client_secret.expose().as_bytes())
+        .map_err(|error| BootstrapError::KeysUnusable(error.to_string()))?;
+    Ok(StoredBootstrap {
+        tenant_id: bootstrap.tenant_id,
+        subscription_id: bootstrap.subscription_id,
+        client_id: bootstrap.client_id,
+        principal_id: bootstrap.principal_id,
+        client_secret_sealed,
+    })
+}
+
+/// The administrator is an ordinary principal: Owner of the subscription, and nothing else.
+fn put_administrator(
+    state: &State,
+    operation: &OperationContext,
+    changes: &mut Changes,
+    bootstrap: &Bootstrap,
+) {
+    let snapshot = state.snapshot_to_keep();
+    let now = operation.now.unix_timestamp();
+    let sha256 = digest::sha256(bootstrap.client_secret.expose().as_bytes());
+    changes.put(
+        &snapshot,
+        &Application {
+            client_id: bootstrap.client_id,
+            tenant_id: bootstrap.tenant_id,
+            display_name: "keycard administrator".to_owned(),
+            passwords: vec![PasswordCredential { sha256, expires_at: None }],
+            keys: Vec::new(),
+        },
+    );
+    changes.put(
+        &snapshot,
+        &ServicePrincipal {
+            id: bootstrap.principal_id,
+            client_id: bootstrap.client_id,
+            tenant_id: bootstrap.tenant_id,
+            display_name: "keycard administrator".to_owned(),
+            kind: ServicePrincipalKind::Application,
+            is_enabled: true,
+            created_at: now,
+        },
+    );
+    let scope = RbacScope::parse(&format!("/subscriptions/{}", bootstrap.subscription_id));
+    if let Ok(scope) = scope {
+        changes.put(
+            &snapshot,
+            &RoleAssignment {
+                id: RoleAssignmentId::new(state.entropy.id_for("administrator/owner")),
+                scope,
+                principal_id: bootstrap.principal_id,
+                principal_type: PrincipalType::ServicePrincipal,
+                role: built_in_roles::OWNER,
+                description: None,
+                created_at: now,
+                updated_at: now,
+                created_by: None,
+            },
+        );
+    }
+}
+
+async fn serve_under(
+    state: &State,
+    operation: &OperationContext,
+    tenant: TenantId,
+    issuer: &Issuer,
+) -> Result<(), WriteError> {
+    state
+        .transact(operation, |snapshot, changes| {
+            if let Some(tenant) = snapshot.tenant(tenant)
+                && tenant.issuers.first() != Some(issuer)
+            {
+                changes.put(snapshot, &tenant.record.as_ref().clone().with_issuer(issuer.clone()));
+            }
+            Ok(())
+        })
+        .await
+}
+
+async fn add_certificate(
+    state: &State,
+    operation: &OperationContext,
+    client_id: ClientId,
+    certificate: Vec<u8>,
+) -> Result<(), BootstrapError> {
+    keycard_crypto::signing_key::PublicKey::from_certificate_der(&certificate)
+        .map_err(|error| BootstrapError::CertificateInvalid(error.to_string()))?;
+    let credential = KeyCredential::of(certificate);
+    state
+        .transact(operation, |snapshot, changes| {
+            let application = snapshot.applications.get(&client_id.to_string());
+            if let Some(application) = application.filter(|known| !known.keys.contains(&credential))
+            {
+                let mut application = application.record.as_ref().clone();
+                application.keys.push(credential.clone());
+                changes.put(snapshot, &application);
+            }
+            Ok(())
+        })
+        .await
+}

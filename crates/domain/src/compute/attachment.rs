@@ -1,0 +1,70 @@
+//! An attachment binds one compute resource to one local listener and one kind of endpoint.
+//!
+//! Listeners belong to the node, so attachments are not stored; this is the port through which a face sees them.
+
+use async_trait::async_trait;
+use keycard_crypto::secret::Secret;
+
+use crate::resource_id::ArmResourceId;
+
+/// The protocol of a local token endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum EndpointKind {
+    /// The metadata endpoint of a VM.
+    Imds,
+    /// The endpoint of App Service and Functions.
+    AppService,
+}
+
+impl EndpointKind {
+    /// The kind as commands and answers write it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Imds => "imds",
+            Self::AppService => "app-service",
+        }
+    }
+
+    /// The kind with this name.
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Imds, Self::AppService].into_iter().find(|kind| kind.as_str() == text)
+    }
+}
+
+/// A local token endpoint.
+#[derive(Clone, Debug)]
+pub struct Attachment {
+    /// Whose endpoint it is.
+    pub resource_id: ArmResourceId,
+    /// Its protocol.
+    pub kind: EndpointKind,
+    /// Where it listens: the base for a metadata endpoint, the whole address for App Service.
+    pub url: String,
+    /// What a request has to carry, where the protocol asks for it.
+    pub header: Option<Secret>,
+}
+
+/// Why there is no endpoint.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AttachmentError {
+    /// There is no such resource.
+    #[error("{0} does not exist")]
+    ResourceNotFound(ArmResourceId),
+    /// No listener could be opened.
+    #[error("no local endpoint can be opened: {0}")]
+    Unavailable(String),
+}
+
+/// The local endpoints of this node.
+#[async_trait]
+pub trait Attachments: std::fmt::Debug + Send + Sync + 'static {
+    /// The endpoints that listen, in the order of resource and kind.
+    async fn list(&self) -> Vec<Attachment>;
+
+    /// The resource's endpoint of this kind; opens it when it does not listen yet.
+    async fn attach(
+        &self,
+        resource: &ArmResourceId,
+        kind: EndpointKind,
+    ) -> Result<Attachment, AttachmentError>;
+}

@@ -1,0 +1,333 @@
+//! Resources that carry identities and run workloads: virtual machines and sites.
+//!
+//! Their properties are the client's, kept as they are; what keycard decides about is the identity block, the power
+//! state and the life of the resource.
+
+pub mod attachment;
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use uuid::Uuid;
+
+use crate::credential::remove_credentials_of;
+use crate::directory::identity_block::{
+    self, IdentityBlock, IdentityBlockError, IdentityRequest, MapRule,
+};
+use crate::directory::user_assigned_identity::Put;
+use crate::operation::OperationContext;
+use crate::records::{Record, Versioned};
+use crate::resource_id::ArmResourceId;
+use crate::resources::{ResourceError, check_location, check_tags, require_group};
+use crate::snapshot::Snapshot;
+use crate::state::{Changes, State, WriteError};
+
+/// What kind of resource runs the workload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ComputeKind {
+    /// Microsoft.Compute/virtualMachines.
+    VirtualMachine,
+    /// Microsoft.Web/sites: App Service and Functions.
+    Site,
+}
+
+impl ComputeKind {
+    /// The resource type.
+    pub const fn resource_type(self) -> &'static str {
+        match self {
+            Self::VirtualMachine => "Microsoft.Compute/virtualMachines",
+            Self::Site => "Microsoft.Web/sites",
+        }
+    }
+
+    /// A PUT without an `identity` member keeps a VM's identities and removes a site's.
+    const fn put_without_identity_keeps(self) -> bool {
+        matches!(self, Self::VirtualMachine)
+    }
+
+    /// VM: 1 to 64 characters; site: 2 to 60. Source: Azure naming rules.
+    const fn name_lengths(self) -> (usize, usize) {
+        match self {
+            Self::VirtualMachine => (1, 64),
+            Self::Site => (2, 60),
+        }
+    }
+}
+
+/// Whether the resource runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum PowerState {
+    /// It runs: its workloads get tokens.
+    Running,
+    /// It is switched off.
+    Stopped,
+    /// It is switched off and holds no hardware.
+    Deallocated,
+}
+
+/// A resource that carries identities and runs a workload.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ComputeResource {
+    /// Its resource id.
+    pub id: ArmResourceId,
+    /// What it is.
+    pub kind: ComputeKind,
+    /// Where it was made; immutable.
+    pub location: String,
+    /// Its tags.
+    pub tags: BTreeMap<String, String>,
+    /// Its identities.
+    pub identity: IdentityBlock,
+    /// Whether it runs.
+    pub power_state: PowerState,
+    /// New for each resource that is made, under whatever name: `vmId`.
+    pub instance_id: Uuid,
+    /// The client's properties.
+    pub properties: Map<String, Value>,
+    /// Top-level members the client sent besides the known ones, such as `kind`, `sku` and `zones`.
+    pub other: Map<String, Value>,
+}
+
+impl Record for ComputeResource {
+    const KIND: &'static str = "compute-resources";
+
+    fn record_id(&self) -> String {
+        self.id.key()
+    }
+}
+
+/// Why a compute resource is refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ComputeError {
+    /// The identity part of the request.
+    #[error(transparent)]
+    Identity(#[from] IdentityBlockError),
+    /// What every resource can be refused for.
+    #[error(transparent)]
+    Resource(#[from] ResourceError),
+}
+
+impl From<WriteError> for ComputeError {
+    fn from(error: WriteError) -> Self {
+        Self::Resource(error.into())
+    }
+}
+
+/// What a PUT or PATCH asks for; an absent member says nothing.
+#[derive(Clone, Debug, Default)]
+pub struct ComputeRequest {
+    /// Where.
+    pub location: Option<String>,
+    /// All tags.
+    pub tags: Option<BTreeMap<String, String>>,
+    /// The identity block.
+    pub identity: Option<IdentityRequest>,
+    /// The properties.
+    pub properties: Option<Map<String, Value>>,
+    /// Further top-level members.
+    pub other: Map<String, Value>,
+}
+
+/// Makes the resource, or replaces it.
+pub async fn put(
+    state: &State,
+    operation: &OperationContext,
+    kind: ComputeKind,
+    id: &ArmResourceId,
+    request: &ComputeRequest,
+) -> Result<Put<ComputeResource>, ComputeError> {
+    state
+        .transact(operation, |snapshot, changes| {
+            let tenant_id = require_group(snapshot, id)?.tenant_id;
+            check_name(kind, id.name())?;
+            let existing = snapshot.compute_resources.get(&id.key());
+            let mut resource = match existing {
+                Some(existing) => replaced(existing, request)?,
+                None => fresh(state, snapshot, kind, id, request)?,
+            };
+            check_tags(&resource.tags)?;
+            let nothing = IdentityRequest {
+                identity_type: identity_block::IdentityType::None,
+                user_assigned: None,
+            };
+            let identity = match &request.identity {
+                Some(identity) => Some(identity),
+                None if kind.put_without_identity_keeps() => None,
+                None => Some(&nothing),
+            };
+            if let Some(identity) = identity {
+                resource.identity = identity_block::plan(
+                    state,
+                    snapshot,
+                    changes,
+                    operation,
+                    (&resource.id, tenant_id),
+                    &resource.identity,
+                    (identity, MapRule::Replace),
+                )?;
+            }
+            changes.put(snapshot, &resource);
+            Ok(Put { resource, is_new: existing.is_none() })
+        })
+        .await
+}
+
+fn fresh(
+    state: &State,
+    snapshot: &Snapshot,
+    kind: ComputeKind,
+    id: &ArmResourceId,
+    request: &ComputeRequest,
+) -> Result<ComputeResource, ComputeError> {
+    let location = request.location.clone().ok_or(ResourceError::LocationRequired)?;
+    let name = format!("instance/{}/{}", id.key(), snapshot.generation(id));
+    Ok(ComputeResource {
+        id: id.clone(),
+        kind,
+        location,
+        tags: request.tags.clone().unwrap_or_default(),
+        identity: IdentityBlock::default(),
+        power_state: PowerState::Running,
+        instance_id: state.entropy.id_for(&name),
+        properties: request.properties.clone().unwrap_or_default(),
+        other: request.other.clone(),
+    })
+}
+
+fn replaced(
+    existing: &Versioned<ComputeResource>,
+    request: &ComputeRequest,
+) -> Result<ComputeResource, ComputeError> {
+    check_location(&existing.id, &existing.location, request.location.as_deref())?;
+    Ok(ComputeResource {
+        tags: request.tags.clone().unwrap_or_default(),
+        properties: request.properties.clone().unwrap_or_default(),
+        other: request.other.clone(),
+        ..existing.record.as_ref().clone()
+    })
+}
+
+/// Changes what the request names.
+pub async fn patch(
+    state: &State,
+    operation: &OperationContext,
+    id: &ArmResourceId,
+    request: &ComputeRequest,
+) -> Result<ComputeResource, ComputeError> {
+    state
+        .transact(operation, |snapshot, changes| {
+            let tenant_id = require_group(snapshot, id)?.tenant_id;
+            let existing = find(snapshot, id)?;
+            check_location(id, &existing.location, request.location.as_deref())?;
+            let mut resource = existing.record.as_ref().clone();
+            if let Some(tags) = &request.tags {
+                check_tags(tags)?;
+                resource.tags.clone_from(tags);
+            }
+            if let Some(properties) = &request.properties {
+                resource.properties.extend(properties.clone());
+            }
+            resource.other.extend(request.other.clone());
+            if let Some(identity) = &request.identity {
+                resource.identity = identity_block::plan(
+                    state,
+                    snapshot,
+                    changes,
+                    operation,
+                    (&resource.id, tenant_id),
+                    &resource.identity,
+                    (identity, MapRule::Merge),
+                )?;
+            }
+            changes.put(snapshot, &resource);
+            Ok(resource)
+        })
+        .await
+}
+
+/// The resource with this id.
+pub fn find<'a>(
+    snapshot: &'a Snapshot,
+    id: &ArmResourceId,
+) -> Result<&'a Versioned<ComputeResource>, ResourceError> {
+    require_group(snapshot, id)?;
+    snapshot.compute_resources.get(&id.key()).ok_or_else(|| ResourceError::NotFound(id.clone()))
+}
+
+/// The resources of a kind below a path, in the order of their ids.
+pub fn list(snapshot: &Snapshot, kind: ComputeKind, path: &str) -> Vec<Versioned<ComputeResource>> {
+    let prefix = format!("{}/", path.to_ascii_lowercase());
+    snapshot
+        .compute_resources
+        .below(&prefix)
+        .filter(|resource| resource.kind == kind)
+        .cloned()
+        .collect()
+}
+
+/// Switches the resource on or off; its identities stay.
+pub async fn set_power_state(
+    state: &State,
+    operation: &OperationContext,
+    id: &ArmResourceId,
+    power_state: PowerState,
+) -> Result<(), ComputeError> {
+    state
+        .transact(operation, |snapshot, changes| {
+            let existing = find(snapshot, id)?;
+            let resource = ComputeResource { power_state, ..existing.record.as_ref().clone() };
+            changes.put(snapshot, &resource);
+            Ok(())
+        })
+        .await
+}
+
+/// Deletes the resource with its own identity; `false` when there was none.
+pub async fn delete(
+    state: &State,
+    operation: &OperationContext,
+    id: &ArmResourceId,
+) -> Result<bool, ComputeError> {
+    state
+        .transact(operation, |snapshot, changes| {
+            let Some(existing) = snapshot.compute_resources.get(&id.key()) else {
+                return Ok(false);
+            };
+            plan_delete(snapshot, changes, existing);
+            Ok(true)
+        })
+        .await
+}
+
+/// What deleting a resource writes; also part of deleting its resource group.
+pub(crate) fn plan_delete(
+    snapshot: &Snapshot,
+    changes: &mut Changes,
+    existing: &Versioned<ComputeResource>,
+) {
+    if let Some(system) = &existing.identity.system_assigned {
+        identity_block::remove_system(snapshot, changes, &existing.id, system);
+    }
+    for assigned in &existing.identity.user_assigned {
+        remove_credentials_of(snapshot, changes, assigned.principal_id, Some(&existing.id));
+    }
+    changes.next_generation(snapshot, &existing.id);
+    changes.delete(snapshot, existing.record.as_ref());
+}
+
+fn check_name(kind: ComputeKind, name: &str) -> Result<(), ResourceError> {
+    let (min, max) = kind.name_lengths();
+    let is_valid = (min..=max).contains(&name.chars().count())
+        && name.chars().all(|c| c.is_alphanumeric() || matches!(c, '-' | '_' | '.'))
+        && !name.starts_with(['-', '_', '.'])
+        && !name.ends_with(['-', '.']);
+    if is_valid {
+        Ok(())
+    } else {
+        Err(ResourceError::NameInvalid {
+            resource_type: kind.resource_type(),
+            name: name.to_owned(),
+        })
+    }
+}

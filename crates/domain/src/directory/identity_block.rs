@@ -1,0 +1,328 @@
+//! The `identity` block of a resource: which identities it has, and how a request changes them.
+//!
+//! Source: specs of `identity` in Microsoft.Compute and Microsoft.Web; PATCH merges the map, PUT replaces it, the type
+//! is always replaced.
+
+use serde::{Deserialize, Serialize};
+
+use super::service_principal::{ServicePrincipal, ServicePrincipalKind};
+use super::user_assigned_identity::{new_principal, remove_principal};
+use crate::credential::remove_credentials_of;
+use crate::ids::{ClientId, PrincipalId, TenantId};
+use crate::limits;
+use crate::operation::OperationContext;
+use crate::rbac::{self, Plane, RbacScope};
+use crate::resource_id::ArmResourceId;
+use crate::snapshot::Snapshot;
+use crate::state::{Changes, State};
+
+/// The right that attaching a user-assigned identity needs on the identity.
+pub const ASSIGN_ACTION: &str = "Microsoft.ManagedIdentity/userAssignedIdentities/assign/action";
+
+/// The identities of a resource.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IdentityBlock {
+    /// The identity that lives and dies with the resource.
+    pub system_assigned: Option<SystemAssigned>,
+    /// The identities assigned to it, in the order of assignment.
+    pub user_assigned: Vec<UserAssigned>,
+}
+
+/// A resource's own identity.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SystemAssigned {
+    /// Its service principal.
+    pub principal_id: PrincipalId,
+    /// Its client id.
+    pub client_id: ClientId,
+}
+
+/// A user-assigned identity on a resource. The ids are those it had when it was assigned: once the identity is
+/// deleted the reference is broken, and stays so even when another one is made under the same name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UserAssigned {
+    /// The identity's resource id.
+    pub identity: ArmResourceId,
+    /// Its service principal when it was assigned.
+    pub principal_id: PrincipalId,
+    /// Its client id when it was assigned.
+    pub client_id: ClientId,
+    /// Unix seconds of the assignment: older tokens are not this assignment's.
+    pub assigned_at: i64,
+}
+
+impl IdentityBlock {
+    /// Whether the resource has no identity.
+    pub const fn is_empty(&self) -> bool {
+        self.system_assigned.is_none() && self.user_assigned.is_empty()
+    }
+
+    /// The reference to an identity, broken or not.
+    pub fn user_assigned(&self, identity: &ArmResourceId) -> Option<&UserAssigned> {
+        self.user_assigned.iter().find(|assigned| assigned.identity == *identity)
+    }
+
+    /// The principals of all identities, system-assigned first.
+    pub fn principals(&self) -> impl Iterator<Item = PrincipalId> {
+        let system = self.system_assigned.iter().map(|system| system.principal_id);
+        system.chain(self.user_assigned.iter().map(|assigned| assigned.principal_id))
+    }
+}
+
+/// The requested `type`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IdentityType {
+    /// No identity at all.
+    None,
+    /// Only the resource's own.
+    SystemAssigned,
+    /// Only assigned ones.
+    UserAssigned,
+    /// Both.
+    SystemAndUserAssigned,
+}
+
+impl IdentityType {
+    const fn has_system(self) -> bool {
+        matches!(self, Self::SystemAssigned | Self::SystemAndUserAssigned)
+    }
+
+    const fn has_user(self) -> bool {
+        matches!(self, Self::UserAssigned | Self::SystemAndUserAssigned)
+    }
+}
+
+/// What the request's map says of one identity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MapEntry {
+    /// `{}`: it is to be there.
+    Assign,
+    /// `null`: it is to be gone.
+    Remove,
+}
+
+/// The `identity` member of a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IdentityRequest {
+    /// The type, which always replaces the former one.
+    pub identity_type: IdentityType,
+    /// The map; absent or `null` says nothing about assigned identities.
+    pub user_assigned: Option<Vec<(ArmResourceId, MapEntry)>>,
+}
+
+/// How a request's map meets the identities that are there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MapRule {
+    /// PATCH: unlisted ones stay.
+    Merge,
+    /// PUT: unlisted ones go.
+    Replace,
+}
+
+/// Why the identity part of a request is refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum IdentityBlockError {
+    /// The identity to assign does not exist.
+    #[error("identity {0} does not exist")]
+    IdentityNotFound(ArmResourceId),
+    /// The type excludes assigned identities, yet the map lists some.
+    #[error("the type excludes the identities that are listed")]
+    TypeExcludesMap,
+    /// The type demands assigned identities, yet none would be there.
+    #[error("the type demands identities, yet there are none")]
+    IdentitiesRequired,
+    /// More identities in one request than allowed.
+    #[error("{count} identities in one request, {max} are allowed")]
+    TooManyInRequest {
+        /// How many the request lists.
+        count: usize,
+        /// How many it may.
+        max: usize,
+    },
+    /// More identities on the resource than allowed.
+    #[error("{count} identities on one resource, {max} are allowed")]
+    TooManyOnResource {
+        /// How many there would be.
+        count: usize,
+        /// How many there may be.
+        max: usize,
+    },
+    /// The caller may not assign these identities.
+    #[error("assigning {0:?} is not granted")]
+    AssignNotGranted(Vec<ArmResourceId>),
+}
+
+/// Plans what a request does to a resource's identities: the new block, and the principals that come and go.
+pub fn plan(
+    state: &State,
+    snapshot: &Snapshot,
+    changes: &mut Changes,
+    operation: &OperationContext,
+    resource: (&ArmResourceId, TenantId),
+    current: &IdentityBlock,
+    change: (&IdentityRequest, MapRule),
+) -> Result<IdentityBlock, IdentityBlockError> {
+    let (request, rule) = change;
+    let listed = request.user_assigned.as_deref().unwrap_or_default();
+    check_request(request, listed)?;
+    check_assign_rights(snapshot, operation, listed)?;
+    let user_assigned = if request.identity_type.has_user() {
+        merge(snapshot, operation, current, request.user_assigned.as_deref(), rule)?
+    } else {
+        Vec::new()
+    };
+    check_counts(state, request, user_assigned.len())?;
+    let system_assigned = match (&current.system_assigned, request.identity_type.has_system()) {
+        (Some(existing), true) => Some(existing.clone()),
+        (None, true) => Some(create_system(state, snapshot, changes, operation, resource)),
+        (Some(existing), false) => {
+            remove_system(snapshot, changes, resource.0, existing);
+            None
+        }
+        (None, false) => None,
+    };
+    let block = IdentityBlock { system_assigned, user_assigned };
+    drop_credentials_of_unassigned(snapshot, changes, resource.0, current, &block);
+    Ok(block)
+}
+
+fn check_request(
+    request: &IdentityRequest,
+    listed: &[(ArmResourceId, MapEntry)],
+) -> Result<(), IdentityBlockError> {
+    let max = limits::USER_ASSIGNED_PER_REQUEST_MAX;
+    if listed.len() > max {
+        return Err(IdentityBlockError::TooManyInRequest { count: listed.len(), max });
+    }
+    let assigns_some = listed.iter().any(|(_, entry)| *entry == MapEntry::Assign);
+    if assigns_some && !request.identity_type.has_user() {
+        return Err(IdentityBlockError::TypeExcludesMap);
+    }
+    Ok(())
+}
+
+/// Attaching needs `assign/action` on each listed identity; detaching needs nothing on it.
+///
+/// Checked before existence, so that who has no right learns nothing about which identities there are.
+fn check_assign_rights(
+    snapshot: &Snapshot,
+    operation: &OperationContext,
+    listed: &[(ArmResourceId, MapEntry)],
+) -> Result<(), IdentityBlockError> {
+    let Some(principal) = operation.principal() else { return Ok(()) };
+    let may_assign = |identity: &ArmResourceId| {
+        RbacScope::parse(identity.as_str()).is_ok_and(|scope| {
+            rbac::decide(snapshot, principal.principal_id, Plane::Control, ASSIGN_ACTION, &scope)
+                .is_allowed()
+        })
+    };
+    let refused: Vec<ArmResourceId> = listed
+        .iter()
+        .filter(|(identity, entry)| *entry == MapEntry::Assign && !may_assign(identity))
+        .map(|(identity, _)| identity.clone())
+        .collect();
+    if refused.is_empty() { Ok(()) } else { Err(IdentityBlockError::AssignNotGranted(refused)) }
+}
+
+fn merge(
+    snapshot: &Snapshot,
+    operation: &OperationContext,
+    current: &IdentityBlock,
+    listed: Option<&[(ArmResourceId, MapEntry)]>,
+    rule: MapRule,
+) -> Result<Vec<UserAssigned>, IdentityBlockError> {
+    let listed = match (listed, rule) {
+        (Some(listed), _) => listed,
+        (None, MapRule::Replace) => &[],
+        (None, MapRule::Merge) => return Ok(current.user_assigned.clone()),
+    };
+    let listing = |identity: &ArmResourceId| {
+        listed.iter().rev().find(|(listed, _)| listed == identity).map(|(_, entry)| *entry)
+    };
+    let mut merged: Vec<UserAssigned> = current
+        .user_assigned
+        .iter()
+        .filter(|assigned| match (listing(&assigned.identity), rule) {
+            (Some(MapEntry::Assign), _) | (None, MapRule::Merge) => true,
+            (Some(MapEntry::Remove), _) | (None, MapRule::Replace) => false,
+        })
+        .cloned()
+        .collect();
+    for (identity, entry) in listed {
+        let is_there = merged.iter().any(|assigned| assigned.identity == *identity);
+        if *entry == MapEntry::Assign && !is_there {
+            merged.push(assign(snapshot, operation, identity)?);
+        }
+    }
+    Ok(merged)
+}
+
+fn assign(
+    snapshot: &Snapshot,
+    operation: &OperationContext,
+    identity: &ArmResourceId,
+) -> Result<UserAssigned, IdentityBlockError> {
+    let existing = snapshot
+        .user_assigned_identities
+        .get(&identity.key())
+        .ok_or_else(|| IdentityBlockError::IdentityNotFound(identity.clone()))?;
+    Ok(UserAssigned {
+        identity: existing.id.clone(),
+        principal_id: existing.principal_id,
+        client_id: existing.client_id,
+        assigned_at: operation.now.unix_timestamp(),
+    })
+}
+
+fn check_counts(
+    state: &State,
+    request: &IdentityRequest,
+    count: usize,
+) -> Result<(), IdentityBlockError> {
+    if request.identity_type.has_user() && count == 0 {
+        return Err(IdentityBlockError::IdentitiesRequired);
+    }
+    match state.limits.user_assigned_per_resource_max {
+        Some(max) if count > max => Err(IdentityBlockError::TooManyOnResource { count, max }),
+        _ => Ok(()),
+    }
+}
+
+fn create_system(
+    state: &State,
+    snapshot: &Snapshot,
+    changes: &mut Changes,
+    operation: &OperationContext,
+    (resource, tenant_id): (&ArmResourceId, TenantId),
+) -> SystemAssigned {
+    let kind = ServicePrincipalKind::SystemAssigned(resource.clone());
+    let principal: ServicePrincipal =
+        new_principal(state, snapshot, operation, tenant_id, resource, kind);
+    changes.put(snapshot, &principal);
+    SystemAssigned { principal_id: principal.id, client_id: principal.client_id }
+}
+
+/// Removes the resource's own identity; switched on again it is another one.
+pub(crate) fn remove_system(
+    snapshot: &Snapshot,
+    changes: &mut Changes,
+    resource: &ArmResourceId,
+    existing: &SystemAssigned,
+) {
+    remove_principal(snapshot, changes, existing.principal_id);
+    changes.next_generation(snapshot, resource);
+}
+
+fn drop_credentials_of_unassigned(
+    snapshot: &Snapshot,
+    changes: &mut Changes,
+    resource: &ArmResourceId,
+    before: &IdentityBlock,
+    after: &IdentityBlock,
+) {
+    for assigned in &before.user_assigned {
+        if after.user_assigned(&assigned.identity).is_none() {
+            remove_credentials_of(snapshot, changes, assigned.principal_id, Some(resource));
+        }
+    }
+}

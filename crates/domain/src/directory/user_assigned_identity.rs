@@ -1,0 +1,264 @@
+//! A user-assigned identity: a resource of its own, with a life of its own.
+//!
+//! Deleting it leaves broken references on the resources it was assigned to.
+//! Source: Microsoft.ManagedIdentity/userAssignedIdentities, REST API.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::service_principal::{ServicePrincipal, ServicePrincipalKind};
+use crate::credential::remove_credentials_of;
+use crate::ids::{ClientId, PrincipalId, TenantId};
+use crate::operation::OperationContext;
+use crate::records::{Record, Versioned};
+use crate::resource_id::ArmResourceId;
+use crate::resources::{ResourceError, check_location, check_tags, require_group};
+use crate::snapshot::Snapshot;
+use crate::state::{Changes, State, WriteError};
+
+/// The type of these resources.
+pub const RESOURCE_TYPE: &str = "Microsoft.ManagedIdentity/userAssignedIdentities";
+
+/// A user-assigned identity.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UserAssignedIdentity {
+    /// Its resource id.
+    pub id: ArmResourceId,
+    /// Where it was made; immutable.
+    pub location: String,
+    /// Its tags.
+    pub tags: BTreeMap<String, String>,
+    /// Its tenant.
+    pub tenant_id: TenantId,
+    /// Its service principal.
+    pub principal_id: PrincipalId,
+    /// Its client id.
+    pub client_id: ClientId,
+}
+
+impl Record for UserAssignedIdentity {
+    const KIND: &'static str = "user-assigned-identities";
+
+    fn record_id(&self) -> String {
+        self.id.key()
+    }
+}
+
+/// Why a user-assigned identity is refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum UserAssignedIdentityError {
+    /// The name breaks the rules.
+    #[error("`{0}` is no name of an identity")]
+    NameInvalid(String),
+    /// There is no such identity.
+    #[error("{0} does not exist")]
+    NotFound(ArmResourceId),
+    /// What every resource can be refused for.
+    #[error(transparent)]
+    Resource(#[from] ResourceError),
+}
+
+impl From<WriteError> for UserAssignedIdentityError {
+    fn from(error: WriteError) -> Self {
+        Self::Resource(error.into())
+    }
+}
+
+/// What a PUT asks for.
+#[derive(Clone, Debug)]
+pub struct NewUserAssignedIdentity {
+    /// The id to make or replace.
+    pub id: ArmResourceId,
+    /// Where; required.
+    pub location: Option<String>,
+    /// The tags.
+    pub tags: BTreeMap<String, String>,
+}
+
+/// A resource after a PUT, and whether it is new.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Put<R> {
+    /// The resource as it is now.
+    pub resource: R,
+    /// Whether the PUT made it.
+    pub is_new: bool,
+}
+
+/// Makes the identity with its service principal, or replaces its tags.
+pub async fn put(
+    state: &State,
+    operation: &OperationContext,
+    new: &NewUserAssignedIdentity,
+) -> Result<Put<UserAssignedIdentity>, UserAssignedIdentityError> {
+    state
+        .transact(operation, |snapshot, changes| {
+            let subscription = require_group(snapshot, &new.id)?;
+            check_name(new.id.name())?;
+            check_tags(&new.tags)?;
+            match snapshot.user_assigned_identities.get(&new.id.key()) {
+                Some(existing) => replace(snapshot, changes, existing, new),
+                None => create(state, snapshot, changes, operation, subscription.tenant_id, new),
+            }
+        })
+        .await
+}
+
+fn create(
+    state: &State,
+    snapshot: &Snapshot,
+    changes: &mut Changes,
+    operation: &OperationContext,
+    tenant_id: TenantId,
+    new: &NewUserAssignedIdentity,
+) -> Result<Put<UserAssignedIdentity>, UserAssignedIdentityError> {
+    let location = new.location.clone().ok_or(ResourceError::LocationRequired)?;
+    let principal = new_principal(
+        state,
+        snapshot,
+        operation,
+        tenant_id,
+        &new.id,
+        ServicePrincipalKind::UserAssigned(new.id.clone()),
+    );
+    let identity = UserAssignedIdentity {
+        id: new.id.clone(),
+        location,
+        tags: new.tags.clone(),
+        tenant_id,
+        principal_id: principal.id,
+        client_id: principal.client_id,
+    };
+    changes.put(snapshot, &principal);
+    changes.put(snapshot, &identity);
+    Ok(Put { resource: identity, is_new: true })
+}
+
+/// A service principal with new ids, which hold the generation of the path.
+pub(super) fn new_principal(
+    state: &State,
+    snapshot: &Snapshot,
+    operation: &OperationContext,
+    tenant_id: TenantId,
+    path: &ArmResourceId,
+    kind: ServicePrincipalKind,
+) -> ServicePrincipal {
+    let generation = snapshot.generation(path);
+    let name = |what: &str| format!("{tenant_id}/{what}/{}/{generation}", path.key());
+    ServicePrincipal {
+        id: PrincipalId::new(state.entropy.id_for(&name("principal"))),
+        client_id: ClientId::new(state.entropy.id_for(&name("client"))),
+        tenant_id,
+        display_name: path.name().to_owned(),
+        kind,
+        is_enabled: true,
+        created_at: operation.now.unix_timestamp(),
+    }
+}
+
+fn replace(
+    snapshot: &Snapshot,
+    changes: &mut Changes,
+    existing: &Versioned<UserAssignedIdentity>,
+    new: &NewUserAssignedIdentity,
+) -> Result<Put<UserAssignedIdentity>, UserAssignedIdentityError> {
+    check_location(&existing.id, &existing.location, new.location.as_deref())?;
+    let identity =
+        UserAssignedIdentity { tags: new.tags.clone(), ..existing.record.as_ref().clone() };
+    changes.put(snapshot, &identity);
+    Ok(Put { resource: identity, is_new: false })
+}
+
+/// Replaces the tags, where the request names any.
+pub async fn patch(
+    state: &State,
+    operation: &OperationContext,
+    id: &ArmResourceId,
+    location: Option<&str>,
+    tags: Option<&BTreeMap<String, String>>,
+) -> Result<UserAssignedIdentity, UserAssignedIdentityError> {
+    state
+        .transact(operation, |snapshot, changes| {
+            let existing = find(snapshot, id)?;
+            check_location(id, &existing.location, location)?;
+            let mut identity = existing.record.as_ref().clone();
+            if let Some(tags) = tags {
+                check_tags(tags)?;
+                identity.tags = tags.clone();
+            }
+            changes.put(snapshot, &identity);
+            Ok(identity)
+        })
+        .await
+}
+
+/// The identity with this id.
+pub fn find<'a>(
+    snapshot: &'a Snapshot,
+    id: &ArmResourceId,
+) -> Result<&'a Versioned<UserAssignedIdentity>, UserAssignedIdentityError> {
+    require_group(snapshot, id)?;
+    snapshot
+        .user_assigned_identities
+        .get(&id.key())
+        .ok_or_else(|| UserAssignedIdentityError::NotFound(id.clone()))
+}
+
+/// Removes the identity, its service principal and its credentials; `false` when there was none.
+pub async fn delete(
+    state: &State,
+    operation: &OperationContext,
+    id: &ArmResourceId,
+) -> Result<bool, UserAssignedIdentityError> {
+    state
+        .transact(operation, |snapshot, changes| {
+            let Some(existing) = snapshot.user_assigned_identities.get(&id.key()) else {
+                return Ok(false);
+            };
+            plan_delete(snapshot, changes, existing);
+            Ok(true)
+        })
+        .await
+}
+
+/// What deleting an identity writes; also part of deleting its resource group.
+pub(crate) fn plan_delete(
+    snapshot: &Snapshot,
+    changes: &mut Changes,
+    existing: &Versioned<UserAssignedIdentity>,
+) {
+    changes.delete(snapshot, existing.record.as_ref());
+    changes.next_generation(snapshot, &existing.id);
+    remove_principal(snapshot, changes, existing.principal_id);
+}
+
+/// Removes a service principal with its credentials; its role assignments stay, as in Azure.
+pub(crate) fn remove_principal(snapshot: &Snapshot, changes: &mut Changes, id: PrincipalId) {
+    if let Some(principal) = snapshot.service_principal(id) {
+        changes.delete(snapshot, principal.record.as_ref());
+    }
+    remove_credentials_of(snapshot, changes, id, None);
+}
+
+/// 3 to 128 letters, digits, `-` and `_`, the first a letter or digit.
+fn check_name(name: &str) -> Result<(), UserAssignedIdentityError> {
+    let is_valid = (3..=128).contains(&name.len())
+        && name.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_');
+    if is_valid { Ok(()) } else { Err(UserAssignedIdentityError::NameInvalid(name.to_owned())) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_follow_the_providers_rule() {
+        for right in ["abc", "a_b-1", "0ab", &"x".repeat(128)] {
+            assert!(check_name(right).is_ok(), "{right}");
+        }
+        for wrong in ["", "ab", "-ab", "_ab", "a.b", "a b", "abä", &"x".repeat(129)] {
+            assert!(check_name(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! One type per id, so that swapping two GUIDs does not compile.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+/// A text that is not a GUID in its hyphenated form.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not a GUID")]
+pub struct NotAGuid;
+
+/// Reads the hyphenated form only: what Azure prints, and nothing that merely parses.
+fn parse_guid(text: &str) -> Result<Uuid, NotAGuid> {
+    if text.len() != 36 {
+        return Err(NotAGuid);
+    }
+    Uuid::try_parse(text).map_err(|_| NotAGuid)
+}
+
+macro_rules! guid {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(transparent)]
+        pub struct $name(Uuid);
+
+        impl $name {
+            /// The id with this value.
+            pub const fn new(value: Uuid) -> Self {
+                Self(value)
+            }
+
+            /// The value.
+            pub const fn as_uuid(&self) -> &Uuid {
+                &self.0
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = NotAGuid;
+
+            fn from_str(text: &str) -> Result<Self, NotAGuid> {
+                parse_guid(text).map(Self)
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.hyphenated().fmt(f)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.hyphenated().fmt(f)
+            }
+        }
+    };
+}
+
+guid!(
+    /// A directory: the claim `tid`.
+    TenantId
+);
+guid!(
+    /// A subscription.
+    SubscriptionId
+);
+guid!(
+    /// An application: the claim `appid`.
+    ClientId
+);
+guid!(
+    /// A service principal or group in a tenant: the claim `oid`.
+    PrincipalId
+);
+guid!(
+    /// The GUID that names a role definition; the same for a built-in role everywhere.
+    RoleDefinitionId
+);
+guid!(
+    /// The GUID that names a role assignment.
+    RoleAssignmentId
+);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_hyphenated_form_is_an_id() {
+        let text = "8e3af657-a8ff-443c-a75c-2fe8c4bcb635";
+        assert_eq!(text.parse::<TenantId>().unwrap().to_string(), text);
+        for wrong in [
+            "",
+            "8e3af657a8ff443ca75c2fe8c4bcb635",
+            "{8e3af657-a8ff-443c-a75c-2fe8c4bcb635}",
+            "common",
+        ] {
+            assert!(wrong.parse::<TenantId>().is_err(), "{wrong}");
+        }
+        assert_eq!(text.to_uppercase().parse::<TenantId>().unwrap().to_string(), text);
+    }
+}

@@ -1,0 +1,189 @@
+//! Every limit, lifetime and throttle: unit last, with its reason or source.
+//!
+//! What the two profiles differ in is a field of [`Limits`]; what nobody would configure is a constant.
+//! Checked before work is done.
+
+use std::str::FromStr;
+
+use time::Duration;
+
+/// Bytes of a resource id. Source: Azure ids stay below 2,048 characters; names are at most 260 each.
+pub const RESOURCE_ID_BYTES_MAX: usize = 2048;
+/// Bytes of a request body on the control plane. ARM takes 4 MB for a template; resources stay far below.
+pub const CONTROL_PLANE_BODY_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Bytes of a form at the token service: an assertion with a certificate chain, and change.
+pub const TOKEN_FORM_BYTES_MAX: usize = 64 * 1024;
+/// Bytes of a body at a vault: a 25 KB secret escaped, with tags.
+pub const VAULT_BODY_BYTES_MAX: usize = 256 * 1024;
+/// Bytes of a request's head (request line and headers); tokens with many groups stay below.
+pub const HEAD_BYTES_MAX: usize = 64 * 1024;
+/// Headers of a request.
+pub const HEADERS_MAX: usize = 100;
+/// Bytes of a query string at any face.
+pub const QUERY_BYTES_MAX: usize = 8 * 1024;
+/// Bytes of a JWT that is looked at.
+pub const JWT_BYTES_MAX: usize = 32 * 1024;
+/// Open connections of the HTTPS listener.
+pub const SERVER_CONNECTIONS_MAX: usize = 8192;
+/// Open connections of one local endpoint.
+pub const LOCAL_CONNECTIONS_MAX: usize = 1024;
+/// How long a client may take to send a request's head. Slow clients only cost their own connection.
+pub const HEAD_TIME_MAX: std::time::Duration = std::time::Duration::from_secs(15);
+/// How long a client may take to send a request's body.
+pub const BODY_TIME_MAX: std::time::Duration = std::time::Duration::from_secs(30);
+/// How long a TLS handshake may take.
+pub const HANDSHAKE_TIME_MAX: std::time::Duration = std::time::Duration::from_secs(10);
+/// Concurrent HTTP/2 streams of one connection.
+pub const STREAMS_MAX: u32 = 128;
+/// Items in one page of a control-plane listing.
+pub const LIST_PAGE_MAX: usize = 1000;
+/// Tags of a resource. Source: Azure Resource Manager, tag limits.
+pub const TAGS_MAX: usize = 50;
+/// Characters of a tag's name.
+pub const TAG_NAME_CHARS_MAX: usize = 512;
+/// Characters of a tag's value.
+pub const TAG_VALUE_CHARS_MAX: usize = 256;
+/// Identities in one request. Source: observed, "Assign exceed limit '150' in one request".
+pub const USER_ASSIGNED_PER_REQUEST_MAX: usize = 150;
+/// Access policies of a vault. Source: Azure Key Vault service limits.
+pub const ACCESS_POLICIES_MAX: usize = 1024;
+/// Characters of a secret. Source: Azure Key Vault, "Maximum secret size is 25k bytes".
+pub const SECRET_CHARS_MAX: usize = 25_600;
+/// Versions kept of one secret; a bound on what one caller can make the store hold.
+pub const SECRET_VERSIONS_MAX: usize = 500;
+/// Items in one page of a vault listing. Source: Key Vault REST API, `maxresults`.
+pub const VAULT_PAGE_MAX: usize = 25;
+/// Characters of a role assignment's description.
+pub const DESCRIPTION_CHARS_MAX: usize = 2048;
+/// Clock skew that a verifier allows in `nbf` and `exp`. Source: Microsoft identity platform, five minutes.
+pub const CLOCK_SKEW: Duration = Duration::minutes(5);
+/// How far `iat` and `nbf` lie before the moment of issue. Source: observed in Azure's tokens.
+pub const ISSUED_BACKDATED_BY: Duration = Duration::minutes(5);
+/// Longest validity of a client assertion that is accepted, so that a stolen one ages.
+pub const ASSERTION_LIFETIME_MAX: Duration = Duration::hours(24);
+/// Validity of the assertion that the host side signs.
+pub const ASSERTION_LIFETIME: Duration = Duration::minutes(10);
+/// Validity of an identity credential. Source: the brief, row 4; Microsoft Learn, managed identities FAQ.
+pub const CREDENTIAL_VALIDITY: Duration = Duration::days(90);
+/// Age at which an identity credential is renewed. Source: Microsoft Learn, managed identities FAQ.
+pub const CREDENTIAL_RENEWAL_AGE: Duration = Duration::days(45);
+/// Credentials kept for one identity on one resource: the one in use and the one it replaces.
+pub const CREDENTIALS_PER_ATTACHMENT_MAX: usize = 2;
+/// Issuers whose tokens a tenant still accepts: the present one and those it used before a change of port or domain.
+pub const ISSUERS_KEPT_MAX: usize = 8;
+/// How often a write that lost a race is tried again before the caller sees the conflict.
+pub const COMMIT_ATTEMPTS_MAX: usize = 16;
+/// How long a mint waits for the first signing key of a fresh server.
+pub const SIGNING_KEY_WAIT_MAX: std::time::Duration = std::time::Duration::from_secs(20);
+/// Mints that wait for a signing thread; beyond that the caller is asked to come again.
+pub const SIGNING_QUEUE_MAX: usize = 4096;
+/// Answers that one local endpoint keeps ready.
+pub const CACHED_ANSWERS_PER_ATTACHMENT_MAX: usize = 256;
+/// How long the activity log is kept. Source: Azure Monitor, activity log retention.
+pub const ACTIVITY_RETENTION: Duration = Duration::days(90);
+/// How long a deleted secret can be recovered when its vault says nothing else.
+pub const SOFT_DELETE_RETENTION_DAYS: u16 = 90;
+
+/// Which world's numbers are in force.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Profile {
+    /// The numbers of keycard's own promise; the default.
+    Standard,
+    /// The numbers observed on Azure today.
+    Azure,
+}
+
+impl Profile {
+    /// The profile's name as it is written in configuration.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Standard => "standard",
+            Self::Azure => "azure",
+        }
+    }
+}
+
+impl FromStr for Profile {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "standard" => Ok(Self::Standard),
+            "azure" => Ok(Self::Azure),
+            other => Err(format!("`{other}` is no profile: use standard or azure")),
+        }
+    }
+}
+
+/// A rate with a burst.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate {
+    /// Sustained events per second.
+    pub per_second: u32,
+    /// Events that may come at once.
+    pub burst: u32,
+}
+
+/// The numbers the two profiles differ in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Which profile these are.
+    pub profile: Profile,
+    /// Lifetime of a token.
+    pub token_lifetime: Duration,
+    /// Token issuances per tenant.
+    pub tenant_mints: Rate,
+    /// Identity requests at one VM's metadata endpoint, where they are limited at all.
+    pub metadata_requests: Option<Rate>,
+    /// User-assigned identities on one resource, where they are limited at all.
+    pub user_assigned_per_resource_max: Option<usize>,
+    /// Whether our data planes refuse a token of an identity that was unassigned since.
+    pub unassigned_is_revoked: bool,
+    /// Whether a token dies with its principal, or lives until `exp`.
+    pub deleted_is_revoked: bool,
+    /// Role assignments in one subscription. Source: Azure RBAC limits.
+    pub role_assignments_per_subscription_max: usize,
+}
+
+impl Limits {
+    /// The numbers of a profile.
+    pub const fn of(profile: Profile) -> Self {
+        match profile {
+            Profile::Standard => Self {
+                profile,
+                token_lifetime: Duration::hours(8),
+                tenant_mints: Rate { per_second: 2000, burst: 2000 },
+                metadata_requests: None,
+                user_assigned_per_resource_max: Some(20),
+                unassigned_is_revoked: true,
+                deleted_is_revoked: true,
+                role_assignments_per_subscription_max: 1_000_000,
+            },
+            Profile::Azure => Self {
+                profile,
+                token_lifetime: Duration::hours(24),
+                tenant_mints: Rate { per_second: 2000, burst: 2000 },
+                metadata_requests: Some(Rate { per_second: 20, burst: 20 }),
+                user_assigned_per_resource_max: None,
+                unassigned_is_revoked: false,
+                deleted_is_revoked: false,
+                role_assignments_per_subscription_max: 4000,
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_profiles_hold_the_numbers_of_brief_and_azure() {
+        assert_eq!(Limits::of(Profile::Standard).token_lifetime, Duration::hours(8));
+        assert_eq!(Limits::of(Profile::Azure).token_lifetime, Duration::hours(24));
+        assert_eq!(Limits::of(Profile::Standard).tenant_mints.per_second, 2000);
+        assert_eq!(Limits::of(Profile::Standard).user_assigned_per_resource_max, Some(20));
+        assert_eq!("azure".parse::<Profile>().unwrap().as_str(), "azure");
+        assert!("Azure".parse::<Profile>().is_err());
+    }
+}

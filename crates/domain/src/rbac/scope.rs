@@ -1,0 +1,158 @@
+//! Where a role counts: the path of a management group, subscription, resource group, resource or sub-resource.
+//!
+//! A scope holds what stands below it by whole segments, never by prefix of text: `/…/rg1` does not hold `/…/rg10`.
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::SubscriptionId;
+use crate::limits;
+
+/// A path of non-empty segments; the root has none. Comparison ignores case, the text keeps it.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct RbacScope {
+    /// As written, without a final `/`; empty for the root.
+    text: Arc<str>,
+    /// The same in lower case.
+    key: Arc<str>,
+}
+
+/// The text is no scope.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not a scope")]
+pub struct NotAScope;
+
+impl RbacScope {
+    /// The scope that a path names. Empty segments, `.`, `..`, encoded or control characters are refused.
+    pub fn parse(path: &str) -> Result<Self, NotAScope> {
+        if path == "/" {
+            return Ok(Self { text: "".into(), key: "".into() });
+        }
+        let body = path.strip_prefix('/').ok_or(NotAScope)?;
+        let is_path =
+            path.len() <= limits::RESOURCE_ID_BYTES_MAX && body.split('/').all(is_segment);
+        if !is_path {
+            return Err(NotAScope);
+        }
+        Ok(Self { text: path.into(), key: path.to_ascii_lowercase().into() })
+    }
+
+    /// The path as it was written; `/` for the root.
+    pub fn as_str(&self) -> &str {
+        if self.text.is_empty() { "/" } else { &self.text }
+    }
+
+    /// The form that equal scopes share.
+    pub fn key(&self) -> &str {
+        &self.key
+    }
+
+    /// Whether the other scope is this one or stands below it.
+    pub fn contains(&self, other: &Self) -> bool {
+        // Both are segments joined by single slashes, so a prefix that ends at a slash or at the end is a prefix of
+        // whole segments.
+        other
+            .key
+            .strip_prefix(&*self.key)
+            .is_some_and(|below| below.is_empty() || below.starts_with('/'))
+    }
+
+    /// The subscription the scope is or lies in.
+    pub fn subscription(&self) -> Option<SubscriptionId> {
+        let below = self.key.strip_prefix("/subscriptions/")?;
+        below.split('/').next()?.parse().ok()
+    }
+}
+
+fn is_segment(segment: &str) -> bool {
+    !segment.is_empty()
+        && segment != "."
+        && segment != ".."
+        && !segment.contains(|c: char| {
+            c.is_control() || matches!(c, '%' | '\\' | '?' | '#' | '*' | '"' | '\'' | '<' | '>')
+        })
+}
+
+impl TryFrom<String> for RbacScope {
+    type Error = NotAScope;
+
+    fn try_from(text: String) -> Result<Self, NotAScope> {
+        Self::parse(&text)
+    }
+}
+
+impl From<RbacScope> for String {
+    fn from(scope: RbacScope) -> Self {
+        scope.as_str().to_owned()
+    }
+}
+
+impl PartialEq for RbacScope {
+    fn eq(&self, other: &Self) -> bool {
+        self.key == other.key
+    }
+}
+
+impl Eq for RbacScope {}
+
+impl fmt::Display for RbacScope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl fmt::Debug for RbacScope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(scope: &str, other: &str, contained: bool) {
+        let scope = RbacScope::parse(scope).unwrap();
+        assert_eq!(
+            scope.contains(&RbacScope::parse(other).unwrap()),
+            contained,
+            "{scope} on {other}"
+        );
+    }
+
+    #[test]
+    fn a_scope_holds_whole_segments_only() {
+        check("/subscriptions/s/resourceGroups/rg1", "/subscriptions/s/resourceGroups/rg1", true);
+        check(
+            "/subscriptions/s/resourceGroups/rg1",
+            "/SUBSCRIPTIONS/S/resourcegroups/RG1/providers/p/t/n",
+            true,
+        );
+        check("/subscriptions/s/resourceGroups/rg1", "/subscriptions/s/resourceGroups/rg10", false);
+        check("/subscriptions/s/resourceGroups/rg1", "/subscriptions/s", false);
+        check("/", "/subscriptions/s", true);
+        check("/", "/", true);
+        check("/subscriptions/s", "/", false);
+    }
+
+    #[test]
+    fn what_is_no_path_is_no_scope() {
+        for wrong in [
+            "",
+            "subscriptions/s",
+            "//",
+            "/a//b",
+            "/a/",
+            "/a/./b",
+            "/a/../b",
+            "/a/%2e%2e",
+            "/a\\b",
+            "/a/*",
+        ] {
+            assert!(RbacScope::parse(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! What every resource has: a subscription, a resource group, a location, tags.
+//!
+//! Source: Azure Resource Manager, "Naming rules and restrictions", "Use tags to organize your Azure resources".
+
+pub mod resource_group;
+
+use std::collections::BTreeMap;
+
+use crate::directory::tenant::Subscription;
+use crate::ids::SubscriptionId;
+use crate::limits;
+use crate::records::Versioned;
+use crate::resource_id::ArmResourceId;
+use crate::snapshot::Snapshot;
+use crate::state::WriteError;
+
+/// What every resource can be refused for.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ResourceError {
+    /// There is no such subscription.
+    #[error("subscription {0} does not exist")]
+    SubscriptionNotFound(SubscriptionId),
+    /// There is no such resource group.
+    #[error("resource group {0} does not exist")]
+    GroupNotFound(String),
+    /// There is no such resource.
+    #[error("{0} does not exist")]
+    NotFound(ArmResourceId),
+    /// The name breaks the type's rules.
+    #[error("`{name}` is no name of a {resource_type}")]
+    NameInvalid {
+        /// The type.
+        resource_type: &'static str,
+        /// The name.
+        name: String,
+    },
+    /// A new resource needs a location.
+    #[error("a location is required")]
+    LocationRequired,
+    /// The location of a resource cannot be changed.
+    #[error("{name} is in {present}, not in {requested}")]
+    LocationImmutable {
+        /// The resource's name.
+        name: String,
+        /// Its group.
+        group: String,
+        /// Where it is.
+        present: String,
+        /// Where the request wants it.
+        requested: String,
+    },
+    /// More tags than allowed.
+    #[error("{0} tags, {max} are allowed", max = limits::TAGS_MAX)]
+    TooManyTags(usize),
+    /// A tag's name or value breaks the rules.
+    #[error("tag `{0}` is not allowed")]
+    TagInvalid(String),
+    /// The write could not be done.
+    #[error(transparent)]
+    Write(#[from] WriteError),
+}
+
+/// The subscription, if it exists.
+pub fn require_subscription(
+    snapshot: &Snapshot,
+    id: SubscriptionId,
+) -> Result<&Versioned<Subscription>, ResourceError> {
+    snapshot
+        .subscriptions
+        .get(id.to_string().as_str())
+        .ok_or(ResourceError::SubscriptionNotFound(id))
+}
+
+/// The subscription of a resource whose group exists.
+pub fn require_group<'a>(
+    snapshot: &'a Snapshot,
+    id: &ArmResourceId,
+) -> Result<&'a Versioned<Subscription>, ResourceError> {
+    let subscription = require_subscription(snapshot, id.subscription())?;
+    resource_group::find(snapshot, id.subscription(), id.resource_group())?;
+    Ok(subscription)
+}
+
+/// `East US` and `eastus` are the same location.
+pub fn normalized_location(location: &str) -> String {
+    location.chars().filter(|c| !c.is_whitespace()).flat_map(char::to_lowercase).collect()
+}
+
+/// A resource stays where it was made.
+pub fn check_location(
+    id: &ArmResourceId,
+    present: &str,
+    requested: Option<&str>,
+) -> Result<(), ResourceError> {
+    match requested {
+        Some(requested) if normalized_location(requested) != normalized_location(present) => {
+            Err(ResourceError::LocationImmutable {
+                name: id.name().to_owned(),
+                group: id.resource_group().to_owned(),
+                present: present.to_owned(),
+                requested: requested.to_owned(),
+            })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// At most 50 tags, of allowed characters and lengths, whose names differ in more than case.
+pub fn check_tags(tags: &BTreeMap<String, String>) -> Result<(), ResourceError> {
+    if tags.len() > limits::TAGS_MAX {
+        return Err(ResourceError::TooManyTags(tags.len()));
+    }
+    let mut names = std::collections::BTreeSet::new();
+    for (name, value) in tags {
+        let is_valid = !name.is_empty()
+            && name.chars().count() <= limits::TAG_NAME_CHARS_MAX
+            && value.chars().count() <= limits::TAG_VALUE_CHARS_MAX
+            && !name.contains(|c: char| {
+                c.is_control() || matches!(c, '<' | '>' | '%' | '&' | '\\' | '?' | '/')
+            });
+        if !is_valid || !names.insert(name.to_lowercase()) {
+            return Err(ResourceError::TagInvalid(name.clone()));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(tags: &[(&str, &str)], allowed: bool) {
+        let tags = tags.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
+        assert_eq!(check_tags(&tags).is_ok(), allowed, "{tags:?}");
+    }
+
+    #[test]
+    fn tags_follow_the_rules() {
+        check(&[("env", "dev")], true);
+        check(&[("env", "a"), ("ENV", "b")], false);
+        check(&[("a/b", "")], false);
+        check(&[("", "")], false);
+        check(&[("v", &"x".repeat(257))], false);
+        let many: Vec<String> = (0..51).map(|n| n.to_string()).collect();
+        let many: Vec<(&str, &str)> = many.iter().map(|n| (n.as_str(), "")).collect();
+        check(&many, false);
+        check(&many[..50], true);
+    }
+
+    #[test]
+    fn a_location_is_the_same_in_both_spellings() {
+        let id: ArmResourceId =
+            "/subscriptions/11111111-2222-3333-4444-555555555555/resourceGroups/g/providers/n/t/x"
+                .parse()
+                .unwrap();
+        assert!(check_location(&id, "eastus", Some("East US")).is_ok());
+        assert!(check_location(&id, "eastus", None).is_ok());
+        assert!(check_location(&id, "eastus", Some("westus")).is_err());
+    }
+}

@@ -1,0 +1,137 @@
+//! The token service's port: a client proves itself and is granted a token.
+
+use async_trait::async_trait;
+use keycard_crypto::secret::Secret;
+
+use crate::audit::AuditError;
+use crate::ids::{ClientId, TenantId};
+use crate::operation::OperationContext;
+
+/// How a client proves itself.
+#[derive(Clone, Debug)]
+pub enum ClientProof {
+    /// With a client secret.
+    Secret(Secret),
+    /// With a JWT signed by a key that is registered for the client.
+    Assertion(Secret),
+}
+
+/// A client credentials grant.
+#[derive(Clone, Debug)]
+pub struct GrantRequest {
+    /// The tenant that is asked.
+    pub tenant: TenantId,
+    /// The client, as it names itself.
+    pub client_id: String,
+    /// Its proof; absent when it gave none.
+    pub proof: Option<ClientProof>,
+    /// What the token is for.
+    pub resource: String,
+    /// The values of an assertion's `aud` that name this token service.
+    pub accepted_assertion_audiences: Vec<String>,
+    /// Client capabilities to be put into the token as `xms_cc`.
+    pub capabilities: Vec<String>,
+}
+
+/// A token that was granted.
+#[derive(Clone, Debug)]
+pub struct GrantedToken {
+    /// The JWT.
+    pub token: Secret,
+    /// The client it was granted to.
+    pub client_id: ClientId,
+    /// What it is for: the claim `aud`.
+    pub resource: String,
+    /// Unix seconds: the claim `nbf`.
+    pub not_before: i64,
+    /// Unix seconds: the claim `exp`.
+    pub expires_on: i64,
+    /// Whole seconds until `exp`.
+    pub expires_in: i64,
+}
+
+/// Why no token is granted. The numbers and texts a caller reads stand in the faces.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum GrantError {
+    /// There is no such tenant.
+    #[error("tenant {0} does not exist")]
+    TenantNotFound(TenantId),
+    /// There is no such application in the tenant, or it is disabled.
+    #[error("application {client_id} is not in tenant {tenant}")]
+    ClientNotFound {
+        /// As the client named itself.
+        client_id: String,
+        /// Where it was looked for.
+        tenant: TenantId,
+    },
+    /// The client gave no proof.
+    #[error("the client gave no secret and no assertion")]
+    ProofMissing,
+    /// The client secret is wrong.
+    #[error("wrong client secret for {0}")]
+    SecretWrong(ClientId),
+    /// The client secret has expired.
+    #[error("expired client secret for {0}")]
+    SecretExpired(ClientId),
+    /// The assertion is no JWT.
+    #[error("the assertion is malformed: {0}")]
+    AssertionMalformed(&'static str),
+    /// The key is not registered for the client, or the signature is not its.
+    #[error("the assertion is not signed by a registered key of {0}")]
+    AssertionKeyUnknown(ClientId),
+    /// The assertion is outside its validity, or valid for too long.
+    #[error("the assertion is not within its valid time")]
+    AssertionOutsideValidity,
+    /// The assertion is meant for another service, or speaks of another client.
+    #[error("the assertion's {0} is not as it must be")]
+    AssertionClaimWrong(&'static str),
+    /// No service is known under the requested resource.
+    #[error("resource {resource} is not in tenant {tenant}")]
+    ResourceNotFound {
+        /// As the client wrote it.
+        resource: String,
+        /// Where it was looked for.
+        tenant: TenantId,
+    },
+    /// More tokens per second than the tenant may have.
+    #[error("the tenant's token rate is exceeded")]
+    Throttled {
+        /// When to try again.
+        retry_after_seconds: u32,
+    },
+    /// The token cannot be signed now.
+    #[error("tokens cannot be signed now: {0}")]
+    SigningUnavailable(&'static str),
+    /// The token cannot be recorded, so it is not given out.
+    #[error(transparent)]
+    Audit(#[from] AuditError),
+}
+
+impl GrantError {
+    /// The refusal's number in the sign-in log, as Entra writes it; `1` where it has none.
+    pub const fn result_type(&self) -> &'static str {
+        match self {
+            Self::TenantNotFound(_) => "90002",
+            Self::ClientNotFound { .. } => "700016",
+            Self::ProofMissing => "7000218",
+            Self::SecretWrong(_) => "7000215",
+            Self::SecretExpired(_) => "7000222",
+            Self::AssertionMalformed(_) => "50027",
+            Self::AssertionKeyUnknown(_) | Self::AssertionClaimWrong(_) => "700027",
+            Self::AssertionOutsideValidity => "700024",
+            Self::ResourceNotFound { .. } => "500011",
+            Self::Throttled { .. } | Self::SigningUnavailable(_) | Self::Audit(_) => "90055",
+        }
+    }
+}
+
+/// Grants tokens to clients that prove themselves.
+#[async_trait]
+pub trait TokenService: std::fmt::Debug + Send + Sync + 'static {
+    /// Verifies the client, signs the token, records both.
+    async fn grant(
+        &self,
+        operation: &OperationContext,
+        request: GrantRequest,
+    ) -> Result<GrantedToken, GrantError>;
+}

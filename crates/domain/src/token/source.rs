@@ -1,0 +1,96 @@
+//! The port in which every local token endpoint ends.
+
+use async_trait::async_trait;
+use keycard_crypto::secret::Secret;
+
+use super::grant::GrantError;
+use crate::directory::lookup::DefaultRule;
+use crate::ids::{ClientId, PrincipalId};
+use crate::operation::OperationContext;
+use crate::resource_id::ArmResourceId;
+
+/// Which of the resource's identities is meant.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Selector {
+    /// None is named.
+    Default,
+    /// By client id.
+    ClientId(ClientId),
+    /// By object id.
+    PrincipalId(PrincipalId),
+    /// By resource id.
+    ResourceId(ArmResourceId),
+}
+
+/// Whether a cached token will do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Freshness {
+    /// A cached token will do.
+    Cached,
+    /// A new one is wanted.
+    New,
+}
+
+/// What a workload asks its local endpoint for.
+#[derive(Clone, Debug)]
+pub struct TokenRequest {
+    /// What the token is for, exactly as the workload wrote it.
+    pub resource: String,
+    /// Which identity.
+    pub selector: Selector,
+    /// What no selector means at this endpoint.
+    pub default_rule: DefaultRule,
+    /// Whether a cached token will do.
+    pub freshness: Freshness,
+}
+
+/// A token and what an endpoint tells about it.
+#[derive(Clone, Debug)]
+pub struct AccessToken {
+    /// The JWT.
+    pub token: Secret,
+    /// What it is for: the claim `aud`.
+    pub resource: String,
+    /// The identity's client id.
+    pub client_id: ClientId,
+    /// Unix seconds: the claim `exp`.
+    pub expires_on: i64,
+    /// Unix seconds: the claim `nbf`.
+    pub not_before: i64,
+}
+
+/// Why a workload gets no token.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TokenError {
+    /// The resource has no such identity, or none at all, or the identity was deleted.
+    #[error("the identity is not found")]
+    IdentityNotFound,
+    /// Several could be meant.
+    #[error("several user-assigned identities exist and none is named")]
+    SeveralIdentities,
+    /// The resource does not run.
+    #[error("the resource is stopped or deallocated")]
+    NotRunning,
+    /// The token service refused.
+    #[error(transparent)]
+    Refused(#[from] GrantError),
+    /// No credential could be had, or the token service is out of reach.
+    #[error("no token can be had now: {reason}")]
+    Unavailable {
+        /// For the log.
+        reason: String,
+        /// When to try again.
+        retry_after_seconds: u32,
+    },
+}
+
+/// Gives tokens to the workloads of compute resources.
+#[async_trait]
+pub trait TokenSource: std::fmt::Debug + Send + Sync + 'static {
+    /// A token for the workload that the operation names.
+    async fn acquire(
+        &self,
+        operation: &OperationContext,
+        request: TokenRequest,
+    ) -> Result<AccessToken, TokenError>;
+}

@@ -1,0 +1,190 @@
+//! What a presented token is worth: signature, issuer, time, audience, and whether its principal still lives.
+//!
+//! Every face that takes a bearer token asks here, and words the refusal in its own way.
+
+use keycard_crypto::jwt::{Algorithm, UnverifiedJwt};
+use serde_json::{Map, Value};
+
+use super::audience::{Audiences, Service};
+use super::claims::issued_at;
+use super::signing_key::OpenKeys;
+use crate::directory::Tenant;
+use crate::ids::{PrincipalId, TenantId};
+use crate::limits;
+use crate::operation::Principal;
+use crate::resource_id::ArmResourceId;
+use crate::snapshot::Snapshot;
+use crate::state::State;
+
+/// Why a token is not good.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BearerError {
+    /// No token that could be read.
+    #[error("the token is malformed")]
+    Malformed,
+    /// The issuer is no tenant's of this keycard, or not the one that is expected.
+    #[error("issuer {found} is not accepted")]
+    IssuerWrong {
+        /// The claim.
+        found: String,
+    },
+    /// No known key made this signature.
+    #[error("the signature is not of a known key")]
+    SignatureWrong,
+    /// The token is over.
+    #[error("the token ended at {expired_at}")]
+    Expired {
+        /// Unix seconds.
+        expired_at: i64,
+    },
+    /// The token is not valid yet.
+    #[error("the token is not valid yet")]
+    NotYetValid,
+    /// The token is for another service.
+    #[error("audience {found} is not accepted")]
+    AudienceWrong {
+        /// The claim.
+        found: String,
+    },
+    /// The principal was deleted or disabled, or the identity was taken from the resource, since the token was issued.
+    #[error("the token was revoked")]
+    Revoked,
+}
+
+/// Verifies tokens against the state of this node.
+#[derive(Debug, Default)]
+pub struct TokenVerifier {
+    audiences: Audiences,
+    keys: OpenKeys,
+}
+
+impl TokenVerifier {
+    /// A verifier for the audiences of this keycard.
+    pub fn new(audiences: Audiences) -> Self {
+        Self { audiences, keys: OpenKeys::default() }
+    }
+
+    /// Verifies a token for a service; with a tenant, only that tenant's tokens are good.
+    pub fn verify(
+        &self,
+        state: &State,
+        token: &str,
+        service: Service,
+        expected_tenant: Option<TenantId>,
+    ) -> Result<Principal, BearerError> {
+        let snapshot = state.snapshot();
+        let jwt = UnverifiedJwt::parse(token, limits::JWT_BYTES_MAX)
+            .map_err(|_| BearerError::Malformed)?;
+        if jwt.header().alg != Algorithm::Rs256.as_str() {
+            return Err(BearerError::SignatureWrong);
+        }
+        let tenant = issuing_tenant(&snapshot, jwt.claims_unverified(), expected_tenant)?;
+        let key_id = jwt.header().kid.as_deref().unwrap_or_default();
+        let key = snapshot
+            .signing_keys
+            .get(key_id)
+            .filter(|key| key.tenant_id == tenant.id)
+            .and_then(|key| self.keys.public(key))
+            .ok_or(BearerError::SignatureWrong)?;
+        let claims = jwt.verify(&key).map_err(|_| BearerError::SignatureWrong)?;
+        check_times(&claims, state.clock.now().unix_timestamp())?;
+        self.check_audience(&claims, service)?;
+        let principal = principal(&claims, tenant)?;
+        check_alive(state, &snapshot, &claims, principal.principal_id)?;
+        Ok(principal)
+    }
+
+    fn check_audience(
+        &self,
+        claims: &Map<String, Value>,
+        service: Service,
+    ) -> Result<(), BearerError> {
+        let found = text(claims, "aud").unwrap_or_default();
+        if self.audiences.service(found) == Some(service) {
+            Ok(())
+        } else {
+            Err(BearerError::AudienceWrong { found: found.to_owned() })
+        }
+    }
+}
+
+fn text<'a>(claims: &'a Map<String, Value>, claim: &str) -> Option<&'a str> {
+    claims.get(claim).and_then(Value::as_str)
+}
+
+/// The tenant that the token says it is of; nothing is believed before the signature holds.
+fn issuing_tenant<'a>(
+    snapshot: &'a Snapshot,
+    claims: &Map<String, Value>,
+    expected: Option<TenantId>,
+) -> Result<&'a Tenant, BearerError> {
+    let issuer = text(claims, "iss").unwrap_or_default();
+    let claimed: Option<TenantId> = text(claims, "tid").and_then(|tid| tid.parse().ok());
+    claimed
+        .filter(|claimed| expected.is_none_or(|expected| *claimed == expected))
+        .and_then(|claimed| snapshot.tenant(claimed))
+        .filter(|tenant| tenant.has_issuer(issuer))
+        .map(|tenant| tenant.record.as_ref())
+        .ok_or_else(|| BearerError::IssuerWrong { found: issuer.to_owned() })
+}
+
+fn check_times(claims: &Map<String, Value>, now: i64) -> Result<(), BearerError> {
+    let skew = limits::CLOCK_SKEW.whole_seconds();
+    let time = |claim: &str| claims.get(claim).and_then(Value::as_i64);
+    let expires = time("exp").ok_or(BearerError::Malformed)?;
+    let starts = time("nbf").ok_or(BearerError::Malformed)?;
+    if expires <= now {
+        return Err(BearerError::Expired { expired_at: expires });
+    }
+    if starts > now + skew { Err(BearerError::NotYetValid) } else { Ok(()) }
+}
+
+fn principal(claims: &Map<String, Value>, tenant: &Tenant) -> Result<Principal, BearerError> {
+    let id = |claim: &str| text(claims, claim).ok_or(BearerError::Malformed);
+    Ok(Principal {
+        tenant_id: tenant.id,
+        principal_id: id("oid")?.parse().map_err(|_| BearerError::Malformed)?,
+        client_id: id("appid")?.parse().map_err(|_| BearerError::Malformed)?,
+        issuer: id("iss")?.to_owned(),
+    })
+}
+
+/// In the standard profile a token dies with what it was given for; in the azure profile it lives until `exp`.
+fn check_alive(
+    state: &State,
+    snapshot: &Snapshot,
+    claims: &Map<String, Value>,
+    principal_id: PrincipalId,
+) -> Result<(), BearerError> {
+    let is_alive =
+        snapshot.service_principal(principal_id).is_some_and(|principal| principal.is_enabled);
+    if state.limits.deleted_is_revoked && !is_alive {
+        return Err(BearerError::Revoked);
+    }
+    if state.limits.unassigned_is_revoked && !is_still_assigned(snapshot, claims, principal_id) {
+        return Err(BearerError::Revoked);
+    }
+    Ok(())
+}
+
+/// Whether the resource that the token was requested from still has the identity, by the same assignment.
+fn is_still_assigned(
+    snapshot: &Snapshot,
+    claims: &Map<String, Value>,
+    principal_id: PrincipalId,
+) -> bool {
+    let Some(origin) = text(claims, "xms_az_rid") else { return true };
+    let Ok(origin) = origin.parse::<ArmResourceId>() else { return false };
+    let Some(resource) = snapshot.compute_resources.get(&origin.key()) else { return false };
+    let is_system = resource
+        .identity
+        .system_assigned
+        .as_ref()
+        .is_some_and(|system| system.principal_id == principal_id);
+    let issued = issued_at(claims).unwrap_or(i64::MIN);
+    let is_assigned =
+        resource.identity.user_assigned.iter().any(|assigned| {
+            assigned.principal_id == principal_id && assigned.assigned_at <= issued
+        });
+    is_system || is_assigned
+}
