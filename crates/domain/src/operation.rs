@@ -33,7 +33,7 @@ pub enum Caller {
 }
 
 /// Who asks, in which request, at what time. The face makes it once; the whole operation sees this `now`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OperationContext {
     /// Who asks.
     pub caller: Caller,

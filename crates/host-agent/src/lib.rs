@@ -1,1 +1,9 @@
-//! placeholder
+//! What runs beside the workloads: it holds the credentials of this host's identities, listens at their local
+//! endpoints, and asks the token service. It never meets a store.
+//!
+//! In `up` and on a single node it is embedded; the ports it is given are then kept in the same process.
+
+pub mod credential_store;
+pub mod fast_lane;
+pub mod listen;
+pub mod token_source;

@@ -1,1 +1,16 @@
-//! placeholder
+//! Every byte promise: one folder per Azure face. Only this crate knows Microsoft's JSON, headers and error codes.
+//!
+//! A face never touches the store and never imports another face: it makes one call into `domain`.
+
+
+pub mod arm;
+pub mod bearer;
+pub mod connection;
+pub mod entra;
+pub mod host_names;
+pub mod key_vault;
+
+pub mod local;
+pub mod request;
+pub mod route;
+pub mod unbuilt;

@@ -8,6 +8,8 @@ pub mod activity;
 use async_trait::async_trait;
 use serde::Serialize;
 
+use crate::state::State;
+
 /// One record of the node's audit log. Its serialisation is the stored form of the log's `record` member.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "category")]
@@ -84,4 +86,9 @@ pub struct AuditError(pub String);
 pub trait AuditLog: std::fmt::Debug + Send + Sync + 'static {
     /// Appends one record, batched with its neighbours, and returns when it is on the log.
     async fn append(&self, record: AuditRecord) -> Result<(), AuditError>;
+}
+
+/// Records a call to a vault, before its answer leaves.
+pub async fn record_vault_access(state: &State, access: VaultAccess) -> Result<(), AuditError> {
+    state.audit.append(AuditRecord::VaultAccess(access)).await
 }

@@ -204,6 +204,15 @@ pub fn find<'a>(
         .ok_or_else(|| UserAssignedIdentityError::NotFound(id.clone()))
 }
 
+/// The identities at or below a path, in the order of their ids.
+pub fn list(
+    snapshot: &Snapshot,
+    path: &str,
+) -> Result<Vec<Versioned<UserAssignedIdentity>>, UserAssignedIdentityError> {
+    let prefix = format!("{}/", path.to_ascii_lowercase());
+    Ok(snapshot.user_assigned_identities.below(&prefix).cloned().collect())
+}
+
 /// Removes the identity, its service principal and its credentials; `false` when there was none.
 pub async fn delete(
     state: &State,

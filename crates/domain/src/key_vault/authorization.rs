@@ -48,12 +48,9 @@ pub fn authorize(
     if decision.is_allowed() { Ok(()) } else { Err(Denied::ByRbac(decision)) }
 }
 
-/// A secret is a scope below its vault.
+/// A secret is a scope below its vault. A name that makes no path names no secret: the vault itself is asked about.
 fn scope(vault: &Vault, secret: Option<&str>) -> RbacScope {
-    let path = match secret {
-        Some(name) => format!("{}/secrets/{name}", vault.id),
-        None => vault.id.to_string(),
-    };
-    // A name that makes no path names no secret either; no assignment stands below the root's impossible child.
-    RbacScope::parse(&path).unwrap_or_else(|_| vault.scope())
+    secret
+        .and_then(|name| RbacScope::parse(&format!("{}/secrets/{name}", vault.id)).ok())
+        .unwrap_or_else(|| vault.scope())
 }

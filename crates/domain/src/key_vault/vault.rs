@@ -73,15 +73,9 @@ impl Vault {
         self.id.name()
     }
 
-    /// The vault as a scope.
+    /// The vault as a scope; every resource id is one.
     pub fn scope(&self) -> RbacScope {
-        // A resource id has the segments of a scope; the root below is never reached and contains no assignment of its own.
-        RbacScope::parse(self.id.as_str()).unwrap_or_else(|_| self.scope_of_nothing())
-    }
-
-    fn scope_of_nothing(&self) -> RbacScope {
-        debug_assert!(false, "{} is no scope", self.id);
-        RbacScope::parse("/nothing").unwrap_or_else(|_| self.scope())
+        RbacScope::from(&self.id)
     }
 
     /// What happens to deleted objects: `recoveryLevel`.
@@ -316,6 +310,17 @@ pub fn in_scope(snapshot: &Snapshot, path: &str) -> Vec<Versioned<Vault>> {
 /// The deleted vaults of a subscription that can be recovered.
 pub fn deleted_in_scope(snapshot: &Snapshot, path: &str) -> Vec<Versioned<Vault>> {
     select(snapshot, path, |vault| vault.deleted.is_some())
+}
+
+/// The deleted vault with this name, if it was one of the subscription's.
+pub fn find_deleted<'a>(
+    snapshot: &'a Snapshot,
+    subscription: &str,
+    name: &str,
+) -> Option<&'a Versioned<Vault>> {
+    snapshot.vaults.get(&name.to_ascii_lowercase()).filter(|vault| {
+        vault.deleted.is_some() && vault.id.subscription().to_string().eq_ignore_ascii_case(subscription)
+    })
 }
 
 fn select(

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::SubscriptionId;
 use crate::limits;
+use crate::resource_id::ArmResourceId;
 
 /// A path of non-empty segments; the root has none. Comparison ignores case, the text keeps it.
 #[derive(Clone, Serialize, Deserialize)]
@@ -64,6 +65,12 @@ impl RbacScope {
     pub fn subscription(&self) -> Option<SubscriptionId> {
         let below = self.key.strip_prefix("/subscriptions/")?;
         below.split('/').next()?.parse().ok()
+    }
+}
+
+impl From<&ArmResourceId> for RbacScope {
+    fn from(id: &ArmResourceId) -> Self {
+        Self { text: id.as_str().into(), key: id.key().into() }
     }
 }
 

@@ -7,7 +7,7 @@ pub mod resource_group;
 use std::collections::BTreeMap;
 
 use crate::directory::tenant::Subscription;
-use crate::ids::SubscriptionId;
+use crate::ids::{PrincipalId, SubscriptionId};
 use crate::limits;
 use crate::records::Versioned;
 use crate::resource_id::ArmResourceId;
@@ -69,6 +69,23 @@ pub fn require_subscription(
         .subscriptions
         .get(id.to_string().as_str())
         .ok_or(ResourceError::SubscriptionNotFound(id))
+}
+
+/// The subscriptions that a principal can see: those in which it has any role, however far down.
+pub fn visible_subscriptions(snapshot: &Snapshot, principal: PrincipalId) -> Vec<Subscription> {
+    let assignments = snapshot.assignments_of(principal);
+    let sees = |id: SubscriptionId| {
+        assignments.iter().any(|assignment| {
+            assignment.scope.as_str() == "/" || assignment.scope.subscription() == Some(id)
+        })
+    };
+    snapshot
+        .subscriptions
+        .iter()
+        .map(|(_, subscription)| subscription)
+        .filter(|subscription| sees(subscription.id))
+        .map(|subscription| subscription.record.as_ref().clone())
+        .collect()
 }
 
 /// The subscription of a resource whose group exists.

@@ -11,6 +11,7 @@ use crate::ids::SubscriptionId;
 use crate::key_vault;
 use crate::operation::OperationContext;
 use crate::records::{Record, Versioned};
+use crate::resource_id::ArmResourceId;
 use crate::snapshot::Snapshot;
 use crate::state::State;
 
@@ -108,6 +109,22 @@ pub fn list(
 ) -> Result<Vec<Versioned<ResourceGroup>>, ResourceError> {
     require_subscription(snapshot, subscription)?;
     Ok(snapshot.resource_groups.below(&format!("{subscription}/")).cloned().collect())
+}
+
+/// Every resource of a subscription with its location, by id.
+pub fn resources_below(snapshot: &Snapshot, subscription: SubscriptionId) -> Vec<(ArmResourceId, String)> {
+    let prefix = format!("/subscriptions/{subscription}/");
+    let mut resources: Vec<(ArmResourceId, String)> = snapshot
+        .compute_resources
+        .below(&prefix)
+        .map(|resource| (resource.id.clone(), resource.location.clone()))
+        .collect();
+    let identities = snapshot.user_assigned_identities.below(&prefix);
+    resources.extend(identities.map(|identity| (identity.id.clone(), identity.location.clone())));
+    let vaults = key_vault::vault::in_scope(snapshot, &format!("/subscriptions/{subscription}"));
+    resources.extend(vaults.iter().map(|vault| (vault.id.clone(), vault.location.clone())));
+    resources.sort_by_key(|(id, _)| id.key());
+    resources
 }
 
 /// Deletes the group and everything in it; `false` when there was none.

@@ -11,9 +11,21 @@ use time::UtcDateTime;
 use super::grant::GrantError;
 use crate::credential::credentials_of;
 use crate::directory::{Application, ServicePrincipal};
+use crate::ids::TenantId;
 use crate::limits;
 use crate::resource_id::ArmResourceId;
 use crate::snapshot::Snapshot;
+
+/// The forms in which clients name the tenant's token service in `aud`, below its address.
+const AUDIENCE_FORMS: &[&str] = &["/oauth2/v2.0/token", "/oauth2/token", "/v2.0", "/", ""];
+
+/// The values of `aud` that name a tenant's token service, at each of its addresses.
+pub fn accepted_audiences(token_services: &[String], tenant: TenantId) -> Vec<String> {
+    token_services
+        .iter()
+        .flat_map(|base| AUDIENCE_FORMS.iter().map(move |form| format!("{base}/{tenant}{form}")))
+        .collect()
+}
 
 /// A verified assertion.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -27,8 +27,6 @@ pub struct GrantRequest {
     pub proof: Option<ClientProof>,
     /// What the token is for.
     pub resource: String,
-    /// The values of an assertion's `aud` that name this token service.
-    pub accepted_assertion_audiences: Vec<String>,
     /// Client capabilities to be put into the token as `xms_cc`.
     pub capabilities: Vec<String>,
 }

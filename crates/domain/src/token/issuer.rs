@@ -31,6 +31,7 @@ pub struct Issuer {
     state: Arc<State>,
     signers: Arc<SigningPool>,
     audiences: Audiences,
+    token_services: Vec<String>,
     keys: OpenKeys,
     throttles: arc_swap::ArcSwap<std::collections::BTreeMap<TenantId, Arc<Throttle>>>,
 }
@@ -83,10 +84,15 @@ impl TokenService for Issuer {
 }
 
 impl Issuer {
-    /// An issuer for the audiences of this keycard.
-    pub fn new(state: Arc<State>, signers: Arc<SigningPool>, audiences: Audiences) -> Self {
+    /// An issuer for the audiences of this keycard, reached at these addresses, each without a final slash.
+    pub fn new(
+        state: Arc<State>,
+        signers: Arc<SigningPool>,
+        audiences: Audiences,
+        token_services: Vec<String>,
+    ) -> Self {
         let throttles = arc_swap::ArcSwap::default();
-        Self { state, signers, audiences, keys: OpenKeys::default(), throttles }
+        Self { state, signers, audiences, token_services, keys: OpenKeys::default(), throttles }
     }
 
     async fn mint(
@@ -99,7 +105,8 @@ impl Issuer {
         let snapshot = self.state.snapshot_to_keep();
         let tenant =
             snapshot.tenant(request.tenant).ok_or(GrantError::TenantNotFound(request.tenant))?;
-        let proven = prove(&snapshot, tenant, request, operation)?;
+        let audiences = client_assertion::accepted_audiences(&self.token_services, tenant.id);
+        let proven = prove(&snapshot, tenant, request, &audiences, operation)?;
         sign_in.service_principal_id = Some(proven.principal.id.to_string());
         sign_in.service_principal_credential_thumbprint =
             proven.credential_sha256.map(|sha256| encoding::hex_encode(&sha256));
@@ -206,6 +213,7 @@ fn prove<'a>(
     snapshot: &'a Snapshot,
     tenant: &Tenant,
     request: &GrantRequest,
+    assertion_audiences: &[String],
     operation: &OperationContext,
 ) -> Result<Proven<'a>, GrantError> {
     let not_found =
@@ -239,7 +247,7 @@ fn prove<'a>(
                 snapshot,
                 principal,
                 assertion.expose(),
-                &request.accepted_assertion_audiences,
+                assertion_audiences,
                 operation.now,
             )?;
             Ok(Proven {

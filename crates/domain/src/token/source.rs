@@ -1,5 +1,8 @@
 //! The port in which every local token endpoint ends.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use async_trait::async_trait;
 use keycard_crypto::secret::Secret;
 
@@ -44,6 +47,36 @@ pub struct TokenRequest {
     pub freshness: Freshness,
 }
 
+/// Until when, and as long as what, the same token may be given again without asking.
+#[derive(Clone, Debug, Default)]
+pub struct Reuse {
+    /// Unix seconds: from then on a newer token is to be had.
+    pub refresh_at: i64,
+    withdrawn: Arc<AtomicBool>,
+}
+
+impl Reuse {
+    /// A token that may be given again until `refresh_at`, Unix seconds.
+    pub fn until(refresh_at: i64) -> Self {
+        Self { refresh_at, withdrawn: Arc::default() }
+    }
+
+    /// Ends the reuse everywhere: something the token depends on has changed.
+    pub fn withdraw(&self) {
+        self.withdrawn.store(true, Ordering::Release);
+    }
+
+    /// Whether the token may be given at this moment, Unix seconds.
+    pub fn is_good_at(&self, now: i64) -> bool {
+        now < self.refresh_at && !self.is_withdrawn()
+    }
+
+    /// Whether the reuse has ended before its time.
+    pub fn is_withdrawn(&self) -> bool {
+        self.withdrawn.load(Ordering::Acquire)
+    }
+}
+
 /// A token and what an endpoint tells about it.
 #[derive(Clone, Debug)]
 pub struct AccessToken {
@@ -57,6 +90,8 @@ pub struct AccessToken {
     pub expires_on: i64,
     /// Unix seconds: the claim `nbf`.
     pub not_before: i64,
+    /// How long the same answer may be given again.
+    pub reuse: Reuse,
 }
 
 /// Why a workload gets no token.

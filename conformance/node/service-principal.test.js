@@ -1,0 +1,35 @@
+// The administrator as an application: by secret and by certificate.
+// Source: Microsoft Learn, "Azure Identity client library for JavaScript", authenticate service principals.
+"use strict";
+
+const assert = require("node:assert/strict");
+const { test } = require("node:test");
+const { ClientCertificateCredential, ClientSecretCredential } = require("@azure/identity");
+const { subject, claims } = require("./subject.js");
+
+const MANAGEMENT = "https://management.azure.com";
+const REACH = { authorityHost: subject.authority, disableInstanceDiscovery: true };
+const { clientId, clientSecret, objectId, certificateFile } = subject.administrator;
+
+async function assertIsAdministrator(credential) {
+  const token = claims((await credential.getToken(`${MANAGEMENT}/.default`)).token);
+  assert.equal(token.oid, objectId);
+  assert.equal(token.appid, clientId);
+  assert.equal(token.aud, MANAGEMENT);
+}
+
+test("a secret gets a token", () =>
+  assertIsAdministrator(new ClientSecretCredential(subject.tenantId, clientId, clientSecret, REACH)));
+
+test("a wrong secret is refused", () =>
+  assert.rejects(new ClientSecretCredential(subject.tenantId, clientId, "wrong", REACH).getToken(`${MANAGEMENT}/.default`), {
+    name: "AuthenticationError",
+    message: /AADSTS7000215/,
+  }));
+
+for (const sendCertificateChain of [false, true]) {
+  test(`a certificate gets a token, ${sendCertificateChain ? "sent along" : "named by thumbprint"}`, () => {
+    const options = { ...REACH, sendCertificateChain };
+    return assertIsAdministrator(new ClientCertificateCredential(subject.tenantId, clientId, certificateFile, options));
+  });
+}

@@ -1,0 +1,94 @@
+"""The subject file: everything a suite may know about what it tests, so that another implementation can be the subject.
+
+A suite reads nothing else. `imds`, the variables and the suffixes are how this subject is reached; the rest is what exists.
+"""
+
+import story
+
+TRUST_VARIABLES = ("REQUESTS_CA_BUNDLE", "SSL_CERT_FILE", "NODE_EXTRA_CA_CERTS", "CURL_CA_BUNDLE")
+
+# Variables of the calling shell that would steer an SDK elsewhere.
+STEERING_PREFIXES = ("AZURE_", "IDENTITY_", "MSI_", "IMDS_", "DEFAULT_IDENTITY_")
+STEERING_NAMES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy", "ssl_cert_dir")
+
+
+def describe(keycard, told, in_namespace):
+    ready = keycard.ready
+    suffix = ".vault.azure.net" if in_namespace else ready["suffixes"]["keyVaultDns"]
+    imds = {name: variables(keycard, machine["id"], "imds") for name, machine in told["machines"].items()}
+    site = variables(keycard, told["site"]["id"], "app-service")
+    vm = told["machines"][story.LINK_LOCAL_VM]
+    return {
+        "tenantId": ready["tenantId"],
+        "subscriptionId": ready["subscriptionId"],
+        "authority": "https://login.microsoftonline.com" if in_namespace else ready["endpoints"]["tokenService"],
+        "resourceManager": "https://management.azure.com" if in_namespace else ready["endpoints"]["resourceManager"],
+        "loopback": ready["endpoints"]["loopback"],
+        "caFile": ready["caFile"],
+        # Names under these suffixes mean 127.0.0.1 and must be resolved by the suite itself (plain glibc does not).
+        "loopbackSuffixes": [] if in_namespace else ["keycard.localhost"],
+        # The metadata service is at its own address: clients need no variable.
+        "unmodified": in_namespace,
+        "trust": {name: site[name] for name in TRUST_VARIABLES},
+        "administrator": {**ready["administrator"], "certificateFile": str(keycard.administrator_pem)},
+        "identities": {
+            role: identity(told["identities"][name])
+            for role, name in {"attached": story.ATTACHED_IDENTITY, "other": story.OTHER_IDENTITY}.items()
+        },
+        "vm": {
+            "id": vm["id"],
+            "principalId": vm["identity"]["principalId"],
+            "variables": {} if in_namespace else local_only(imds[story.LINK_LOCAL_VM]),
+        },
+        "site": {
+            "id": told["site"]["id"],
+            "principalId": told["site"]["identity"]["principalId"],
+            "variables": local_only(site),
+        },
+        "imds": metadata_urls(keycard, told, in_namespace),
+        "vaults": {
+            role: {"name": name, "id": told["vaults"][name]["id"], "url": f"https://{name}{suffix}"}
+            for role, name in {"granted": story.GRANTED_VAULT, "denied": story.DENIED_VAULT}.items()
+        },
+        # Its value is in the granted vault; the machine's system-assigned identity may read it.
+        "secret": told["secret"],
+    }
+
+
+def variables(keycard, resource_id, kind):
+    return keycard.command("env", "--as", resource_id, "--kind", kind)
+
+
+def local_only(variables):
+    """Of all that `keycard env` prints, what differs from resource to resource."""
+    return {
+        name: value
+        for name, value in variables.items()
+        if name in ("AZURE_POD_IDENTITY_AUTHORITY_HOST", "IDENTITY_ENDPOINT", "IDENTITY_HEADER")
+    }
+
+
+def identity(resource):
+    return {"id": resource["id"], **{key: resource["properties"][key] for key in ("clientId", "principalId")}}
+
+
+def metadata_urls(keycard, told, in_namespace):
+    """Base URL of each virtual machine's metadata endpoint, by the machine's name."""
+    listed = {
+        attachment["resourceId"].lower(): attachment["url"].rstrip("/")
+        for attachment in keycard.command("attachment", "list")
+        if attachment["kind"] == "imds"
+    }
+    urls = {name: listed[machine["id"].lower()] for name, machine in told["machines"].items()}
+    return {**urls, story.LINK_LOCAL_VM: "http://169.254.169.254"} if in_namespace else urls
+
+
+def environment(inherited, described, resource):
+    """What a suite's process sees: nothing that steers an SDK but the subject's trust, and one resource's variables if asked."""
+    clean = {
+        name: value
+        for name, value in inherited.items()
+        if not name.startswith(STEERING_PREFIXES) and name.lower() not in STEERING_NAMES
+    }
+    own = described[resource]["variables"] if resource else {}
+    return {**clean, **described["trust"], **own}

@@ -1,0 +1,232 @@
+//! The listeners of local endpoints: one per resource and kind, opened as soon as the resource exists.
+//!
+//! An attachment binds a resource to a listener, never to a source address.
+
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use axum::body::Body;
+use axum::response::Response;
+use http::Request;
+use hyper::body::Incoming;
+use keycard_crypto::encoding;
+use keycard_crypto::secret::Secret;
+use keycard_domain::compute::ComputeKind;
+use keycard_domain::compute::attachment::{Attachment, AttachmentError, Attachments, EndpointKind};
+use keycard_domain::limits;
+use keycard_domain::resource_id::ArmResourceId;
+use keycard_domain::token::throttle::Throttle;
+use keycard_wire::connection;
+use keycard_wire::local::prepared::PreparedAnswer;
+use keycard_wire::local::{LocalEndpoint, LocalFace, app_service, authorities, imds};
+use keycard_wire::route::Face;
+use tokio::net::TcpListener;
+use tokio::sync::{Mutex, Semaphore, watch};
+
+use crate::fast_lane::FastLane;
+use crate::token_source::HostView;
+
+/// The metadata address of every cloud.
+pub const LINK_LOCAL: SocketAddr =
+    SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::new(169, 254, 169, 254)), 80);
+
+/// The local endpoints of this host.
+#[derive(Debug)]
+pub struct Listeners {
+    view: Arc<dyn HostView>,
+    local: LocalFace,
+    faces: Arc<Faces>,
+    /// The resource, by id or name, that is also served at the link-local address.
+    link_local: Option<String>,
+    open: Mutex<BTreeMap<(String, EndpointKind), OpenListener>>,
+}
+
+#[derive(Debug)]
+struct Faces {
+    imds: Face<LocalFace>,
+    app_service: Face<LocalFace>,
+}
+
+#[derive(Debug)]
+struct OpenListener {
+    attachment: Attachment,
+    /// Dropped with the entry: the accept loops end.
+    _open: watch::Sender<()>,
+}
+
+impl Listeners {
+    /// No listener yet.
+    pub fn new(view: Arc<dyn HostView>, local: LocalFace, link_local: Option<String>) -> Self {
+        let faces = Faces { imds: imds::face(local.clone()), app_service: app_service::face(local.clone()) };
+        Self { view, local, faces: Arc::new(faces), link_local, open: Mutex::default() }
+    }
+
+    /// Opens the listeners of new resources and closes those of resources that are gone.
+    pub async fn follow(&self, resources: &[(ArmResourceId, ComputeKind)]) {
+        let wanted: BTreeMap<String, &(ArmResourceId, ComputeKind)> =
+            resources.iter().map(|resource| (resource.0.key(), resource)).collect();
+        self.open.lock().await.retain(|(key, _), _| wanted.contains_key(key));
+        for (id, kind) in wanted.into_values() {
+            if let Err(error) = self.ensure(id, default_kind(*kind)).await {
+                tracing::error!(resource = %id, %error, "a local endpoint could not be opened");
+            }
+        }
+    }
+
+    async fn ensure(&self, id: &ArmResourceId, kind: EndpointKind) -> Result<Attachment, AttachmentError> {
+        let mut open = self.open.lock().await;
+        if let Some(listener) = open.get(&(id.key(), kind)) {
+            return Ok(listener.attachment.clone());
+        }
+        let listener = self.bind(id, kind).await?;
+        let attachment = listener.attachment.clone();
+        open.insert((id.key(), kind), listener);
+        Ok(attachment)
+    }
+
+    async fn bind(&self, id: &ArmResourceId, kind: EndpointKind) -> Result<OpenListener, AttachmentError> {
+        let unavailable = |error: std::io::Error| AttachmentError::Unavailable(error.to_string());
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.map_err(unavailable)?;
+        let port = listener.local_addr().map_err(unavailable)?.port();
+        let header = (kind == EndpointKind::AppService).then(|| self.new_secret());
+        let url = match kind {
+            EndpointKind::Imds => format!("http://127.0.0.1:{port}"),
+            EndpointKind::AppService => format!("http://127.0.0.1:{port}{}", app_service::PATH),
+        };
+        let endpoint = Arc::new(LocalEndpoint {
+            resource: id.clone(),
+            authorities: authorities(port),
+            header: header.clone(),
+            throttle: Throttle::default(),
+        });
+        let (open, closed) = watch::channel(());
+        let lane = Arc::new(Lane::new(kind, endpoint, &self.faces, &self.local));
+        tokio::spawn(accept(listener, Arc::clone(&lane), closed.clone()));
+        if kind == EndpointKind::Imds && self.is_link_local(id) {
+            let listener = TcpListener::bind(LINK_LOCAL).await.map_err(unavailable)?;
+            tracing::info!(resource = %id, "serving the metadata endpoint at 169.254.169.254:80");
+            tokio::spawn(accept(listener, lane, closed));
+        }
+        let attachment = Attachment { resource_id: id.clone(), kind, url, header };
+        Ok(OpenListener { attachment, _open: open })
+    }
+
+    fn is_link_local(&self, id: &ArmResourceId) -> bool {
+        self.link_local.as_ref().is_some_and(|named| {
+            named.eq_ignore_ascii_case(id.name()) || named.eq_ignore_ascii_case(id.as_str())
+        })
+    }
+
+    fn new_secret(&self) -> Secret {
+        let mut bytes = [0; 32];
+        self.local.entropy.fill(&mut bytes);
+        Secret::new(encoding::hex_encode(&bytes))
+    }
+}
+
+/// The endpoint that each kind of resource has in Azure.
+const fn default_kind(kind: ComputeKind) -> EndpointKind {
+    match kind {
+        ComputeKind::VirtualMachine => EndpointKind::Imds,
+        ComputeKind::Site => EndpointKind::AppService,
+    }
+}
+
+#[async_trait]
+impl Attachments for Listeners {
+    async fn list(&self) -> Vec<Attachment> {
+        self.open.lock().await.values().map(|listener| listener.attachment.clone()).collect()
+    }
+
+    async fn attach(
+        &self,
+        resource: &ArmResourceId,
+        kind: EndpointKind,
+    ) -> Result<Attachment, AttachmentError> {
+        let known = self.view.resource(resource);
+        let known = known.ok_or_else(|| AttachmentError::ResourceNotFound(resource.clone()))?;
+        self.ensure(&known.id, kind).await
+    }
+}
+
+/// What one listener answers with.
+#[derive(Debug)]
+struct Lane {
+    kind: EndpointKind,
+    endpoint: Arc<LocalEndpoint>,
+    faces: Arc<Faces>,
+    local: LocalFace,
+    fast: Option<FastLane>,
+}
+
+impl Lane {
+    fn new(
+        kind: EndpointKind,
+        endpoint: Arc<LocalEndpoint>,
+        faces: &Arc<Faces>,
+        local: &LocalFace,
+    ) -> Self {
+        // Where requests are counted, each has to pass the router.
+        let is_fast = kind == EndpointKind::Imds && local.metadata_requests.is_none();
+        let fast = is_fast.then(FastLane::default);
+        Self { kind, endpoint, faces: Arc::clone(faces), local: local.clone(), fast }
+    }
+
+    async fn answer(&self, request: Request<Incoming>) -> Response {
+        let Some(fast) = &self.fast else { return self.route(request).await };
+        let now = self.local.clock.now().unix_timestamp();
+        if let Some(response) = fast.answer(&self.endpoint, &request, now) {
+            return response;
+        }
+        let target = request.uri().path_and_query().map(|target| target.as_str().to_owned());
+        let mut response = self.route(request).await;
+        if let (Some(target), Some(prepared)) =
+            (target, response.extensions_mut().remove::<PreparedAnswer>())
+        {
+            fast.learn(&target, prepared);
+        }
+        response
+    }
+
+    async fn route(&self, request: Request<Incoming>) -> Response {
+        let mut request = request.map(Body::new);
+        request.extensions_mut().insert(Arc::clone(&self.endpoint));
+        match self.kind {
+            EndpointKind::Imds => self.faces.imds.answer(request).await,
+            EndpointKind::AppService => self.faces.app_service.answer(request).await,
+        }
+    }
+}
+
+/// Accepts connections until the listener is closed. Beyond the bound, connections wait in the kernel's queue.
+async fn accept(listener: TcpListener, lane: Arc<Lane>, mut closed: watch::Receiver<()>) {
+    let connections = Arc::new(Semaphore::new(limits::LOCAL_CONNECTIONS_MAX));
+    loop {
+        let Ok(permit) = Arc::clone(&connections).acquire_owned().await else { return };
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            _ = closed.changed() => return,
+        };
+        let stream = match accepted {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                tracing::warn!(%error, "a connection could not be accepted");
+                tokio::task::yield_now().await;
+                continue;
+            }
+        };
+        // Answers are small and whole: waiting for more to send only delays them.
+        let _ = stream.set_nodelay(true);
+        let (lane, mut closed) = (Arc::clone(&lane), closed.clone());
+        tokio::spawn(async move {
+            let answer = move |request| {
+                let lane = Arc::clone(&lane);
+                async move { lane.answer(request).await }
+            };
+            connection::serve(stream, answer, async move { drop(closed.changed().await) }).await;
+            drop(permit);
+        });
+    }
+}

@@ -1,0 +1,62 @@
+//! Local endpoints of this node: a provider of keycard's own, since Azure has none.
+//!
+//! Their answers hold the secret headers of App Service endpoints, so that reading roles do not open them: the
+//! actions are POSTs, as `listKeys` is.
+
+use axum::Json;
+use axum::extract::State;
+use http::Method;
+use keycard_domain::compute::attachment::{Attachment, EndpointKind};
+use keycard_domain::resource_id::ArmResourceId;
+use serde_json::{Value, json};
+
+use super::error::ArmError;
+use super::{Arm, row};
+use crate::route::{Params, Rbac, Route};
+
+pub(super) fn routes() -> Vec<Route<Arm>> {
+    vec![
+        row(
+            Method::POST,
+            "/subscriptions/{subscription}/providers/Keycard.Local/listAttachments",
+            "Keycard.Local/attachments/list/action",
+            list,
+        ),
+        row(
+            Method::POST,
+            "/{*scope}/providers/Keycard.Local/attachments/{kind}",
+            "Keycard.Local/attachments/attach/action",
+            attach,
+        ),
+    ]
+}
+
+fn attachment_json(attachment: &Attachment) -> Value {
+    let mut json = json!({
+        "resourceId": attachment.resource_id,
+        "kind": attachment.kind.as_str(),
+        "url": attachment.url,
+    });
+    if let (Some(header), Value::Object(members)) = (&attachment.header, &mut json) {
+        members.insert("header".to_owned(), json!(header.expose()));
+    }
+    json
+}
+
+async fn list(Rbac(_): Rbac, State(arm): State<Arm>, params: Params) -> Json<Value> {
+    let subscription = params.get("subscription").to_ascii_lowercase();
+    let attachments = arm.attachments.list().await;
+    let items: Vec<Value> = attachments
+        .iter()
+        .filter(|attachment| attachment.resource_id.subscription().to_string() == subscription)
+        .map(attachment_json)
+        .collect();
+    Json(json!({ "value": items }))
+}
+
+async fn attach(Rbac(_): Rbac, State(arm): State<Arm>, params: Params) -> Result<Json<Value>, ArmError> {
+    let resource: ArmResourceId = params.scope().parse().map_err(|_| ArmError::PathMalformed)?;
+    let kind = EndpointKind::parse(params.get("kind"))
+        .ok_or(ArmError::Unsupported("local endpoints of this kind"))?;
+    Ok(Json(attachment_json(&arm.attachments.attach(&resource, kind).await?)))
+}

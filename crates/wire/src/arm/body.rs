@@ -1,0 +1,84 @@
+//! Request bodies, listings and resource ids, as every type of this face has them.
+
+use axum::body::Body;
+use axum::extract::{FromRequest, Request};
+use axum::response::{IntoResponse, Response};
+use http::Uri;
+use keycard_domain::limits;
+use keycard_domain::resource_id::ArmResourceId;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use super::error::ArmError;
+use crate::request::{Parameters, read_body};
+use crate::route::Params;
+
+/// A JSON body, refused in the face's own words.
+pub(super) struct JsonBody<T>(pub(super) T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for JsonBody<T> {
+    type Rejection = Response;
+
+    async fn from_request(request: Request<Body>, _: &S) -> Result<Self, Response> {
+        let bytes = read_body(request.into_body(), limits::CONTROL_PLANE_BODY_BYTES_MAX)
+            .await
+            .map_err(|error| ArmError::Body(error).into_response())?;
+        let bytes: &[u8] = if bytes.is_empty() { b"{}" } else { &bytes };
+        serde_json::from_slice(bytes)
+            .map(Self)
+            .map_err(|error| ArmError::BodyMalformed(error.to_string()).into_response())
+    }
+}
+
+/// The resource that the row's path names.
+pub(super) fn resource_id(params: &Params) -> Result<ArmResourceId, ArmError> {
+    params.resource().parse().map_err(|_| ArmError::PathMalformed)
+}
+
+/// A page of a listing with the link to the next one.
+///
+/// The items are given with their keys, in the order of the keys; the skip token is the key of the page's last item.
+pub(super) fn page(uri: &Uri, base: &str, items: Vec<(String, Value)>) -> Value {
+    let query = Parameters::of(uri);
+    let after = query.non_empty("$skiptoken").unwrap_or_default().to_ascii_lowercase();
+    let limit = query
+        .non_empty("$top")
+        .and_then(|top| top.parse::<usize>().ok())
+        .unwrap_or(limits::LIST_PAGE_MAX)
+        .clamp(1, limits::LIST_PAGE_MAX);
+    let mut rest = items.into_iter().filter(|(key, _)| *key > after);
+    let shown: Vec<(String, Value)> = rest.by_ref().take(limit).collect();
+    let has_more = rest.next().is_some();
+    let next_link = shown.last().filter(|_| has_more).map(|(key, _)| {
+        let version = query.get("api-version").unwrap_or_default();
+        let token = percent_encoding::utf8_percent_encode(key, percent_encoding::NON_ALPHANUMERIC);
+        format!("{base}{}?api-version={version}&$top={limit}&$skiptoken={token}", uri.path())
+    });
+    let values: Vec<Value> = shown.into_iter().map(|(_, value)| value).collect();
+    match next_link {
+        Some(link) => json!({ "value": values, "nextLink": link }),
+        None => json!({ "value": values }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn walking_the_links_yields_each_item_once() {
+        let items: Vec<(String, Value)> =
+            (0..7).map(|n| (format!("/a b/{n}"), json!(n))).collect();
+        let mut uri: Uri = "/list?api-version=2024-01-01&$top=3".parse().unwrap();
+        let mut seen = Vec::new();
+        loop {
+            let page = page(&uri, "https://x", items.clone());
+            seen.extend(page["value"].as_array().unwrap().clone());
+            match page.get("nextLink") {
+                Some(link) => uri = link.as_str().unwrap().parse().unwrap(),
+                None => break,
+            }
+        }
+        assert_eq!(seen, (0..7).map(|n| json!(n)).collect::<Vec<_>>());
+    }
+}

@@ -1,0 +1,258 @@
+//! Virtual machines and sites: `Microsoft.Compute/virtualMachines`, `Microsoft.Web/sites`.
+//!
+//! PATCH merges the identity map, PUT replaces it; the type always decides. Everything is done when it is answered,
+//! so there is nothing to poll. Source: Microsoft.Compute and Microsoft.Web REST APIs.
+
+use std::collections::BTreeMap;
+
+use axum::Json;
+use axum::extract::State;
+use http::{Method, StatusCode, Uri};
+use keycard_domain::compute::{self, ComputeKind, ComputeRequest, ComputeResource, PowerState};
+use keycard_domain::operation::OperationContext;
+use keycard_domain::resources::require_subscription;
+use keycard_domain::snapshot::Snapshot;
+use serde_json::{Map, Value, json};
+
+use super::body::{JsonBody, page, resource_id};
+use super::error::ArmError;
+use super::{Arm, identity, row};
+use crate::request::Parameters;
+use crate::route::{Params, Rbac, Route};
+
+const VM: &str = "/subscriptions/{subscription}/resourceGroups/{group}/providers/Microsoft.Compute/virtualMachines/{name}";
+const VMS_IN_GROUP: &str = "/subscriptions/{subscription}/resourceGroups/{group}/providers/Microsoft.Compute/virtualMachines";
+const VMS: &str = "/subscriptions/{subscription}/providers/Microsoft.Compute/virtualMachines";
+const SITE: &str = "/subscriptions/{subscription}/resourceGroups/{group}/providers/Microsoft.Web/sites/{name}";
+const SITES_IN_GROUP: &str =
+    "/subscriptions/{subscription}/resourceGroups/{group}/providers/Microsoft.Web/sites";
+const SITES: &str = "/subscriptions/{subscription}/providers/Microsoft.Web/sites";
+
+pub(super) fn routes() -> Vec<Route<Arm>> {
+    let (get, put, patch, delete) = (Method::GET, Method::PUT, Method::PATCH, Method::DELETE);
+    let mut routes = vec![
+        row(put.clone(), VM, "Microsoft.Compute/virtualMachines/write", put_vm),
+        row(patch.clone(), VM, "Microsoft.Compute/virtualMachines/write", patch_resource),
+        row(get.clone(), VM, "Microsoft.Compute/virtualMachines/read", show),
+        row(delete.clone(), VM, "Microsoft.Compute/virtualMachines/delete", remove),
+        row(get.clone(), VMS_IN_GROUP, "Microsoft.Compute/virtualMachines/read", list_vms),
+        row(get.clone(), VMS, "Microsoft.Compute/virtualMachines/read", list_vms),
+        row(put, SITE, "Microsoft.Web/sites/write", put_site),
+        row(patch, SITE, "Microsoft.Web/sites/write", patch_resource),
+        row(get.clone(), SITE, "Microsoft.Web/sites/read", show),
+        row(delete, SITE, "Microsoft.Web/sites/delete", remove),
+        row(get.clone(), SITES_IN_GROUP, "Microsoft.Web/sites/read", list_sites),
+        row(get, SITES, "Microsoft.Web/sites/read", list_sites),
+    ];
+    routes.extend(power_routes());
+    routes
+}
+
+macro_rules! power_row {
+    ($verb:literal, $state:expr) => {
+        row(
+            Method::POST,
+            concat!(
+                "/subscriptions/{subscription}/resourceGroups/{group}/providers/Microsoft.Compute/virtualMachines/{name}/",
+                $verb
+            ),
+            concat!("Microsoft.Compute/virtualMachines/", $verb, "/action"),
+            |operation: Rbac, arm: State<Arm>, params: Params| power(operation, arm, params, $state),
+        )
+    };
+}
+
+/// Identities stay whatever the power state is; only their tokens depend on it.
+fn power_routes() -> Vec<Route<Arm>> {
+    vec![
+        power_row!("start", PowerState::Running),
+        power_row!("restart", PowerState::Running),
+        power_row!("reimage", PowerState::Running),
+        power_row!("redeploy", PowerState::Running),
+        power_row!("powerOff", PowerState::Stopped),
+        power_row!("deallocate", PowerState::Deallocated),
+    ]
+}
+
+/// Members of a request that keycard reads itself.
+const KNOWN: &[&str] = &["id", "name", "type", "location", "tags", "identity", "properties", "etag", "resources"];
+
+fn read(body: &Map<String, Value>) -> Result<ComputeRequest, ArmError> {
+    let member = |name: &str| body.get(name).filter(|value| !value.is_null()).cloned();
+    let malformed = |error: serde_json::Error| ArmError::BodyMalformed(error.to_string());
+    Ok(ComputeRequest {
+        location: member("location").map(serde_json::from_value).transpose().map_err(malformed)?,
+        tags: member("tags")
+            .map(serde_json::from_value::<BTreeMap<String, String>>)
+            .transpose()
+            .map_err(malformed)?,
+        identity: identity::read(body.get("identity"))?,
+        properties: member("properties")
+            .map(serde_json::from_value::<Map<String, Value>>)
+            .transpose()
+            .map_err(malformed)?
+            .map(without_secrets),
+        other: body
+            .iter()
+            .filter(|(name, value)| !KNOWN.contains(&name.as_str()) && !value.is_null())
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect(),
+    })
+}
+
+/// Passwords and what else Azure never returns are not kept in the first place.
+fn without_secrets(mut properties: Map<String, Value>) -> Map<String, Value> {
+    if let Some(Value::Object(profile)) = properties.get_mut("osProfile") {
+        profile.remove("adminPassword");
+        profile.remove("customData");
+        profile.remove("secrets");
+    }
+    properties.remove("userData");
+    properties
+}
+
+fn resource_json(snapshot: &Snapshot, resource: &ComputeResource) -> Value {
+    let mut properties = resource.properties.clone();
+    properties.insert("provisioningState".to_owned(), json!("Succeeded"));
+    match resource.kind {
+        ComputeKind::VirtualMachine => {
+            properties.insert("vmId".to_owned(), json!(resource.instance_id));
+        }
+        ComputeKind::Site => {
+            let state = if resource.power_state == PowerState::Running { "Running" } else { "Stopped" };
+            properties.insert("state".to_owned(), json!(state));
+            properties.insert("enabled".to_owned(), json!(true));
+        }
+    }
+    let mut members = resource.other.clone();
+    members.insert("id".to_owned(), json!(resource.id));
+    members.insert("name".to_owned(), json!(resource.id.name()));
+    members.insert("type".to_owned(), json!(resource.kind.resource_type()));
+    members.insert("location".to_owned(), json!(resource.location));
+    if !resource.tags.is_empty() {
+        members.insert("tags".to_owned(), json!(resource.tags));
+    }
+    members.insert("properties".to_owned(), Value::Object(properties));
+    let tenant = require_subscription(snapshot, resource.id.subscription()).map(|s| s.tenant_id);
+    if let Some(identity) = tenant.ok().and_then(|tenant| identity::write(&resource.identity, tenant)) {
+        members.insert("identity".to_owned(), identity);
+    }
+    Value::Object(members)
+}
+
+async fn put_vm(
+    Rbac(operation): Rbac,
+    State(arm): State<Arm>,
+    params: Params,
+    JsonBody(body): JsonBody<Map<String, Value>>,
+) -> Result<(StatusCode, Json<Value>), ArmError> {
+    let (is_new, json) = put(&operation, &arm, &params, &body, ComputeKind::VirtualMachine).await?;
+    Ok((if is_new { StatusCode::CREATED } else { StatusCode::OK }, json))
+}
+
+/// A site's PUT answers 200 also when it made it.
+async fn put_site(
+    Rbac(operation): Rbac,
+    State(arm): State<Arm>,
+    params: Params,
+    JsonBody(body): JsonBody<Map<String, Value>>,
+) -> Result<Json<Value>, ArmError> {
+    Ok(put(&operation, &arm, &params, &body, ComputeKind::Site).await?.1)
+}
+
+async fn put(
+    operation: &OperationContext,
+    arm: &Arm,
+    params: &Params,
+    body: &Map<String, Value>,
+    kind: ComputeKind,
+) -> Result<(bool, Json<Value>), ArmError> {
+    let id = resource_id(params)?;
+    let put = compute::put(&arm.state, operation, kind, &id, &read(body)?)
+        .await
+        .map_err(|error| ArmError::compute(error, &id, operation))?;
+    Ok((put.is_new, Json(resource_json(&arm.state.snapshot(), &put.resource))))
+}
+
+async fn patch_resource(
+    Rbac(operation): Rbac,
+    State(arm): State<Arm>,
+    params: Params,
+    JsonBody(body): JsonBody<Map<String, Value>>,
+) -> Result<Json<Value>, ArmError> {
+    let id = resource_id(&params)?;
+    let resource = compute::patch(&arm.state, &operation, &id, &read(&body)?)
+        .await
+        .map_err(|error| ArmError::compute(error, &id, &operation))?;
+    Ok(Json(resource_json(&arm.state.snapshot(), &resource)))
+}
+
+async fn show(
+    Rbac(_): Rbac,
+    State(arm): State<Arm>,
+    params: Params,
+    uri: Uri,
+) -> Result<Json<Value>, ArmError> {
+    let snapshot = arm.state.snapshot();
+    let resource = compute::find(&snapshot, &resource_id(&params)?)?;
+    let mut json = resource_json(&snapshot, resource);
+    let expands = Parameters::of(&uri).get("$expand").is_some_and(|e| e.eq_ignore_ascii_case("instanceView"));
+    if expands && let Some(properties) = json.get_mut("properties").and_then(Value::as_object_mut) {
+        properties.insert("instanceView".to_owned(), instance_view(resource.power_state));
+    }
+    Ok(Json(json))
+}
+
+fn instance_view(power_state: PowerState) -> Value {
+    let (code, text) = match power_state {
+        PowerState::Running => ("running", "VM running"),
+        PowerState::Stopped => ("stopped", "VM stopped"),
+        PowerState::Deallocated => ("deallocated", "VM deallocated"),
+    };
+    json!({ "statuses": [
+        { "code": "ProvisioningState/succeeded", "level": "Info", "displayStatus": "Provisioning succeeded" },
+        { "code": format!("PowerState/{code}"), "level": "Info", "displayStatus": text },
+    ]})
+}
+
+async fn remove(
+    Rbac(operation): Rbac,
+    State(arm): State<Arm>,
+    params: Params,
+) -> Result<StatusCode, ArmError> {
+    let id = resource_id(&params)?;
+    let existed = compute::delete(&arm.state, &operation, &id)
+        .await
+        .map_err(|error| ArmError::compute(error, &id, &operation))?;
+    Ok(if existed { StatusCode::OK } else { StatusCode::NO_CONTENT })
+}
+
+async fn list_vms(Rbac(_): Rbac, State(arm): State<Arm>, params: Params, uri: Uri) -> Json<Value> {
+    list(&arm, ComputeKind::VirtualMachine, &params, &uri)
+}
+
+async fn list_sites(Rbac(_): Rbac, State(arm): State<Arm>, params: Params, uri: Uri) -> Json<Value> {
+    list(&arm, ComputeKind::Site, &params, &uri)
+}
+
+fn list(arm: &Arm, kind: ComputeKind, params: &Params, uri: &Uri) -> Json<Value> {
+    let snapshot = arm.state.snapshot_to_keep();
+    let items = compute::list(&snapshot, kind, params.resource())
+        .iter()
+        .map(|resource| (resource.id.key(), resource_json(&snapshot, resource)))
+        .collect();
+    Json(page(uri, &arm.names.url("management"), items))
+}
+
+async fn power(
+    Rbac(operation): Rbac,
+    State(arm): State<Arm>,
+    params: Params,
+    power_state: PowerState,
+) -> Result<StatusCode, ArmError> {
+    let id = resource_id(&params)?;
+    compute::set_power_state(&arm.state, &operation, &id, power_state)
+        .await
+        .map_err(|error| ArmError::compute(error, &id, &operation))?;
+    Ok(StatusCode::OK)
+}

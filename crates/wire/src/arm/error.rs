@@ -1,0 +1,502 @@
+//! What Resource Manager answers to a refusal: status, code, message.
+//!
+//! Source: "Troubleshoot common Azure deployment errors"; observed errors of the front door and of providers.
+
+use axum::Json;
+use axum::response::{IntoResponse, Response};
+use http::{StatusCode, Uri, header};
+use keycard_domain::compute::ComputeError;
+use keycard_domain::compute::attachment::AttachmentError;
+use keycard_domain::directory::identity_block::{ASSIGN_ACTION, IdentityBlockError};
+use keycard_domain::directory::user_assigned_identity::{self, UserAssignedIdentityError};
+use keycard_domain::ids::{ClientId, PrincipalId};
+use keycard_domain::key_vault::vault::VaultError;
+use keycard_domain::operation::OperationContext;
+use keycard_domain::rbac::assignment::AssignmentError;
+use keycard_domain::resource_id::ArmResourceId;
+use keycard_domain::resources::ResourceError;
+use keycard_domain::state::WriteError;
+use keycard_domain::token::verify::BearerError;
+use serde_json::json;
+use time::UtcDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use crate::request::{BodyError, Parameters};
+
+/// Why the face refuses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum ArmError {
+    TokenMissing,
+    TokenRefused(BearerError),
+    TenantWrong { found: String, expected: String },
+    ApiVersionMissing,
+    ApiVersionInvalid(String),
+    AuthorizationFailed { client: ClientId, object: PrincipalId, action: &'static str, scope: String },
+    PathMalformed,
+    PathUnknown,
+    ResourceTypeUnknown { namespace: String, resource_type: String, api_version: String },
+    MethodNotAllowed,
+    Body(BodyError),
+    BodyMalformed(String),
+    FilterUnsupported(String),
+    Unsupported(&'static str),
+    Resource(ResourceError),
+    Identity(UserAssignedIdentityError),
+    IdentityBlock { error: IdentityBlockError, resource: ArmResourceId, operation: Box<OperationContext> },
+    Vault(VaultError),
+    Assignment { error: AssignmentError, tenant: String },
+    RoleDefinitionNotFound(String),
+    NotFound { resource_type: String, name: String },
+    Attachment(AttachmentError),
+}
+
+/// A row of the table: status, code, message.
+struct Answer(StatusCode, &'static str, String);
+
+const BAD: StatusCode = StatusCode::BAD_REQUEST;
+
+impl From<ResourceError> for ArmError {
+    fn from(error: ResourceError) -> Self {
+        Self::Resource(error)
+    }
+}
+
+impl From<WriteError> for ArmError {
+    fn from(error: WriteError) -> Self {
+        Self::Resource(error.into())
+    }
+}
+
+impl From<UserAssignedIdentityError> for ArmError {
+    fn from(error: UserAssignedIdentityError) -> Self {
+        Self::Identity(error)
+    }
+}
+
+impl From<VaultError> for ArmError {
+    fn from(error: VaultError) -> Self {
+        Self::Vault(error)
+    }
+}
+
+impl From<AttachmentError> for ArmError {
+    fn from(error: AttachmentError) -> Self {
+        Self::Attachment(error)
+    }
+}
+
+impl ArmError {
+    /// A compute resource's refusal; the identity part is worded with the resource and the caller.
+    pub(super) fn compute(error: ComputeError, resource: &ArmResourceId, operation: &OperationContext) -> Self {
+        match error {
+            ComputeError::Resource(error) => Self::Resource(error),
+            ComputeError::Identity(error) => Self::IdentityBlock {
+                error,
+                resource: resource.clone(),
+                operation: Box::new(operation.clone()),
+            },
+        }
+    }
+
+    /// What a path names that no row matches: a type that is not served, or nothing.
+    pub(super) fn unknown_path(uri: &Uri) -> Self {
+        let query = Parameters::of(uri);
+        let api_version = query.get("api-version").unwrap_or_default().to_owned();
+        let mut segments = uri.path().split('/').filter(|segment| !segment.is_empty());
+        let after_providers = segments.by_ref().find(|s| s.eq_ignore_ascii_case("providers"));
+        match (after_providers, segments.next(), segments.next()) {
+            (Some(_), Some(namespace), Some(resource_type)) => Self::ResourceTypeUnknown {
+                namespace: namespace.to_owned(),
+                resource_type: resource_type.to_owned(),
+                api_version,
+            },
+            _ => Self::PathUnknown,
+        }
+    }
+
+    fn answer(&self) -> Answer {
+        match self {
+            Self::TokenMissing => Answer(
+                StatusCode::UNAUTHORIZED,
+                "AuthenticationFailed",
+                "Authentication failed. The 'Authorization' header is missing.".to_owned(),
+            ),
+            Self::TokenRefused(error) => token(error),
+            Self::TenantWrong { found, expected } => Answer(
+                StatusCode::UNAUTHORIZED,
+                "InvalidAuthenticationTokenTenant",
+                format!("The access token is from the wrong issuer '{found}'. It must match the tenant '{expected}' associated with this subscription. Please use the authority (URL) '{expected}' to get the token."),
+            ),
+            Self::ApiVersionMissing => Answer(
+                BAD,
+                "MissingApiVersionParameter",
+                "The api-version query parameter (?api-version=) is required for all requests.".to_owned(),
+            ),
+            Self::ApiVersionInvalid(version) => Answer(
+                BAD,
+                "InvalidApiVersionParameter",
+                format!("The api-version '{version}' is invalid. The supported versions are dates such as '2024-11-01', perhaps followed by '-preview'."),
+            ),
+            Self::AuthorizationFailed { client, object, action, scope } => Answer(
+                StatusCode::FORBIDDEN,
+                "AuthorizationFailed",
+                format!("The client '{client}' with object id '{object}' does not have authorization to perform action '{action}' over scope '{scope}' or the scope is invalid. If access was recently granted, please refresh your credentials."),
+            ),
+            Self::PathMalformed => {
+                Answer(BAD, "InvalidRequestUri", "The path of the request is malformed.".to_owned())
+            }
+            Self::PathUnknown => Answer(
+                StatusCode::NOT_FOUND,
+                "NotFound",
+                "keycard's Resource Manager has nothing at this path.".to_owned(),
+            ),
+            Self::ResourceTypeUnknown { namespace, resource_type, api_version } => Answer(
+                StatusCode::NOT_FOUND,
+                "InvalidResourceType",
+                format!("The resource type '{resource_type}' could not be found in the namespace '{namespace}' for api version '{api_version}'. keycard does not serve it yet."),
+            ),
+            Self::MethodNotAllowed => Answer(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "MethodNotAllowed",
+                "The method is not allowed on this path.".to_owned(),
+            ),
+            Self::Body(error) => body(*error),
+            Self::BodyMalformed(reason) => Answer(
+                BAD,
+                "InvalidRequestContent",
+                format!("The request content was invalid and could not be deserialized: '{reason}'."),
+            ),
+            Self::FilterUnsupported(filter) => Answer(
+                BAD,
+                "UnsupportedQuery",
+                format!("The filter '{filter}' is not supported."),
+            ),
+            Self::Unsupported(what) => {
+                Answer(StatusCode::NOT_IMPLEMENTED, "NotImplemented", format!("keycard does not support {what} yet."))
+            }
+            Self::Resource(error) => resource(error),
+            Self::Identity(error) => identity(error),
+            Self::IdentityBlock { error, resource, operation } => {
+                identity_block(error, resource, operation)
+            }
+            Self::Vault(error) => vault(error),
+            Self::Assignment { error, tenant } => assignment(error, tenant),
+            Self::RoleDefinitionNotFound(id) => role_not_found(id),
+            Self::NotFound { resource_type, name } => Answer(
+                StatusCode::NOT_FOUND,
+                "ResourceNotFound",
+                format!("The Resource '{resource_type}/{name}' was not found."),
+            ),
+            Self::Attachment(AttachmentError::ResourceNotFound(id)) => resource_not_found(id),
+            Self::Attachment(AttachmentError::Unavailable(reason)) => {
+                Answer(StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable", reason.clone())
+            }
+        }
+    }
+
+    /// Errors of the front door say so.
+    const fn is_of_gateway(&self) -> bool {
+        matches!(
+            self,
+            Self::TokenMissing
+                | Self::TokenRefused(_)
+                | Self::TenantWrong { .. }
+                | Self::ApiVersionMissing
+                | Self::ApiVersionInvalid(_)
+                | Self::AuthorizationFailed { .. }
+                | Self::PathMalformed
+                | Self::PathUnknown
+                | Self::ResourceTypeUnknown { .. }
+                | Self::MethodNotAllowed
+                | Self::Resource(_)
+        )
+    }
+}
+
+fn token(error: &BearerError) -> Answer {
+    let unauthorized = |code, message| Answer(StatusCode::UNAUTHORIZED, code, message);
+    match error {
+        BearerError::Expired { expired_at } => {
+            let at = UtcDateTime::from_unix_timestamp(*expired_at)
+                .ok()
+                .and_then(|at| at.format(&Rfc3339).ok())
+                .unwrap_or_default();
+            unauthorized(
+                "ExpiredAuthenticationToken",
+                format!("The access token expiry UTC time '{at}' is earlier than current UTC time."),
+            )
+        }
+        BearerError::AudienceWrong { found } => unauthorized(
+            "InvalidAuthenticationTokenAudience",
+            format!("The access token has been obtained for wrong audience or resource '{found}'. It should exactly match with one of the allowed audiences 'https://management.core.windows.net/','https://management.core.windows.net','https://management.azure.com/','https://management.azure.com'."),
+        ),
+        BearerError::IssuerWrong { found } => unauthorized(
+            "InvalidAuthenticationTokenTenant",
+            format!("The access token is from the wrong issuer '{found}'."),
+        ),
+        BearerError::Malformed
+        | BearerError::SignatureWrong
+        | BearerError::NotYetValid
+        | BearerError::Revoked => {
+            unauthorized("InvalidAuthenticationToken", "The access token is invalid.".to_owned())
+        }
+    }
+}
+
+fn body(error: BodyError) -> Answer {
+    match error {
+        BodyError::TooLarge => Answer(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "RequestContentTooLarge",
+            "The request content is too large.".to_owned(),
+        ),
+        BodyError::TooSlow => Answer(
+            StatusCode::REQUEST_TIMEOUT,
+            "RequestTimeout",
+            "The request content did not arrive in time.".to_owned(),
+        ),
+        BodyError::Incomplete => {
+            Answer(BAD, "InvalidRequestContent", "The request content is incomplete.".to_owned())
+        }
+    }
+}
+
+fn resource_not_found(id: &ArmResourceId) -> Answer {
+    Answer(
+        StatusCode::NOT_FOUND,
+        "ResourceNotFound",
+        format!(
+            "The Resource '{}/{}' under resource group '{}' was not found. For more details please go to https://aka.ms/ARMResourceNotFoundFix",
+            id.resource_type(),
+            id.name(),
+            id.resource_group()
+        ),
+    )
+}
+
+fn resource(error: &ResourceError) -> Answer {
+    match error {
+        ResourceError::SubscriptionNotFound(id) => Answer(
+            StatusCode::NOT_FOUND,
+            "SubscriptionNotFound",
+            format!("The subscription '{id}' could not be found."),
+        ),
+        ResourceError::GroupNotFound(name) => Answer(
+            StatusCode::NOT_FOUND,
+            "ResourceGroupNotFound",
+            format!("Resource group '{name}' could not be found."),
+        ),
+        ResourceError::NotFound(id) => resource_not_found(id),
+        ResourceError::NameInvalid { resource_type, name } => Answer(
+            BAD,
+            "InvalidResourceName",
+            format!("The name '{name}' is not valid for a resource of type '{resource_type}'."),
+        ),
+        ResourceError::LocationRequired => Answer(
+            BAD,
+            "LocationRequired",
+            "The location property is required for this definition.".to_owned(),
+        ),
+        ResourceError::LocationImmutable { name, group, present, requested } => Answer(
+            StatusCode::CONFLICT,
+            "InvalidResourceLocation",
+            format!("The resource '{name}' already exists in location '{present}' in resource group '{group}'. A resource with the same name cannot be created in location '{requested}'. Please select a new resource name."),
+        ),
+        ResourceError::TooManyTags(count) => {
+            Answer(BAD, "InvalidTags", format!("The resource has {count} tags; at most 50 are allowed."))
+        }
+        ResourceError::TagInvalid(name) => {
+            Answer(BAD, "InvalidTags", format!("The tag '{name}' is not allowed, or stands twice."))
+        }
+        ResourceError::Write(error) => write(error),
+    }
+}
+
+fn write(error: &WriteError) -> Answer {
+    match error {
+        WriteError::Conflict(_) => Answer(
+            StatusCode::CONFLICT,
+            "Conflict",
+            "The resource is being changed by other requests. Please try again.".to_owned(),
+        ),
+        WriteError::Unavailable(_) => Answer(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "ServiceUnavailable",
+            "The change cannot be written now. Please try again.".to_owned(),
+        ),
+    }
+}
+
+fn identity(error: &UserAssignedIdentityError) -> Answer {
+    match error {
+        UserAssignedIdentityError::NameInvalid(name) => resource(&ResourceError::NameInvalid {
+            resource_type: user_assigned_identity::RESOURCE_TYPE,
+            name: name.clone(),
+        }),
+        UserAssignedIdentityError::NotFound(id) => resource_not_found(id),
+        UserAssignedIdentityError::Resource(error) => resource(error),
+    }
+}
+
+/// Everything the identity service refuses is wrapped by the resource provider.
+fn failed_identity_operation(id: &ArmResourceId, inner: &str) -> Answer {
+    let response = json!({ "error": { "code": "BadRequest", "message": inner } });
+    Answer(
+        BAD,
+        "FailedIdentityOperation",
+        format!("Identity operation for resource '{id}' failed with error 'Failed to perform resource identity operation. Status: 'BadRequest'. Response: '{response}'.'."),
+    )
+}
+
+fn identity_block(
+    error: &IdentityBlockError,
+    id: &ArmResourceId,
+    operation: &OperationContext,
+) -> Answer {
+    match error {
+        IdentityBlockError::IdentityNotFound(identity) => failed_identity_operation(
+            id,
+            &format!("Resource '{}' was not found.", identity.with_lowercase_group_segment()),
+        ),
+        IdentityBlockError::TypeExcludesMap => failed_identity_operation(
+            id,
+            "The request format was unexpected, a non-UserAssigned identity type should not contain: userAssignedIdentities",
+        ),
+        IdentityBlockError::IdentitiesRequired => failed_identity_operation(
+            id,
+            "The request format was unexpected : Request requires identities to be assigned.",
+        ),
+        IdentityBlockError::TooManyInRequest { count, max } => failed_identity_operation(
+            id,
+            &format!("User Assigned Identities Number '{count}' Assign exceed limit '{max}' in one request."),
+        ),
+        IdentityBlockError::TooManyOnResource { count, max } => failed_identity_operation(
+            id,
+            &format!("The resource would have '{count}' user assigned identities, at most '{max}' are allowed."),
+        ),
+        IdentityBlockError::AssignNotGranted(identities) => {
+            linked_authorization_failed(identities, id, operation)
+        }
+    }
+}
+
+fn linked_authorization_failed(
+    identities: &[ArmResourceId],
+    id: &ArmResourceId,
+    operation: &OperationContext,
+) -> Answer {
+    let (client, object) = operation
+        .principal()
+        .map(|principal| (principal.client_id.to_string(), principal.principal_id.to_string()))
+        .unwrap_or_default();
+    let linked: Vec<String> =
+        identities.iter().map(ArmResourceId::with_lowercase_group_segment).collect();
+    Answer(
+        StatusCode::FORBIDDEN,
+        "LinkedAuthorizationFailed",
+        format!(
+            "The client '{client}' with object id '{object}' has permission to perform action '{}' on scope '{id}'; however, it does not have permission to perform action '{ASSIGN_ACTION}' on the linked scope(s) '{}' or the linked scope(s) are invalid.",
+            operation.action,
+            linked.join(",")
+        ),
+    )
+}
+
+fn vault(error: &VaultError) -> Answer {
+    match error {
+        VaultError::NameTaken(name) => Answer(
+            StatusCode::CONFLICT,
+            "VaultAlreadyExists",
+            format!("The vault name '{name}' is already in use. Vault names are globally unique so it is possible that the name is already taken. If you are sure that the vault name was not taken then it is possible that a vault with the same name was recently deleted but not purged after being placed in a recoverable state."),
+        ),
+        VaultError::NameTakenByDeleted(_) => Answer(
+            StatusCode::CONFLICT,
+            "ConflictError",
+            "A vault with the same name already exists in deleted state. You need to either recover or purge existing key vault.".to_owned(),
+        ),
+        VaultError::NothingToRecover(name) => Answer(
+            StatusCode::NOT_FOUND,
+            "DeletedVaultNotFound",
+            format!("The specified deleted vault '{name}' does not exist."),
+        ),
+        VaultError::SettingInvalid(what) => Answer(BAD, "BadRequest", format!("{what}.")),
+        VaultError::TenantWrong(tenant) => Answer(
+            BAD,
+            "BadRequest",
+            format!("The tenant '{tenant}' is not the tenant of the subscription."),
+        ),
+        VaultError::PurgeProtected => Answer(
+            BAD,
+            "MethodNotAllowed",
+            "Operation 'DeletedVaultPurge' is not allowed: purge protection is enabled.".to_owned(),
+        ),
+        VaultError::Resource(ResourceError::NameInvalid { name, .. }) => Answer(
+            BAD,
+            "VaultNameNotValid",
+            format!("The vault name '{name}' is invalid. A vault's name must be between 3-24 alphanumeric characters. The name must begin with a letter, end with a letter or digit, and not contain consecutive hyphens."),
+        ),
+        VaultError::Resource(error) => resource(error),
+    }
+}
+
+fn role_not_found(id: &str) -> Answer {
+    Answer(
+        StatusCode::NOT_FOUND,
+        "RoleDefinitionDoesNotExist",
+        format!("The specified role definition with ID '{id}' does not exist."),
+    )
+}
+
+fn assignment(error: &AssignmentError, tenant: &str) -> Answer {
+    let bare = |id: &uuid::Uuid| id.simple().to_string();
+    match error {
+        AssignmentError::Exists(id) => Answer(
+            StatusCode::CONFLICT,
+            "RoleAssignmentExists",
+            format!(
+                "The role assignment already exists. The ID of the existing role assignment is {}.",
+                bare(id.as_uuid())
+            ),
+        ),
+        AssignmentError::UpdateNotPermitted => Answer(
+            BAD,
+            "RoleAssignmentUpdateNotPermitted",
+            "Tenant ID, application ID, principal ID, and scope are not allowed to be updated.".to_owned(),
+        ),
+        AssignmentError::PrincipalNotFound(id) => Answer(
+            BAD,
+            "PrincipalNotFound",
+            format!("Principal {} does not exist in the directory {tenant}. Check that you have the correct principal ID. If you are creating this principal and then immediately assigning a role, this error might be related to a replication delay. In this case, set the role assignment principalType property to a value, such as ServicePrincipal, User, or Group.  See https://aka.ms/docs-principaltype", bare(id.as_uuid())),
+        ),
+        AssignmentError::PrincipalTypeMismatch { principal, actual, claimed } => Answer(
+            BAD,
+            "UnmatchedPrincipalType",
+            format!("The PrincipalId '{}' has type '{}' , which is different from specified PrinciaplType '{}'.", bare(principal.as_uuid()), actual.as_str(), claimed.as_str()),
+        ),
+        AssignmentError::RoleNotFound(id) => role_not_found(&id.to_string()),
+        AssignmentError::LimitReached => Answer(
+            BAD,
+            "RoleAssignmentLimitExceeded",
+            "No more role assignments can be created (code: RoleAssignmentLimitExceeded)".to_owned(),
+        ),
+        AssignmentError::DescriptionTooLong => {
+            Answer(BAD, "InvalidDescription", "The description is too long.".to_owned())
+        }
+        AssignmentError::Write(error) => write(error),
+    }
+}
+
+impl IntoResponse for ArmError {
+    fn into_response(self) -> Response {
+        let Answer(status, code, message) = self.answer();
+        let challenge = (status == StatusCode::UNAUTHORIZED).then(|| {
+            let value = "Bearer authorization_uri=\"https://login.windows.net/common\", error=\"invalid_token\", error_description=\"The access token is missing or invalid.\"";
+            [(header::WWW_AUTHENTICATE, value)]
+        });
+        let gateway = self.is_of_gateway().then_some([("x-ms-failure-cause", "gateway")]);
+        let retry_after =
+            (status == StatusCode::SERVICE_UNAVAILABLE).then_some([(header::RETRY_AFTER, "1")]);
+        let body = Json(json!({ "error": { "code": code, "message": message } }));
+        (status, challenge, gateway, retry_after, body).into_response()
+    }
+}

@@ -1,0 +1,260 @@
+//! What the token service answers to a refusal: number, status, `error`, text.
+//!
+//! Source: Microsoft identity platform, "Microsoft Entra authentication and authorization error codes".
+
+use axum::Json;
+use axum::response::{IntoResponse, Response};
+use http::StatusCode;
+use keycard_domain::operation::OperationContext;
+use keycard_domain::token::grant::GrantError;
+use serde::Serialize;
+use time::macros::format_description;
+
+use crate::host_names::HostNames;
+use crate::request::BodyError;
+
+/// Why the face refuses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum EntraError {
+    /// The grant was refused.
+    Grant(GrantError),
+    /// The tenant's name is no known tenant's.
+    TenantUnknown(String),
+    /// A required parameter is missing.
+    ParameterMissing(&'static str),
+    /// The grant type is not offered.
+    GrantTypeUnsupported(String),
+    /// The scope names no resource.
+    ScopeInvalid(String),
+    /// The scope does not end in `/.default`.
+    ScopeNotDefault(String),
+    /// The authority that instance discovery asks about is not one.
+    InstanceInvalid,
+    /// The body is no form, or not whole.
+    Body(BodyError),
+    /// The body is of another type.
+    ContentTypeWrong,
+    /// There is nothing at the path.
+    PathUnknown,
+    /// The path has other methods.
+    MethodNotAllowed,
+}
+
+/// A row of the table.
+struct Answer {
+    number: u32,
+    status: StatusCode,
+    error: &'static str,
+    text: String,
+    retry_after_seconds: Option<u32>,
+}
+
+fn row(number: u32, status: StatusCode, error: &'static str, text: impl Into<String>) -> Answer {
+    Answer { number, status, error, text: text.into(), retry_after_seconds: None }
+}
+
+impl EntraError {
+    fn answer(&self) -> Answer {
+        const BAD: StatusCode = StatusCode::BAD_REQUEST;
+        match self {
+            Self::Grant(error) => grant(error),
+            Self::TenantUnknown(name) => row(
+                90002,
+                BAD,
+                "invalid_request",
+                format!("Tenant '{}' not found. Check to make sure you have the correct tenant ID and are signing into the correct cloud.", shown(name)),
+            ),
+            Self::ParameterMissing(name) => row(
+                900_144,
+                BAD,
+                "invalid_request",
+                format!("The request body must contain the following parameter: '{name}'."),
+            ),
+            Self::GrantTypeUnsupported(name) => row(
+                70003,
+                BAD,
+                "unsupported_grant_type",
+                format!("The app requested an unsupported grant type '{}'.", shown(name)),
+            ),
+            Self::ScopeInvalid(scope) => row(
+                70011,
+                BAD,
+                "invalid_scope",
+                format!("The provided request must include a 'scope' input parameter. The provided value for the input parameter 'scope' is not valid. The scope {} is not valid.", shown(scope)),
+            ),
+            Self::ScopeNotDefault(scope) => row(
+                1_002_012,
+                BAD,
+                "invalid_scope",
+                format!("The provided value for scope {} is not valid. Client credential flows must have a scope value with /.default suffixed to the resource identifier (application ID URI).", shown(scope)),
+            ),
+            Self::InstanceInvalid => {
+                row(50049, BAD, "invalid_instance", "Unknown or invalid instance.")
+            }
+            Self::Body(BodyError::TooLarge) => {
+                row(900_144, StatusCode::PAYLOAD_TOO_LARGE, "invalid_request", "The request body is too large.")
+            }
+            Self::Body(BodyError::TooSlow) => {
+                row(900_144, StatusCode::REQUEST_TIMEOUT, "invalid_request", "The request body did not arrive in time.")
+            }
+            Self::Body(BodyError::Incomplete) => {
+                row(900_144, BAD, "invalid_request", "The request body is incomplete.")
+            }
+            Self::ContentTypeWrong => row(
+                900_144,
+                BAD,
+                "invalid_request",
+                "The request body must be application/x-www-form-urlencoded.",
+            ),
+            Self::PathUnknown => row(
+                90011,
+                StatusCode::NOT_FOUND,
+                "invalid_request",
+                "There is no endpoint of the token service at this path.",
+            ),
+            Self::MethodNotAllowed => row(
+                900_561,
+                StatusCode::METHOD_NOT_ALLOWED,
+                "invalid_request",
+                "The endpoint does not accept this method.",
+            ),
+        }
+    }
+}
+
+fn grant(error: &GrantError) -> Answer {
+    const BAD: StatusCode = StatusCode::BAD_REQUEST;
+    const UNAUTHORIZED: StatusCode = StatusCode::UNAUTHORIZED;
+    match error {
+        GrantError::TenantNotFound(tenant) => EntraError::TenantUnknown(tenant.to_string()).answer(),
+        GrantError::ClientNotFound { client_id, tenant } => row(
+            700_016,
+            BAD,
+            "unauthorized_client",
+            format!("Application with identifier '{}' was not found in the directory '{tenant}'. This can happen if the application has not been installed by the administrator of the tenant or consented to by any user in the tenant. You may have sent your authentication request to the wrong tenant.", shown(client_id)),
+        ),
+        GrantError::ProofMissing => row(
+            7_000_218,
+            UNAUTHORIZED,
+            "invalid_client",
+            "The request body must contain the following parameter: 'client_assertion' or 'client_secret'.",
+        ),
+        GrantError::SecretWrong(client) => row(
+            7_000_215,
+            UNAUTHORIZED,
+            "invalid_client",
+            format!("Invalid client secret provided. Ensure the secret being sent in the request is the client secret value, not the client secret ID, for a secret added to app '{client}'."),
+        ),
+        GrantError::SecretExpired(client) => row(
+            7_000_222,
+            UNAUTHORIZED,
+            "invalid_client",
+            format!("The provided client secret keys for app '{client}' are expired."),
+        ),
+        GrantError::AssertionMalformed(what) => {
+            row(50027, BAD, "invalid_request", format!("JWT token is invalid or malformed: {what}."))
+        }
+        GrantError::AssertionKeyUnknown(client) => row(
+            700_027,
+            UNAUTHORIZED,
+            "invalid_client",
+            format!("The certificate with identifier used to sign the client assertion is not registered on application '{client}', or the signature is not of its key."),
+        ),
+        GrantError::AssertionClaimWrong(claim) => row(
+            700_027,
+            UNAUTHORIZED,
+            "invalid_client",
+            format!("Client assertion failed signature validation: the claim '{claim}' is not as it must be."),
+        ),
+        GrantError::AssertionOutsideValidity => row(
+            700_024,
+            UNAUTHORIZED,
+            "invalid_client",
+            "Client assertion is not within its valid time range.",
+        ),
+        GrantError::ResourceNotFound { resource, tenant } => row(
+            500_011,
+            BAD,
+            "invalid_resource",
+            format!("The resource principal named {} was not found in the tenant named {tenant}. This can happen if the application has not been installed by the administrator of the tenant or consented to by any user in the tenant. You might have sent your authentication request to the wrong tenant.", shown(resource)),
+        ),
+        GrantError::Throttled { retry_after_seconds } => Answer {
+            retry_after_seconds: Some(*retry_after_seconds),
+            ..row(
+                90055,
+                StatusCode::TOO_MANY_REQUESTS,
+                "temporarily_unavailable",
+                "The tenant's rate of token requests is exceeded.",
+            )
+        },
+        GrantError::SigningUnavailable(_) | GrantError::Audit(_) => Answer {
+            retry_after_seconds: Some(1),
+            ..row(
+                90033,
+                StatusCode::SERVICE_UNAVAILABLE,
+                "temporarily_unavailable",
+                "A transient error has occurred. Please try again.",
+            )
+        },
+    }
+}
+
+/// What a stranger wrote, cut to a length that is worth repeating.
+fn shown(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).take(200).collect()
+}
+
+/// A refusal with what follows the request.
+#[derive(Debug)]
+pub(super) struct Failure {
+    error: EntraError,
+    timestamp: String,
+    trace_id: String,
+    correlation_id: String,
+    authority: String,
+}
+
+impl Failure {
+    pub(super) fn new(error: EntraError, operation: &OperationContext, names: &HostNames) -> Self {
+        let form = format_description!("[year]-[month]-[day] [hour]:[minute]:[second]Z");
+        Self {
+            error,
+            timestamp: operation.now.format(&form).unwrap_or_default(),
+            trace_id: operation.request_id.to_string(),
+            correlation_id: operation.correlation_id.to_string(),
+            authority: names.url("login"),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Body {
+    error: &'static str,
+    error_description: String,
+    error_codes: [u32; 1],
+    timestamp: String,
+    trace_id: String,
+    correlation_id: String,
+    error_uri: String,
+}
+
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        let answer = self.error.answer();
+        let body = Body {
+            error: answer.error,
+            error_description: format!(
+                "AADSTS{}: {} Trace ID: {} Correlation ID: {} Timestamp: {}",
+                answer.number, answer.text, self.trace_id, self.correlation_id, self.timestamp
+            ),
+            error_codes: [answer.number],
+            timestamp: self.timestamp,
+            error_uri: format!("{}/error?code={}", self.authority, answer.number),
+            trace_id: self.trace_id.clone(),
+            correlation_id: self.correlation_id.clone(),
+        };
+        let ids = [("x-ms-request-id", self.trace_id), ("client-request-id", self.correlation_id)];
+        let retry_after = answer.retry_after_seconds.map(|seconds| [("retry-after", seconds.to_string())]);
+        (answer.status, ids, retry_after, Json(body)).into_response()
+    }
+}

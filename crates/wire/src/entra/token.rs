@@ -1,0 +1,262 @@
+//! `POST /{tenant}/oauth2/v2.0/token` and `/oauth2/token`: the client credentials grant.
+//!
+//! Source: RFC 6749, section 4.4; Microsoft identity platform, OAuth 2.0 client credentials flow.
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use http::{HeaderMap, header};
+use keycard_crypto::encoding;
+use keycard_crypto::secret::Secret;
+use keycard_domain::ids::TenantId;
+use keycard_domain::limits;
+use keycard_domain::operation::OperationContext;
+use keycard_domain::token::grant::{ClientProof, GrantRequest, GrantedToken};
+use serde::{Deserialize, Serialize};
+
+use super::Entra;
+use super::error::{EntraError, Failure};
+use crate::request::{Parameters, read_body};
+use crate::route::{OwnProof, Params};
+
+pub(super) async fn token_v2(
+    OwnProof(operation): OwnProof,
+    State(entra): State<Entra>,
+    params: Params,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
+    let granted = grant(&entra, &operation, &params, &headers, body, scope_resource).await;
+    answer(&entra, &operation, granted, |token| Json(TokenV2::from(token)).into_response())
+}
+
+pub(super) async fn token_v1(
+    OwnProof(operation): OwnProof,
+    State(entra): State<Entra>,
+    params: Params,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
+    let granted = grant(&entra, &operation, &params, &headers, body, named_resource).await;
+    answer(&entra, &operation, granted, |token| Json(TokenV1::from(token)).into_response())
+}
+
+fn answer(
+    entra: &Entra,
+    operation: &OperationContext,
+    granted: Result<GrantedToken, EntraError>,
+    render: impl FnOnce(&GrantedToken) -> Response,
+) -> Response {
+    match granted {
+        Ok(token) => {
+            let ids = [
+                ("x-ms-request-id", operation.request_id.to_string()),
+                ("client-request-id", operation.correlation_id.to_string()),
+            ];
+            (ids, render(&token)).into_response()
+        }
+        Err(error) => Failure::new(error, operation, &entra.names).into_response(),
+    }
+}
+
+async fn grant(
+    entra: &Entra,
+    operation: &OperationContext,
+    params: &Params,
+    headers: &HeaderMap,
+    body: Body,
+    resource: fn(&Parameters) -> Result<String, EntraError>,
+) -> Result<GrantedToken, EntraError> {
+    let form = read_form(headers, body).await?;
+    let request = GrantRequest {
+        tenant: tenant(params)?,
+        client_id: client_id(&form, headers)?,
+        proof: proof(&form, headers)?,
+        resource: resource(&form)?,
+        capabilities: capabilities(&form),
+    };
+    entra.tokens.grant(operation, request).await.map_err(EntraError::Grant)
+}
+
+fn tenant(params: &Params) -> Result<TenantId, EntraError> {
+    let name = params.get("tenant");
+    name.parse().map_err(|_| EntraError::TenantUnknown(name.to_owned()))
+}
+
+async fn read_form(headers: &HeaderMap, body: Body) -> Result<Parameters, EntraError> {
+    let is_form = headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .is_none_or(|value| value.to_ascii_lowercase().starts_with("application/x-www-form-urlencoded"));
+    if !is_form {
+        return Err(EntraError::ContentTypeWrong);
+    }
+    let bytes = read_body(body, limits::TOKEN_FORM_BYTES_MAX).await.map_err(EntraError::Body)?;
+    let form = Parameters::parse(&String::from_utf8_lossy(&bytes));
+    match form.non_empty("grant_type") {
+        Some("client_credentials") => Ok(form),
+        Some(other) => Err(EntraError::GrantTypeUnsupported(other.to_owned())),
+        None => Err(EntraError::ParameterMissing("grant_type")),
+    }
+}
+
+/// Client id and secret in the `Authorization` header. Source: RFC 6749, section 2.3.1.
+fn basic(headers: &HeaderMap) -> Option<(String, Secret)> {
+    let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?.strip_prefix("Basic ")?;
+    let decoded = encoding::base64_decode_any(value, limits::TOKEN_FORM_BYTES_MAX)?;
+    let text = String::from_utf8(decoded).ok()?;
+    let (id, secret) = text.split_once(':')?;
+    let decode = |text: &str| {
+        let parameters = Parameters::parse(&format!("v={}", text.replace('&', "%26")));
+        parameters.get("v").unwrap_or_default().to_owned()
+    };
+    Some((decode(id), Secret::new(decode(secret))))
+}
+
+fn client_id(form: &Parameters, headers: &HeaderMap) -> Result<String, EntraError> {
+    form.non_empty("client_id")
+        .map(str::to_owned)
+        .or_else(|| basic(headers).map(|(id, _)| id))
+        .ok_or(EntraError::ParameterMissing("client_id"))
+}
+
+/// The type of the only assertions that are taken. Source: RFC 7523, section 2.2.
+const JWT_BEARER: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
+
+fn proof(form: &Parameters, headers: &HeaderMap) -> Result<Option<ClientProof>, EntraError> {
+    if let Some(assertion) = form.non_empty("client_assertion") {
+        return match form.non_empty("client_assertion_type") {
+            Some(JWT_BEARER) => Ok(Some(ClientProof::Assertion(Secret::new(assertion.to_owned())))),
+            _ => Err(EntraError::ParameterMissing("client_assertion_type")),
+        };
+    }
+    let secret = form.non_empty("client_secret").map(|secret| Secret::new(secret.to_owned()));
+    Ok(secret.or_else(|| basic(headers).map(|(_, secret)| secret)).map(ClientProof::Secret))
+}
+
+/// v2: what stands before `/.default` is the resource; `https://x//.default` means `https://x/`.
+fn scope_resource(form: &Parameters) -> Result<String, EntraError> {
+    let scope = form.non_empty("scope").ok_or(EntraError::ParameterMissing("scope"))?.trim();
+    if scope.contains(' ') {
+        return Err(EntraError::ScopeInvalid(scope.to_owned()));
+    }
+    match scope.strip_suffix("/.default") {
+        Some(resource) if !resource.is_empty() => Ok(resource.to_owned()),
+        _ => Err(EntraError::ScopeNotDefault(scope.to_owned())),
+    }
+}
+
+/// v1: the resource is named.
+fn named_resource(form: &Parameters) -> Result<String, EntraError> {
+    form.non_empty("resource").map(str::to_owned).ok_or(EntraError::ParameterMissing("resource"))
+}
+
+/// `claims={"access_token":{"xms_cc":{"values":["CP1"]}}}`: of the capabilities only CP1 is known.
+fn capabilities(form: &Parameters) -> Vec<String> {
+    #[derive(Deserialize)]
+    struct Claims {
+        access_token: AccessTokenClaims,
+    }
+    #[derive(Deserialize)]
+    struct AccessTokenClaims {
+        xms_cc: Values,
+    }
+    #[derive(Deserialize)]
+    struct Values {
+        values: Vec<String>,
+    }
+    let claims = form.non_empty("claims").and_then(|text| serde_json::from_str::<Claims>(text).ok());
+    let has_cp1 = claims.is_some_and(|claims| {
+        claims.access_token.xms_cc.values.iter().any(|value| value.eq_ignore_ascii_case("CP1"))
+    });
+    if has_cp1 { vec!["CP1".to_owned()] } else { Vec::new() }
+}
+
+/// Lifetimes above this come with half of it as `refresh_in`. Source: observed.
+const REFRESH_HINT_ABOVE_SECONDS: i64 = 2 * 3600;
+
+#[derive(Serialize)]
+struct TokenV2<'a> {
+    token_type: &'static str,
+    expires_in: i64,
+    ext_expires_in: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refresh_in: Option<i64>,
+    access_token: &'a str,
+}
+
+impl<'a> From<&'a GrantedToken> for TokenV2<'a> {
+    fn from(token: &'a GrantedToken) -> Self {
+        Self {
+            token_type: "Bearer",
+            expires_in: token.expires_in,
+            ext_expires_in: token.expires_in,
+            refresh_in: (token.expires_in > REFRESH_HINT_ABOVE_SECONDS).then_some(token.expires_in / 2),
+            access_token: token.token.expose(),
+        }
+    }
+}
+
+/// v1 answers write numbers as strings.
+#[derive(Serialize)]
+struct TokenV1<'a> {
+    token_type: &'static str,
+    expires_in: String,
+    ext_expires_in: String,
+    expires_on: String,
+    not_before: String,
+    resource: &'a str,
+    access_token: &'a str,
+}
+
+impl<'a> From<&'a GrantedToken> for TokenV1<'a> {
+    fn from(token: &'a GrantedToken) -> Self {
+        Self {
+            token_type: "Bearer",
+            expires_in: token.expires_in.to_string(),
+            ext_expires_in: token.expires_in.to_string(),
+            expires_on: token.expires_on.to_string(),
+            not_before: token.not_before.to_string(),
+            resource: &token.resource,
+            access_token: token.token.expose(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn resource(scope: &str) -> Result<String, EntraError> {
+        scope_resource(&Parameters::parse(&format!("scope={scope}")))
+    }
+
+    #[test]
+    fn the_resource_is_what_stands_before_default() {
+        assert_eq!(resource("https://vault.azure.net/.default"), Ok("https://vault.azure.net".into()));
+        assert_eq!(resource("https://vault.azure.net//.default"), Ok("https://vault.azure.net/".into()));
+        for wrong in ["https://vault.azure.net", "/.default", "a.default"] {
+            assert_eq!(resource(wrong), Err(EntraError::ScopeNotDefault(wrong.into())));
+        }
+        assert!(matches!(resource("a/.default b/.default"), Err(EntraError::ScopeInvalid(_))));
+        assert_eq!(resource(""), Err(EntraError::ParameterMissing("scope")));
+    }
+
+    #[test]
+    fn a_client_may_name_itself_in_the_authorization_header() {
+        let mut headers = HeaderMap::new();
+        let value = format!("Basic {}", encoding::base64_encode(b"id:s%2Bcret"));
+        headers.insert(header::AUTHORIZATION, value.parse().unwrap());
+        let (id, secret) = basic(&headers).unwrap();
+        assert_eq!((id.as_str(), secret.expose()), ("id", "s+cret"));
+    }
+
+    #[test]
+    fn only_the_known_capability_is_taken() {
+        let of = |claims: &str| capabilities(&Parameters::parse(&format!("claims={claims}")));
+        assert_eq!(of(r#"{"access_token":{"xms_cc":{"values":["cp1","x"]}}}"#), ["CP1"]);
+        assert!(of(r#"{"access_token":{}}"#).is_empty());
+        assert!(of("nonsense").is_empty());
+    }
+}

@@ -1,0 +1,191 @@
+//! Host names: which face a request is for. The `Host` decides, under keycard's own domain and under Azure's names.
+
+use http::Uri;
+use http::request::Parts;
+
+/// Which face a host name means.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FaceName {
+    /// Azure Resource Manager.
+    ResourceManager,
+    /// The token service.
+    TokenService,
+    /// Microsoft Graph.
+    Graph,
+    /// The vault with this name.
+    KeyVault(String),
+    /// The storage account with this name.
+    Blob(String),
+    /// The portal.
+    Portal,
+    /// `localhost` itself: the path decides.
+    Loopback,
+}
+
+/// The names under which keycard is reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostNames {
+    domain: String,
+    port: u16,
+}
+
+/// The names that the certificate and the sandbox carry besides the own domain.
+pub const AZURE_SUFFIXES: &[&str] = &[
+    "management.azure.com",
+    "login.microsoftonline.com",
+    "login.windows.net",
+    "sts.windows.net",
+    "graph.microsoft.com",
+    "vault.azure.net",
+    "blob.core.windows.net",
+    "database.windows.net",
+];
+
+impl HostNames {
+    /// The names below a domain, at a port.
+    pub fn new(domain: &str, port: u16) -> Self {
+        Self { domain: domain.to_ascii_lowercase(), port }
+    }
+
+    /// The domain.
+    pub fn domain(&self) -> &str {
+        &self.domain
+    }
+
+    /// `https://{name}.DOMAIN[:port]`, without a final slash.
+    pub fn url(&self, name: &str) -> String {
+        format!("https://{}", self.authority(&format!("{name}.{}", self.domain)))
+    }
+
+    /// `https://localhost[:port]`.
+    pub fn loopback_url(&self) -> String {
+        format!("https://{}", self.authority("localhost"))
+    }
+
+    /// A host with the port, which is left out where it is HTTPS's own.
+    pub fn authority(&self, host: &str) -> String {
+        if self.port == 443 { host.to_owned() } else { format!("{host}:{}", self.port) }
+    }
+
+    /// Every DNS name of the server's certificate.
+    pub fn certificate_names(&self) -> Vec<String> {
+        let own = ["management", "login", "graph", "portal"].map(|name| format!("{name}.{}", self.domain));
+        let own_wildcards =
+            ["vault", "blob.storage", "database"].map(|name| format!("*.{name}.{}", self.domain));
+        let azure = AZURE_SUFFIXES.iter().map(|name| (*name).to_owned());
+        let azure_wildcards = ["vault.azure.net", "blob.core.windows.net", "database.windows.net"]
+            .map(|name| format!("*.{name}"));
+        own.into_iter()
+            .chain(own_wildcards)
+            .chain(azure)
+            .chain(azure_wildcards)
+            .chain(["localhost".to_owned()])
+            .collect()
+    }
+
+    /// The face that a host name means; `None` when it is none of ours.
+    pub fn face(&self, host: &str) -> Option<FaceName> {
+        let host = host.to_ascii_lowercase();
+        match host.as_str() {
+            "localhost" | "127.0.0.1" | "[::1]" => return Some(FaceName::Loopback),
+            "management.azure.com" => return Some(FaceName::ResourceManager),
+            "login.microsoftonline.com" | "login.windows.net" | "sts.windows.net" => {
+                return Some(FaceName::TokenService);
+            }
+            "graph.microsoft.com" => return Some(FaceName::Graph),
+            _ => {}
+        }
+        if let Some(name) = host.strip_suffix(".vault.azure.net") {
+            return label(name).map(FaceName::KeyVault);
+        }
+        if let Some(name) = host.strip_suffix(".blob.core.windows.net") {
+            return label(name).map(FaceName::Blob);
+        }
+        self.own_face(host.strip_suffix(&self.domain)?.strip_suffix('.')?)
+    }
+
+    fn own_face(&self, name: &str) -> Option<FaceName> {
+        match name {
+            "management" => Some(FaceName::ResourceManager),
+            "login" => Some(FaceName::TokenService),
+            "graph" => Some(FaceName::Graph),
+            "portal" => Some(FaceName::Portal),
+            _ => match name.split_once('.')? {
+                (vault, "vault") => label(vault).map(FaceName::KeyVault),
+                (account, "blob.storage") => label(account).map(FaceName::Blob),
+                _ => None,
+            },
+        }
+    }
+}
+
+fn label(name: &str) -> Option<String> {
+    (!name.is_empty() && !name.contains('.')).then(|| name.to_owned())
+}
+
+/// The authority a request is addressed to, as the client wrote it: from the absolute target or HTTP/2's `:authority`,
+/// else from the one `Host` header. `None` when there is none or two disagree.
+pub fn requested_authority(parts: &Parts) -> Option<String> {
+    let mut hosts = parts.headers.get_all(http::header::HOST).iter();
+    let (host, more) = (hosts.next(), hosts.next());
+    if more.is_some() {
+        return None;
+    }
+    let host = match host {
+        Some(host) => Some(host.to_str().ok()?),
+        None => None,
+    };
+    match (parts.uri.authority().map(http::uri::Authority::as_str), host) {
+        (Some(target), Some(host)) if !target.eq_ignore_ascii_case(host) => None,
+        (Some(authority), _) | (None, Some(authority)) => Some(authority.to_owned()),
+        (None, None) => None,
+    }
+}
+
+/// The host of an authority, without its port.
+pub fn host_of(authority: &str) -> Option<String> {
+    let uri: Uri = format!("http://{authority}/").parse().ok()?;
+    uri.authority().filter(|parsed| !parsed.as_str().contains('@')).map(|parsed| parsed.host().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(host: &str, face: Option<FaceName>) {
+        assert_eq!(HostNames::new("keycard.localhost", 8443).face(host), face, "{host}");
+    }
+
+    #[test]
+    fn names_lead_to_faces() {
+        check("management.keycard.localhost", Some(FaceName::ResourceManager));
+        check("MANAGEMENT.azure.com", Some(FaceName::ResourceManager));
+        check("kv1.vault.keycard.localhost", Some(FaceName::KeyVault("kv1".into())));
+        check("KV1.vault.azure.net", Some(FaceName::KeyVault("kv1".into())));
+        check("a.b.vault.azure.net", None);
+        check("vault.azure.net", None);
+        check("acct.blob.storage.keycard.localhost", Some(FaceName::Blob("acct".into())));
+        check("localhost", Some(FaceName::Loopback));
+        check("keycard.localhost", None);
+        check("evil.example", None);
+        check("managementkeycard.localhost", None);
+    }
+
+    #[test]
+    fn a_request_that_names_two_hosts_names_none() {
+        let request = |uri: &str, hosts: &[&str]| {
+            let mut builder = http::Request::builder().uri(uri);
+            for host in hosts {
+                builder = builder.header("host", *host);
+            }
+            requested_authority(&builder.body(()).unwrap().into_parts().0)
+        };
+        assert_eq!(request("/", &["a:1"]), Some("a:1".into()));
+        assert_eq!(request("/", &["a", "b"]), None);
+        assert_eq!(request("/", &[]), None);
+        assert_eq!(request("http://a/", &["b"]), None);
+        assert_eq!(request("http://a/", &["A"]), Some("a".into()));
+        assert_eq!(host_of("a:1"), Some("a".into()));
+        assert_eq!(host_of("u@a:1"), None);
+    }
+}

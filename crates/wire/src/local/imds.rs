@@ -1,0 +1,326 @@
+//! The metadata endpoint of a VM: `GET /metadata/identity/oauth2/token`.
+//!
+//! Source: Azure Instance Metadata Service, identity category; Microsoft Learn, "How to use managed identities … to
+//! acquire an access token". Checks come in the order that clients' probes rely on.
+
+use async_trait::async_trait;
+use axum::extract::{Extension, State};
+use axum::response::{IntoResponse, Response};
+use http::request::Parts;
+use http::{HeaderValue, Method, StatusCode, Uri, header};
+use keycard_domain::directory::lookup::DefaultRule;
+use keycard_domain::operation::OperationContext;
+use keycard_domain::token::grant::GrantError;
+use keycard_domain::token::source::{AccessToken, Freshness, Selector, TokenError, TokenRequest};
+use serde::Serialize;
+
+use super::prepared::PreparedAnswer;
+use super::{Foreign, LocalFace, SelectorError, check_origin, operation, selector};
+use crate::request::Parameters;
+use crate::route::{Access, Entered, Face, Gate, LocalCaller, Params, PathRefusal, Row, route};
+
+/// The face.
+pub fn face(local: LocalFace) -> Face<LocalFace> {
+    let gate = ImdsGate(local.clone());
+    let routes = vec![route(
+        Method::GET,
+        "/metadata/identity/oauth2/token",
+        Access::LocalCaller,
+        identity_token,
+    )];
+    Face::new(routes, gate, local)
+}
+
+/// Probes of newer clients look for `IMDS` in this header.
+pub const SERVER: &str = "IMDS/keycard";
+
+/// Whether the header that keeps forged requests out is there. Its value ignores case: the documents write `True` too.
+pub fn has_metadata_header(headers: &http::HeaderMap) -> bool {
+    headers.get("metadata").is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"true"))
+}
+
+struct ImdsGate(LocalFace);
+
+#[async_trait]
+impl Gate for ImdsGate {
+    async fn enter(&self, parts: &mut Parts) -> Result<(), Response> {
+        check_origin(parts).map_err(|foreign| ImdsError::Foreign(foreign).into_response())?;
+        if !has_metadata_header(&parts.headers) {
+            return Err(ImdsError::MetadataHeaderMissing.into_response());
+        }
+        Ok(())
+    }
+
+    async fn admit(&self, _: &Row, _: &Params, parts: &mut Parts) -> Result<OperationContext, Response> {
+        let endpoint =
+            check_origin(parts).map_err(|foreign| ImdsError::Foreign(foreign).into_response())?;
+        let operation = operation(&self.0, &endpoint, &parts.headers);
+        if let Some(rate) = self.0.metadata_requests {
+            let admitted = endpoint.throttle.admit(rate, operation.now);
+            admitted.map_err(|seconds| ImdsError::TooManyRequests(seconds).into_response())?;
+        }
+        Ok(operation)
+    }
+
+    async fn refuse(&self, _: &mut Parts, refusal: PathRefusal) -> Response {
+        match refusal {
+            PathRefusal::Malformed(_) | PathRefusal::NotFound => ImdsError::PathUnknown.into_response(),
+            PathRefusal::MethodNotAllowed(allowed) => {
+                (crate::route::allow_header(&allowed), ImdsError::MethodNotAllowed).into_response()
+            }
+        }
+    }
+
+    fn finish(&self, _: &Entered, response: &mut Response) {
+        response.headers_mut().insert(header::SERVER, HeaderValue::from_static(SERVER));
+    }
+}
+
+async fn identity_token(
+    LocalCaller(operation): LocalCaller,
+    query: TokenQuery,
+    State(local): State<LocalFace>,
+) -> Result<Response, ImdsError> {
+    let echo = query.echo.clone();
+    let token = local.tokens.acquire(&operation, query.request).await?;
+    Ok(token_answer(&token, echo, operation.now.unix_timestamp()))
+}
+
+/// The api-versions of the metadata service that know the identity category. Later ones are taken as well.
+const OLDEST_API_VERSION: &str = "2018-02-01";
+
+fn is_api_version(text: &str) -> bool {
+    let digits = |part: &str, length| part.len() == length && part.bytes().all(|b| b.is_ascii_digit());
+    let mut parts = text.split('-');
+    let is_date = matches!(
+        (parts.next(), parts.next(), parts.next(), parts.next()),
+        (Some(y), Some(m), Some(d), None) if digits(y, 4) && digits(m, 2) && digits(d, 2)
+    );
+    is_date && text >= OLDEST_API_VERSION
+}
+
+/// The query of a token request.
+struct TokenQuery {
+    request: TokenRequest,
+    echo: Echo,
+}
+
+/// The selector as the client wrote it: some clients refuse an answer that does not repeat it.
+#[derive(Clone, Debug, Default, Serialize)]
+struct Echo {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    object_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    msi_res_id: Option<String>,
+}
+
+impl<S: Send + Sync> axum::extract::FromRequestParts<S> for TokenQuery {
+    type Rejection = ImdsError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ImdsError> {
+        Self::parse(&parts.uri)
+    }
+}
+
+impl TokenQuery {
+    fn parse(uri: &Uri) -> Result<Self, ImdsError> {
+        let query = Parameters::of(uri);
+        if !query.non_empty("api-version").is_some_and(is_api_version) {
+            return Err(ImdsError::ApiVersionInvalid);
+        }
+        if query.has_duplicates() {
+            return Err(ImdsError::ParameterDuplicate);
+        }
+        let selector = selector(&query, "client_id", &["object_id"])?;
+        let echo = match &selector {
+            Selector::PrincipalId(_) => {
+                Echo { object_id: query.get("object_id").map(str::to_owned), ..Echo::default() }
+            }
+            Selector::ResourceId(id) => {
+                Echo { msi_res_id: Some(id.as_str().to_owned()), ..Echo::default() }
+            }
+            Selector::Default | Selector::ClientId(_) => Echo::default(),
+        };
+        let resource = query.non_empty("resource").ok_or(ImdsError::ResourceMissing)?.to_owned();
+        let is_forced = query.get("bypass_cache").is_some_and(|value| value.eq_ignore_ascii_case("true"));
+        let freshness = if is_forced { Freshness::New } else { Freshness::Cached };
+        let default_rule = DefaultRule::OnlyUserAssigned;
+        Ok(Self { request: TokenRequest { resource, selector, default_rule, freshness }, echo })
+    }
+}
+
+/// The answer: compact, every number a string. Some drivers read it as text.
+#[derive(Serialize)]
+struct TokenBody<'a> {
+    access_token: &'a str,
+    client_id: String,
+    expires_in: String,
+    expires_on: String,
+    ext_expires_in: String,
+    not_before: String,
+    resource: &'a str,
+    token_type: &'static str,
+    #[serde(flatten)]
+    echo: Echo,
+}
+
+fn token_answer(token: &AccessToken, echo: Echo, now: i64) -> Response {
+    let expires_in = (token.expires_on - now).max(0).to_string();
+    let body = TokenBody {
+        access_token: token.token.expose(),
+        client_id: token.client_id.to_string(),
+        expires_on: token.expires_on.to_string(),
+        ext_expires_in: (token.expires_on - token.not_before).max(0).to_string(),
+        not_before: token.not_before.to_string(),
+        resource: &token.resource,
+        token_type: "Bearer",
+        expires_in,
+        echo,
+    };
+    let body = serde_json::to_string(&body).unwrap_or_default();
+    let prepared = PreparedAnswer::split(&body, token.expires_on, token.reuse.clone());
+    let headers = [(header::CONTENT_TYPE, "application/json; charset=utf-8")];
+    (prepared.map(Extension), headers, body).into_response()
+}
+
+/// Why the metadata endpoint refuses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum ImdsError {
+    Foreign(Foreign),
+    MetadataHeaderMissing,
+    ApiVersionInvalid,
+    ParameterDuplicate,
+    SelectorsExclusive,
+    ResourceMissing,
+    PathUnknown,
+    MethodNotAllowed,
+    TooManyRequests(u32),
+    Token(TokenError),
+}
+
+impl From<TokenError> for ImdsError {
+    fn from(error: TokenError) -> Self {
+        Self::Token(error)
+    }
+}
+
+impl From<SelectorError> for ImdsError {
+    fn from(error: SelectorError) -> Self {
+        match error {
+            SelectorError::Several => Self::SelectorsExclusive,
+            SelectorError::NoIdentity => Self::Token(TokenError::IdentityNotFound),
+        }
+    }
+}
+
+/// A row of the table: status, `error`, `error_description`. What never gets better is 400: clients repeat the rest.
+struct Answer(StatusCode, &'static str, String, Option<u32>);
+
+impl ImdsError {
+    fn answer(&self) -> Answer {
+        let invalid = |text: &str| Answer(StatusCode::BAD_REQUEST, "invalid_request", text.to_owned(), None);
+        match self {
+            Self::Foreign(Foreign::Host) => invalid("The request is addressed to another host"),
+            Self::Foreign(Foreign::Forwarded) => {
+                invalid("Requests with the header X-Forwarded-For are not accepted")
+            }
+            Self::Foreign(Foreign::Framing) => invalid("The framing of the request's body is not accepted"),
+            Self::Foreign(Foreign::NoEndpoint) => {
+                Answer(StatusCode::INTERNAL_SERVER_ERROR, "server_error", "No endpoint".to_owned(), None)
+            }
+            Self::MetadataHeaderMissing => invalid("Required metadata header not specified"),
+            Self::ApiVersionInvalid => invalid(
+                "The api-version query parameter is missing or not supported; use 2018-02-01 or later",
+            ),
+            Self::ParameterDuplicate => invalid("A query parameter is given more than once"),
+            Self::SelectorsExclusive => {
+                invalid("Only one of client_id, object_id and msi_res_id may be given")
+            }
+            Self::ResourceMissing => invalid("Required audience parameter not specified: resource"),
+            Self::PathUnknown => {
+                Answer(StatusCode::NOT_FOUND, "not_found", "The path is not known".to_owned(), None)
+            }
+            Self::MethodNotAllowed => Answer(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "method_not_allowed",
+                "The method is not allowed on this path".to_owned(),
+                None,
+            ),
+            Self::TooManyRequests(seconds) => Answer(
+                StatusCode::TOO_MANY_REQUESTS,
+                "too_many_requests",
+                "Too many requests".to_owned(),
+                Some(*seconds),
+            ),
+            Self::Token(error) => token_error(error),
+        }
+    }
+}
+
+fn token_error(error: &TokenError) -> Answer {
+    let invalid = |text: &str| Answer(StatusCode::BAD_REQUEST, "invalid_request", text.to_owned(), None);
+    match error {
+        TokenError::IdentityNotFound => invalid("Identity not found"),
+        TokenError::SeveralIdentities => invalid(
+            "Multiple user assigned identities exist, please specify the clientId / resourceId of the identity in the token request",
+        ),
+        TokenError::NotRunning => invalid("The virtual machine is stopped or deallocated"),
+        TokenError::Refused(refusal) => refused(refusal),
+        TokenError::Unavailable { retry_after_seconds, .. } => unavailable(*retry_after_seconds),
+    }
+}
+
+fn unavailable(retry_after_seconds: u32) -> Answer {
+    let text = "A token cannot be had now, please try again".to_owned();
+    Answer(StatusCode::SERVICE_UNAVAILABLE, "service_unavailable", text, Some(retry_after_seconds))
+}
+
+fn refused(refusal: &GrantError) -> Answer {
+    match refusal {
+        GrantError::ResourceNotFound { resource, tenant } => Answer(
+            StatusCode::BAD_REQUEST,
+            "invalid_resource",
+            format!("AADSTS500011: The resource principal named {resource} was not found in the tenant named {tenant}. This can happen if the application has not been installed by the administrator of the tenant or consented to by any user in the tenant. You might have sent your authentication request to the wrong tenant."),
+            None,
+        ),
+        GrantError::Throttled { retry_after_seconds } => Answer(
+            StatusCode::TOO_MANY_REQUESTS,
+            "too_many_requests",
+            "The tenant's rate of token requests is exceeded".to_owned(),
+            Some(*retry_after_seconds),
+        ),
+        // The identity went away between look-up and grant.
+        GrantError::ClientNotFound { .. } | GrantError::TenantNotFound(_) => {
+            token_error(&TokenError::IdentityNotFound)
+        }
+        GrantError::ProofMissing
+        | GrantError::SecretWrong(_)
+        | GrantError::SecretExpired(_)
+        | GrantError::AssertionMalformed(_)
+        | GrantError::AssertionKeyUnknown(_)
+        | GrantError::AssertionOutsideValidity
+        | GrantError::AssertionClaimWrong(_)
+        | GrantError::SigningUnavailable(_)
+        | GrantError::Audit(_) => unavailable(1),
+    }
+}
+
+#[derive(Serialize)]
+struct ErrorBody {
+    error: &'static str,
+    error_description: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error_codes: Option<[u32; 1]>,
+}
+
+impl IntoResponse for ImdsError {
+    fn into_response(self) -> Response {
+        let Answer(status, error, error_description, retry_after) = self.answer();
+        let error_codes = (error == "invalid_resource").then_some([500_011]);
+        let body = serde_json::to_string(&ErrorBody { error, error_description, error_codes });
+        let headers = [(header::CONTENT_TYPE, "application/json; charset=utf-8")];
+        let retry_after = retry_after.map(|seconds| [(header::RETRY_AFTER, seconds.to_string())]);
+        (status, headers, retry_after, body.unwrap_or_default()).into_response()
+    }
+}
+

@@ -1,0 +1,142 @@
+//! Local token endpoints: what a workload finds on its own host. Every one ends in `TokenSource`.
+//!
+//! Here stands what they share: whose endpoint it is, and the attacks every one of them refuses.
+
+pub mod app_service;
+pub mod imds;
+pub mod prepared;
+
+use std::sync::Arc;
+
+use http::request::Parts;
+use http::{HeaderMap, header};
+use keycard_crypto::secret::Secret;
+use keycard_domain::clock::Clock;
+use keycard_domain::entropy::Entropy;
+use keycard_domain::limits::Rate;
+use keycard_domain::operation::{Caller, OperationContext};
+use keycard_domain::resource_id::ArmResourceId;
+use keycard_domain::token::source::{Selector, TokenSource};
+use keycard_domain::token::throttle::Throttle;
+
+use crate::host_names::requested_authority;
+use crate::request::{Parameters, RequestIds};
+
+/// What the handlers of local endpoints need.
+#[derive(Clone, Debug)]
+pub struct LocalFace {
+    /// Gives the tokens.
+    pub tokens: Arc<dyn TokenSource>,
+    /// Tells the time.
+    pub clock: Arc<dyn Clock>,
+    /// Gives request ids.
+    pub entropy: Arc<dyn Entropy>,
+    /// Requests per second at one metadata endpoint, where they are limited.
+    pub metadata_requests: Option<Rate>,
+}
+
+/// One resource's endpoint. Travels with each request as an extension.
+#[derive(Debug)]
+pub struct LocalEndpoint {
+    /// Whose workloads ask here.
+    pub resource: ArmResourceId,
+    /// The only authorities it answers to: rebinding a foreign name to its address is of no use.
+    pub authorities: Vec<String>,
+    /// What a request has to carry, where the protocol asks for it.
+    pub header: Option<Secret>,
+    /// Counts the requests where they are limited.
+    pub throttle: Throttle,
+}
+
+/// The authorities under which a listener at a loopback port is reached.
+pub fn authorities(port: u16) -> Vec<String> {
+    let mut names = vec![
+        format!("127.0.0.1:{port}"),
+        format!("localhost:{port}"),
+        "169.254.169.254".to_owned(),
+        "169.254.169.254:80".to_owned(),
+    ];
+    if port == 80 {
+        names.extend(["127.0.0.1".to_owned(), "localhost".to_owned()]);
+    }
+    names
+}
+
+/// Why a request is no request of this endpoint's workload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Foreign {
+    /// It is addressed to another name.
+    Host,
+    /// It was forwarded.
+    Forwarded,
+    /// Its body is framed in a way that another server might read differently.
+    Framing,
+    /// It reached no endpoint: a bug in the wiring.
+    NoEndpoint,
+}
+
+/// Refuses what no workload sends: foreign hosts, forwarded requests, ambiguous framing.
+pub(crate) fn check_origin(parts: &Parts) -> Result<Arc<LocalEndpoint>, Foreign> {
+    let endpoint = parts.extensions.get::<Arc<LocalEndpoint>>().ok_or(Foreign::NoEndpoint)?;
+    let authority = requested_authority(parts).ok_or(Foreign::Host)?;
+    if !endpoint.authorities.iter().any(|own| own.eq_ignore_ascii_case(&authority)) {
+        return Err(Foreign::Host);
+    }
+    if parts.headers.contains_key("x-forwarded-for") {
+        return Err(Foreign::Forwarded);
+    }
+    let is_chunked = parts.headers.contains_key(header::TRANSFER_ENCODING);
+    if is_chunked || parts.headers.get_all(header::CONTENT_LENGTH).iter().count() > 1 {
+        return Err(Foreign::Framing);
+    }
+    Ok(Arc::clone(endpoint))
+}
+
+/// The context of a workload's request.
+pub(crate) fn operation(face: &LocalFace, endpoint: &LocalEndpoint, headers: &HeaderMap) -> OperationContext {
+    let ids = RequestIds::from_headers(headers, "x-ms-client-request-id", face.entropy.uuid());
+    OperationContext {
+        caller: Caller::Workload(endpoint.resource.clone()),
+        now: face.clock.now(),
+        request_id: ids.request_id,
+        correlation_id: ids.correlation_id,
+        action: "",
+        scope: String::new(),
+    }
+}
+
+/// Why the selector parameters select nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SelectorError {
+    /// More than one is given.
+    Several,
+    /// The value can be no identity's.
+    NoIdentity,
+}
+
+/// The parameters that name an identity by resource id, in every spelling that clients use.
+const RESOURCE_ID_NAMES: &[&str] = &["msi_res_id", "mi_res_id", "resource_id"];
+
+/// Reads the selector; an empty value selects nothing, as if it were absent.
+pub(crate) fn selector(
+    query: &Parameters,
+    client_id_name: &str,
+    object_id_names: &[&str],
+) -> Result<Selector, SelectorError> {
+    let first = |names: &[&str]| names.iter().find_map(|name| query.non_empty(name)).map(str::to_owned);
+    let given = |names: &[&str]| names.iter().filter(|name| query.non_empty(name).is_some()).count();
+    let client_id = first(&[client_id_name]);
+    let object_id = first(object_id_names);
+    let resource_id = first(RESOURCE_ID_NAMES);
+    if given(&[client_id_name]) + given(object_id_names) + given(RESOURCE_ID_NAMES) > 1 {
+        return Err(SelectorError::Several);
+    }
+    let no_identity = |_| SelectorError::NoIdentity;
+    match (client_id, object_id, resource_id) {
+        (Some(id), ..) => id.parse().map(Selector::ClientId).map_err(no_identity),
+        (_, Some(id), _) => id.parse().map(Selector::PrincipalId).map_err(no_identity),
+        (.., Some(id)) => id.parse().map(Selector::ResourceId).map_err(|_| SelectorError::NoIdentity),
+        _ => Ok(Selector::Default),
+    }
+}
+
