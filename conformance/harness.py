@@ -55,6 +55,7 @@ def run(options, directory):
         path.write_text(json.dumps(described, indent=1))
         variables = subject.environment(os.environ, described, options.resource)
         status = subprocess.call(options.command, env={**variables, "KEYCARD_SUBJECT": str(path)})
+        keycard.check_log(subject.never_logged(described))
         if status:
             keycard.print_log_tail()
         return status

@@ -66,6 +66,13 @@ class Keycard:
             self.print_log_tail()
             raise Failed(f"keycard up exited {status} after SIGTERM instead of 0")
 
+    def check_log(self, secrets):
+        """No token, secret or password appears in any log (specs/data-planes.md, section 10, number 7)."""
+        text = self.log.read_text(errors="replace")
+        shown = [name for name, secret in secrets.items() if secret in text]
+        if shown:
+            raise Failed(f"the server's log shows {', '.join(shown)}")
+
     def print_log_tail(self):
         lines = self.log.read_text(errors="replace").splitlines()[-LOG_TAIL_LINES:]
         print("---- the server's last words", *lines, "----", sep="\n", flush=True)

@@ -15,7 +15,6 @@ STEERING_NAMES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy", "ssl_cer
 def describe(keycard, told, in_namespace):
     ready = keycard.ready
     suffix = ".vault.azure.net" if in_namespace else ready["suffixes"]["keyVaultDns"]
-    imds = {name: variables(keycard, machine["id"], "imds") for name, machine in told["machines"].items()}
     site = variables(keycard, told["site"]["id"], "app-service")
     vm = told["machines"][story.LINK_LOCAL_VM]
     return {
@@ -38,12 +37,12 @@ def describe(keycard, told, in_namespace):
         "vm": {
             "id": vm["id"],
             "principalId": vm["identity"]["principalId"],
-            "variables": {} if in_namespace else local_only(imds[story.LINK_LOCAL_VM]),
+            "variables": {} if in_namespace else variables(keycard, vm["id"], "imds"),
         },
         "site": {
             "id": told["site"]["id"],
             "principalId": told["site"]["identity"]["principalId"],
-            "variables": local_only(site),
+            "variables": local_only(site) if in_namespace else site,
         },
         "imds": metadata_urls(keycard, told, in_namespace),
         "vaults": {
@@ -60,12 +59,8 @@ def variables(keycard, resource_id, kind):
 
 
 def local_only(variables):
-    """Of all that `keycard env` prints, what differs from resource to resource."""
-    return {
-        name: value
-        for name, value in variables.items()
-        if name in ("AZURE_POD_IDENTITY_AUTHORITY_HOST", "IDENTITY_ENDPOINT", "IDENTITY_HEADER")
-    }
+    """Of all that `keycard env` prints, what App Service itself would set."""
+    return {name: variables[name] for name in ("IDENTITY_ENDPOINT", "IDENTITY_HEADER")}
 
 
 def identity(resource):
@@ -81,6 +76,16 @@ def metadata_urls(keycard, told, in_namespace):
     }
     urls = {name: listed[machine["id"].lower()] for name, machine in told["machines"].items()}
     return {**urls, story.LINK_LOCAL_VM: "http://169.254.169.254"} if in_namespace else urls
+
+
+def never_logged(described):
+    """What the server must not write down while a suite runs. Every JSON Web Token begins with the same letters."""
+    return {
+        "the administrator's secret": described["administrator"]["clientSecret"],
+        "a site's identity header": described["site"]["variables"]["IDENTITY_HEADER"],
+        "a secret's value": described["secret"]["value"],
+        "a token": "eyJ",
+    }
 
 
 def environment(inherited, described, resource):

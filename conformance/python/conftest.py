@@ -9,7 +9,6 @@ import socket
 import pytest
 
 METADATA_ADDRESS = ipaddress.ip_address("169.254.169.254")
-LOCAL_VARIABLES = ("AZURE_POD_IDENTITY_AUTHORITY_HOST", "IDENTITY_ENDPOINT", "IDENTITY_HEADER")
 
 
 def load_subject():
@@ -45,18 +44,19 @@ def names_resolve(subject):
 @pytest.fixture
 def vm(subject, monkeypatch):
     """This process is a workload on the virtual machine."""
-    return become(subject["vm"], monkeypatch)
+    return become(subject, "vm", monkeypatch)
 
 
 @pytest.fixture
 def site(subject, monkeypatch):
     """This process is a workload of the App Service site."""
-    return become(subject["site"], monkeypatch)
+    return become(subject, "site", monkeypatch)
 
 
-def become(resource, monkeypatch):
-    for name in LOCAL_VARIABLES:
+def become(subject, role, monkeypatch):
+    """Sets what `keycard env` prints for that resource, and nothing of the other one."""
+    for name in {**subject["vm"]["variables"], **subject["site"]["variables"]}:
         monkeypatch.delenv(name, raising=False)
-    for name, value in resource["variables"].items():
+    for name, value in {**subject["trust"], **subject[role]["variables"]}.items():
         monkeypatch.setenv(name, value)
-    return resource
+    return subject[role]

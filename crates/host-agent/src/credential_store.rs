@@ -73,7 +73,11 @@ struct AssertionClaims<'a> {
 
 impl CredentialStore {
     /// An empty store that enrols through this port.
-    pub fn new(enrolment: Arc<dyn Enrolment>, clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>) -> Self {
+    pub fn new(
+        enrolment: Arc<dyn Enrolment>,
+        clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
+    ) -> Self {
         Self { enrolment, clock, entropy, slots: Mutex::default() }
     }
 
@@ -97,9 +101,11 @@ impl CredentialStore {
             nbf: now,
             exp: now + limits::ASSERTION_LIFETIME.whole_seconds(),
         };
-        let unusable = |error: &dyn std::fmt::Display| CredentialError::KeyUnusable(error.to_string());
+        let unusable =
+            |error: &dyn std::fmt::Display| CredentialError::KeyUnusable(error.to_string());
         let unsigned = jwt::signing_input(&header, &claims).map_err(|error| unusable(&error))?;
-        let signature = credential.key.sign(unsigned.as_bytes()).map_err(|error| unusable(&error))?;
+        let signature =
+            credential.key.sign(unsigned.as_bytes()).map_err(|error| unusable(&error))?;
         Ok(Secret::new(jwt::assemble(unsigned, &signature)))
     }
 
@@ -155,7 +161,8 @@ impl CredentialStore {
         resource: &ArmResourceId,
         identity: IdentityNames,
     ) -> Result<Arc<HeldCredential>, CredentialError> {
-        let unusable = |error: &dyn std::fmt::Display| CredentialError::KeyUnusable(error.to_string());
+        let unusable =
+            |error: &dyn std::fmt::Display| CredentialError::KeyUnusable(error.to_string());
         let key = AssertionKey::generate().map_err(|error| unusable(&error))?;
         let certificate_request = key
             .certificate_request(&identity.client_id.to_string(), &identity.tenant_id.to_string())
@@ -170,7 +177,11 @@ impl CredentialStore {
     }
 
     /// When the held credential of an identity ends; for health and tests.
-    pub async fn not_after(&self, resource: &ArmResourceId, principal: PrincipalId) -> Option<UtcDateTime> {
+    pub async fn not_after(
+        &self,
+        resource: &ArmResourceId,
+        principal: PrincipalId,
+    ) -> Option<UtcDateTime> {
         let slot = self.slots().get(&(resource.clone(), principal)).map(Arc::clone)?;
         let held = slot.lock().await;
         held.as_ref().map(|held| held.issued.not_after)

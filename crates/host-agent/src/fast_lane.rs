@@ -40,7 +40,12 @@ pub fn cached_answers() -> u64 {
 
 impl FastLane {
     /// The prepared answer to a repeated request at this moment, Unix seconds.
-    pub fn answer<B>(&self, endpoint: &LocalEndpoint, request: &Request<B>, now: i64) -> Option<Response> {
+    pub fn answer<B>(
+        &self,
+        endpoint: &LocalEndpoint,
+        request: &Request<B>,
+        now: i64,
+    ) -> Option<Response> {
         let target = request.uri().path_and_query()?.as_str();
         let ready = self.ready.load().get(target).map(Arc::clone)?;
         let is_repetition = request.method() == Method::GET
@@ -53,7 +58,10 @@ impl FastLane {
         let mut response = Response::new(Body::from(ready.body_at(now)));
         let headers = response.headers_mut();
         headers.insert(header::SERVER, HeaderValue::from_static(imds::SERVER));
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json; charset=utf-8"));
+        headers.insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/json; charset=utf-8"),
+        );
         Some(response)
     }
 
@@ -63,7 +71,8 @@ impl FastLane {
         if target.to_ascii_lowercase().contains("bypass_cache") {
             return;
         }
-        let ready = Arc::new(Ready { answer, rendered: ArcSwap::from_pointee((i64::MIN, Bytes::new())) });
+        let ready =
+            Arc::new(Ready { answer, rendered: ArcSwap::from_pointee((i64::MIN, Bytes::new())) });
         self.ready.rcu(|known| {
             let mut known = HashMap::clone(known);
             if known.len() >= limits::CACHED_ANSWERS_PER_ATTACHMENT_MAX {
@@ -91,9 +100,10 @@ impl Ready {
 fn is_from_workload(endpoint: &LocalEndpoint, headers: &HeaderMap) -> bool {
     let mut hosts = headers.get_all(header::HOST).iter();
     let is_own_host = match (hosts.next(), hosts.next()) {
-        (Some(host), None) => {
-            endpoint.authorities.iter().any(|own| host.as_bytes().eq_ignore_ascii_case(own.as_bytes()))
-        }
+        (Some(host), None) => endpoint
+            .authorities
+            .iter()
+            .any(|own| host.as_bytes().eq_ignore_ascii_case(own.as_bytes())),
         _ => false,
     };
     is_own_host

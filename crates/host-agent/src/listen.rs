@@ -13,8 +13,8 @@ use http::Request;
 use hyper::body::Incoming;
 use keycard_crypto::encoding;
 use keycard_crypto::secret::Secret;
-use keycard_domain::compute::ComputeKind;
 use keycard_domain::compute::attachment::{Attachment, AttachmentError, Attachments, EndpointKind};
+use keycard_domain::compute::{ComputeKind, ComputeResource};
 use keycard_domain::limits;
 use keycard_domain::resource_id::ArmResourceId;
 use keycard_domain::token::throttle::Throttle;
@@ -59,23 +59,31 @@ struct OpenListener {
 impl Listeners {
     /// No listener yet.
     pub fn new(view: Arc<dyn HostView>, local: LocalFace, link_local: Option<String>) -> Self {
-        let faces = Faces { imds: imds::face(local.clone()), app_service: app_service::face(local.clone()) };
+        let faces = Faces {
+            imds: imds::face(local.clone()),
+            app_service: app_service::face(local.clone()),
+        };
         Self { view, local, faces: Arc::new(faces), link_local, open: Mutex::default() }
     }
 
     /// Opens the listeners of new resources and closes those of resources that are gone.
-    pub async fn follow(&self, resources: &[(ArmResourceId, ComputeKind)]) {
-        let wanted: BTreeMap<String, &(ArmResourceId, ComputeKind)> =
-            resources.iter().map(|resource| (resource.0.key(), resource)).collect();
+    pub async fn follow(&self) {
+        let resources = self.view.resources();
+        let wanted: BTreeMap<String, &ComputeResource> =
+            resources.iter().map(|resource| (resource.id.key(), resource.as_ref())).collect();
         self.open.lock().await.retain(|(key, _), _| wanted.contains_key(key));
-        for (id, kind) in wanted.into_values() {
-            if let Err(error) = self.ensure(id, default_kind(*kind)).await {
-                tracing::error!(resource = %id, %error, "a local endpoint could not be opened");
+        for resource in wanted.into_values() {
+            if let Err(error) = self.ensure(&resource.id, default_kind(resource.kind)).await {
+                tracing::error!(resource = %resource.id, %error, "a local endpoint could not be opened");
             }
         }
     }
 
-    async fn ensure(&self, id: &ArmResourceId, kind: EndpointKind) -> Result<Attachment, AttachmentError> {
+    async fn ensure(
+        &self,
+        id: &ArmResourceId,
+        kind: EndpointKind,
+    ) -> Result<Attachment, AttachmentError> {
         let mut open = self.open.lock().await;
         if let Some(listener) = open.get(&(id.key(), kind)) {
             return Ok(listener.attachment.clone());
@@ -86,7 +94,11 @@ impl Listeners {
         Ok(attachment)
     }
 
-    async fn bind(&self, id: &ArmResourceId, kind: EndpointKind) -> Result<OpenListener, AttachmentError> {
+    async fn bind(
+        &self,
+        id: &ArmResourceId,
+        kind: EndpointKind,
+    ) -> Result<OpenListener, AttachmentError> {
         let unavailable = |error: std::io::Error| AttachmentError::Unavailable(error.to_string());
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.map_err(unavailable)?;
         let port = listener.local_addr().map_err(unavailable)?.port();
@@ -137,6 +149,8 @@ const fn default_kind(kind: ComputeKind) -> EndpointKind {
 #[async_trait]
 impl Attachments for Listeners {
     async fn list(&self) -> Vec<Attachment> {
+        // A resource that was just made has its endpoint by the time somebody asks for it.
+        self.follow().await;
         self.open.lock().await.values().map(|listener| listener.attachment.clone()).collect()
     }
 
@@ -200,6 +214,9 @@ impl Lane {
     }
 }
 
+/// How long a listener rests when the process has no descriptor left for another connection.
+const ACCEPT_PAUSE: std::time::Duration = std::time::Duration::from_millis(20);
+
 /// Accepts connections until the listener is closed. Beyond the bound, connections wait in the kernel's queue.
 async fn accept(listener: TcpListener, lane: Arc<Lane>, mut closed: watch::Receiver<()>) {
     let connections = Arc::new(Semaphore::new(limits::LOCAL_CONNECTIONS_MAX));
@@ -213,7 +230,7 @@ async fn accept(listener: TcpListener, lane: Arc<Lane>, mut closed: watch::Recei
             Ok((stream, _)) => stream,
             Err(error) => {
                 tracing::warn!(%error, "a connection could not be accepted");
-                tokio::task::yield_now().await;
+                tokio::time::sleep(ACCEPT_PAUSE).await;
                 continue;
             }
         };

@@ -9,12 +9,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use async_trait::async_trait;
 use keycard_domain::compute::{ComputeResource, PowerState};
 use keycard_domain::credential::enrolment::{EnrolmentError, IdentityNames};
-use keycard_domain::directory::lookup::{self, Found};
-use keycard_domain::directory::ServicePrincipal;
+use keycard_domain::directory::{ServicePrincipal, lookup};
 use keycard_domain::ids::PrincipalId;
 use keycard_domain::operation::{Caller, OperationContext};
 use keycard_domain::resource_id::ArmResourceId;
-use keycard_domain::token::grant::{ClientProof, GrantError, GrantRequest, GrantedToken, TokenService};
+use keycard_domain::token::grant::{
+    ClientProof, GrantError, GrantRequest, GrantedToken, TokenService,
+};
 use keycard_domain::token::source::{
     AccessToken, Freshness, Reuse, TokenError, TokenRequest, TokenSource,
 };
@@ -28,7 +29,10 @@ pub trait HostView: std::fmt::Debug + Send + Sync + 'static {
     fn resource(&self, id: &ArmResourceId) -> Option<Arc<ComputeResource>>;
 
     /// The live principal behind an identity; a broken reference has none.
-    fn principal(&self, found: Found) -> Option<Arc<ServicePrincipal>>;
+    fn principal(&self, id: PrincipalId) -> Option<Arc<ServicePrincipal>>;
+
+    /// All resources of this host.
+    fn resources(&self) -> Vec<Arc<ComputeResource>>;
 
     /// Where the tenant's token service is, for the audience of assertions.
     fn token_endpoint(&self, principal: &ServicePrincipal) -> String;
@@ -107,12 +111,7 @@ impl HostTokenSource {
         self.view.resource(&key.resource).is_some_and(|resource| {
             resource.power_state == PowerState::Running
                 && resource.identity.principals().any(|principal| principal == key.principal)
-        }) && self.is_alive(key.principal)
-    }
-
-    fn is_alive(&self, principal_id: PrincipalId) -> bool {
-        let nobody = keycard_domain::ids::ClientId::new(*principal_id.as_uuid());
-        self.view.principal(Found { principal_id, client_id: nobody }).is_some()
+        }) && self.view.principal(key.principal).is_some()
     }
 
     async fn fetch(
@@ -165,7 +164,9 @@ impl HostTokenSource {
 
 fn unavailable(error: &CredentialError) -> TokenError {
     match error {
-        CredentialError::Enrolment(EnrolmentError::IdentityNotFound) => TokenError::IdentityNotFound,
+        CredentialError::Enrolment(EnrolmentError::IdentityNotFound) => {
+            TokenError::IdentityNotFound
+        }
         CredentialError::Enrolment(_) | CredentialError::KeyUnusable(_) => {
             TokenError::Unavailable { reason: error.to_string(), retry_after_seconds: 1 }
         }
@@ -190,13 +191,16 @@ impl TokenSource for HostTokenSource {
         operation: &OperationContext,
         request: TokenRequest,
     ) -> Result<AccessToken, TokenError> {
-        let Caller::Workload(id) = &operation.caller else { return Err(TokenError::IdentityNotFound) };
+        let Caller::Workload(id) = &operation.caller else {
+            return Err(TokenError::IdentityNotFound);
+        };
         let resource = self.view.resource(id).ok_or(TokenError::IdentityNotFound)?;
         if resource.power_state != PowerState::Running {
             return Err(TokenError::NotRunning);
         }
         let found = lookup::find(&resource, &request.selector, request.default_rule)?;
-        let principal = self.view.principal(found).ok_or(TokenError::IdentityNotFound)?;
+        let principal =
+            self.view.principal(found.principal_id).ok_or(TokenError::IdentityNotFound)?;
         let key = CacheKey {
             resource: resource.id.clone(),
             principal: principal.id,
@@ -233,9 +237,14 @@ impl HostTokenSource {
         let is_passing = matches!(
             error,
             TokenError::Unavailable { .. }
-                | TokenError::Refused(GrantError::SigningUnavailable(_) | GrantError::Audit(_) | GrantError::Throttled { .. })
+                | TokenError::Refused(
+                    GrantError::SigningUnavailable(_)
+                        | GrantError::Audit(_)
+                        | GrantError::Throttled { .. }
+                )
         );
-        let usable = held.as_ref().filter(|token| token.expires_on > now && !token.reuse.is_withdrawn());
+        let usable =
+            held.as_ref().filter(|token| token.expires_on > now && !token.reuse.is_withdrawn());
         match usable {
             Some(token) if is_passing && self.may_still_give(key) => Ok(token.clone()),
             _ => {

@@ -69,7 +69,8 @@ impl HostNames {
 
     /// Every DNS name of the server's certificate.
     pub fn certificate_names(&self) -> Vec<String> {
-        let own = ["management", "login", "graph", "portal"].map(|name| format!("{name}.{}", self.domain));
+        let own = ["management", "login", "graph", "portal"]
+            .map(|name| format!("{name}.{}", self.domain));
         let own_wildcards =
             ["vault", "blob.storage", "database"].map(|name| format!("*.{name}.{}", self.domain));
         let azure = AZURE_SUFFIXES.iter().map(|name| (*name).to_owned());
@@ -145,7 +146,9 @@ pub fn requested_authority(parts: &Parts) -> Option<String> {
 /// The host of an authority, without its port.
 pub fn host_of(authority: &str) -> Option<String> {
     let uri: Uri = format!("http://{authority}/").parse().ok()?;
-    uri.authority().filter(|parsed| !parsed.as_str().contains('@')).map(|parsed| parsed.host().to_owned())
+    uri.authority()
+        .filter(|parsed| !parsed.as_str().contains('@'))
+        .map(|parsed| parsed.host().to_owned())
 }
 
 #[cfg(test)]

@@ -2,7 +2,6 @@
 //!
 //! A face never touches the store and never imports another face: it makes one call into `domain`.
 
-
 pub mod arm;
 pub mod bearer;
 pub mod connection;

@@ -74,7 +74,10 @@ impl Parameters {
 
     /// The first value of a parameter; names ignore case.
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.0.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+        self.0
+            .iter()
+            .find(|(known, _)| known.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.as_str())
     }
 
     /// The first value of a parameter, unless it is empty.
@@ -114,7 +117,11 @@ pub async fn read_body(body: Body, bytes_max: usize) -> Result<Bytes, BodyError>
     read_body_within(body, bytes_max, limits::BODY_TIME_MAX).await
 }
 
-async fn read_body_within(body: Body, bytes_max: usize, time_max: Duration) -> Result<Bytes, BodyError> {
+async fn read_body_within(
+    body: Body,
+    bytes_max: usize,
+    time_max: Duration,
+) -> Result<Bytes, BodyError> {
     match tokio::time::timeout(time_max, Limited::new(body, bytes_max).collect()).await {
         Err(_) => Err(BodyError::TooSlow),
         Ok(Err(error)) if error.is::<LengthLimitError>() => Err(BodyError::TooLarge),
@@ -164,7 +171,8 @@ mod tests {
 
     #[test]
     fn parameters_are_decoded_by_name_and_value() {
-        let query = Parameters::parse("api%2Dversion=7.4&resource=https://vault.azure.net&x=a%2Fb+c&flag");
+        let query =
+            Parameters::parse("api%2Dversion=7.4&resource=https://vault.azure.net&x=a%2Fb+c&flag");
         assert_eq!(query.get("api-version"), Some("7.4"));
         assert_eq!(query.get("Resource"), Some("https://vault.azure.net"));
         assert_eq!(query.get("x"), Some("a/b c"));

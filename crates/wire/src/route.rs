@@ -170,7 +170,12 @@ pub trait Gate: Send + Sync + 'static {
     async fn enter(&self, parts: &mut Parts) -> Result<(), Response>;
 
     /// Lets the request pass the row, or says why not in the face's own words.
-    async fn admit(&self, row: &Row, params: &Params, parts: &mut Parts) -> Result<OperationContext, Response>;
+    async fn admit(
+        &self,
+        row: &Row,
+        params: &Params,
+        parts: &mut Parts,
+    ) -> Result<OperationContext, Response>;
 
     /// The answer to a path that no row matches, that is no path, or whose rows have other methods.
     async fn refuse(&self, parts: &mut Parts, refusal: PathRefusal) -> Response;
@@ -304,7 +309,11 @@ impl<S: Clone + Send + Sync + 'static> Face<S> {
             }
             allowed.push(route.row.method.clone());
         }
-        Err(if allowed.is_empty() { PathRefusal::NotFound } else { PathRefusal::MethodNotAllowed(allowed) })
+        Err(if allowed.is_empty() {
+            PathRefusal::NotFound
+        } else {
+            PathRefusal::MethodNotAllowed(allowed)
+        })
     }
 }
 

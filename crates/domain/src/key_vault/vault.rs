@@ -319,7 +319,8 @@ pub fn find_deleted<'a>(
     name: &str,
 ) -> Option<&'a Versioned<Vault>> {
     snapshot.vaults.get(&name.to_ascii_lowercase()).filter(|vault| {
-        vault.deleted.is_some() && vault.id.subscription().to_string().eq_ignore_ascii_case(subscription)
+        vault.deleted.is_some()
+            && vault.id.subscription().to_string().eq_ignore_ascii_case(subscription)
     })
 }
 

@@ -112,7 +112,10 @@ pub fn list(
 }
 
 /// Every resource of a subscription with its location, by id.
-pub fn resources_below(snapshot: &Snapshot, subscription: SubscriptionId) -> Vec<(ArmResourceId, String)> {
+pub fn resources_below(
+    snapshot: &Snapshot,
+    subscription: SubscriptionId,
+) -> Vec<(ArmResourceId, String)> {
     let prefix = format!("/subscriptions/{subscription}/");
     let mut resources: Vec<(ArmResourceId, String)> = snapshot
         .compute_resources

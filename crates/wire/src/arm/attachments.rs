@@ -54,7 +54,11 @@ async fn list(Rbac(_): Rbac, State(arm): State<Arm>, params: Params) -> Json<Val
     Json(json!({ "value": items }))
 }
 
-async fn attach(Rbac(_): Rbac, State(arm): State<Arm>, params: Params) -> Result<Json<Value>, ArmError> {
+async fn attach(
+    Rbac(_): Rbac,
+    State(arm): State<Arm>,
+    params: Params,
+) -> Result<Json<Value>, ArmError> {
     let resource: ArmResourceId = params.scope().parse().map_err(|_| ArmError::PathMalformed)?;
     let kind = EndpointKind::parse(params.get("kind"))
         .ok_or(ArmError::Unsupported("local endpoints of this kind"))?;

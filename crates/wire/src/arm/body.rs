@@ -67,8 +67,7 @@ mod tests {
 
     #[test]
     fn walking_the_links_yields_each_item_once() {
-        let items: Vec<(String, Value)> =
-            (0..7).map(|n| (format!("/a b/{n}"), json!(n))).collect();
+        let items: Vec<(String, Value)> = (0..7).map(|n| (format!("/a b/{n}"), json!(n))).collect();
         let mut uri: Uri = "/list?api-version=2024-01-01&$top=3".parse().unwrap();
         let mut seen = Vec::new();
         loop {

@@ -23,7 +23,8 @@ use crate::route::{Params, Rbac, Route};
 const VM: &str = "/subscriptions/{subscription}/resourceGroups/{group}/providers/Microsoft.Compute/virtualMachines/{name}";
 const VMS_IN_GROUP: &str = "/subscriptions/{subscription}/resourceGroups/{group}/providers/Microsoft.Compute/virtualMachines";
 const VMS: &str = "/subscriptions/{subscription}/providers/Microsoft.Compute/virtualMachines";
-const SITE: &str = "/subscriptions/{subscription}/resourceGroups/{group}/providers/Microsoft.Web/sites/{name}";
+const SITE: &str =
+    "/subscriptions/{subscription}/resourceGroups/{group}/providers/Microsoft.Web/sites/{name}";
 const SITES_IN_GROUP: &str =
     "/subscriptions/{subscription}/resourceGroups/{group}/providers/Microsoft.Web/sites";
 const SITES: &str = "/subscriptions/{subscription}/providers/Microsoft.Web/sites";
@@ -75,7 +76,8 @@ fn power_routes() -> Vec<Route<Arm>> {
 }
 
 /// Members of a request that keycard reads itself.
-const KNOWN: &[&str] = &["id", "name", "type", "location", "tags", "identity", "properties", "etag", "resources"];
+const KNOWN: &[&str] =
+    &["id", "name", "type", "location", "tags", "identity", "properties", "etag", "resources"];
 
 fn read(body: &Map<String, Value>) -> Result<ComputeRequest, ArmError> {
     let member = |name: &str| body.get(name).filter(|value| !value.is_null()).cloned();
@@ -119,7 +121,8 @@ fn resource_json(snapshot: &Snapshot, resource: &ComputeResource) -> Value {
             properties.insert("vmId".to_owned(), json!(resource.instance_id));
         }
         ComputeKind::Site => {
-            let state = if resource.power_state == PowerState::Running { "Running" } else { "Stopped" };
+            let state =
+                if resource.power_state == PowerState::Running { "Running" } else { "Stopped" };
             properties.insert("state".to_owned(), json!(state));
             properties.insert("enabled".to_owned(), json!(true));
         }
@@ -134,7 +137,9 @@ fn resource_json(snapshot: &Snapshot, resource: &ComputeResource) -> Value {
     }
     members.insert("properties".to_owned(), Value::Object(properties));
     let tenant = require_subscription(snapshot, resource.id.subscription()).map(|s| s.tenant_id);
-    if let Some(identity) = tenant.ok().and_then(|tenant| identity::write(&resource.identity, tenant)) {
+    if let Some(identity) =
+        tenant.ok().and_then(|tenant| identity::write(&resource.identity, tenant))
+    {
         members.insert("identity".to_owned(), identity);
     }
     Value::Object(members)
@@ -196,7 +201,8 @@ async fn show(
     let snapshot = arm.state.snapshot();
     let resource = compute::find(&snapshot, &resource_id(&params)?)?;
     let mut json = resource_json(&snapshot, resource);
-    let expands = Parameters::of(&uri).get("$expand").is_some_and(|e| e.eq_ignore_ascii_case("instanceView"));
+    let expands =
+        Parameters::of(&uri).get("$expand").is_some_and(|e| e.eq_ignore_ascii_case("instanceView"));
     if expands && let Some(properties) = json.get_mut("properties").and_then(Value::as_object_mut) {
         properties.insert("instanceView".to_owned(), instance_view(resource.power_state));
     }
@@ -231,7 +237,12 @@ async fn list_vms(Rbac(_): Rbac, State(arm): State<Arm>, params: Params, uri: Ur
     list(&arm, ComputeKind::VirtualMachine, &params, &uri)
 }
 
-async fn list_sites(Rbac(_): Rbac, State(arm): State<Arm>, params: Params, uri: Uri) -> Json<Value> {
+async fn list_sites(
+    Rbac(_): Rbac,
+    State(arm): State<Arm>,
+    params: Params,
+    uri: Uri,
+) -> Json<Value> {
     list(&arm, ComputeKind::Site, &params, &uri)
 }
 

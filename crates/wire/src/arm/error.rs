@@ -28,13 +28,25 @@ use crate::request::{BodyError, Parameters};
 pub(super) enum ArmError {
     TokenMissing,
     TokenRefused(BearerError),
-    TenantWrong { found: String, expected: String },
+    TenantWrong {
+        found: String,
+        expected: String,
+    },
     ApiVersionMissing,
     ApiVersionInvalid(String),
-    AuthorizationFailed { client: ClientId, object: PrincipalId, action: &'static str, scope: String },
+    AuthorizationFailed {
+        client: ClientId,
+        object: PrincipalId,
+        action: &'static str,
+        scope: String,
+    },
     PathMalformed,
     PathUnknown,
-    ResourceTypeUnknown { namespace: String, resource_type: String, api_version: String },
+    ResourceTypeUnknown {
+        namespace: String,
+        resource_type: String,
+        api_version: String,
+    },
     MethodNotAllowed,
     Body(BodyError),
     BodyMalformed(String),
@@ -42,11 +54,21 @@ pub(super) enum ArmError {
     Unsupported(&'static str),
     Resource(ResourceError),
     Identity(UserAssignedIdentityError),
-    IdentityBlock { error: IdentityBlockError, resource: ArmResourceId, operation: Box<OperationContext> },
+    IdentityBlock {
+        error: IdentityBlockError,
+        resource: ArmResourceId,
+        operation: Box<OperationContext>,
+    },
     Vault(VaultError),
-    Assignment { error: AssignmentError, tenant: String },
+    Assignment {
+        error: AssignmentError,
+        tenant: String,
+    },
     RoleDefinitionNotFound(String),
-    NotFound { resource_type: String, name: String },
+    NotFound {
+        resource_type: String,
+        name: String,
+    },
     Attachment(AttachmentError),
 }
 
@@ -87,7 +109,11 @@ impl From<AttachmentError> for ArmError {
 
 impl ArmError {
     /// A compute resource's refusal; the identity part is worded with the resource and the caller.
-    pub(super) fn compute(error: ComputeError, resource: &ArmResourceId, operation: &OperationContext) -> Self {
+    pub(super) fn compute(
+        error: ComputeError,
+        resource: &ArmResourceId,
+        operation: &OperationContext,
+    ) -> Self {
         match error {
             ComputeError::Resource(error) => Self::Resource(error),
             ComputeError::Identity(error) => Self::IdentityBlock {
@@ -125,22 +151,29 @@ impl ArmError {
             Self::TenantWrong { found, expected } => Answer(
                 StatusCode::UNAUTHORIZED,
                 "InvalidAuthenticationTokenTenant",
-                format!("The access token is from the wrong issuer '{found}'. It must match the tenant '{expected}' associated with this subscription. Please use the authority (URL) '{expected}' to get the token."),
+                format!(
+                    "The access token is from the wrong issuer '{found}'. It must match the tenant '{expected}' associated with this subscription. Please use the authority (URL) '{expected}' to get the token."
+                ),
             ),
             Self::ApiVersionMissing => Answer(
                 BAD,
                 "MissingApiVersionParameter",
-                "The api-version query parameter (?api-version=) is required for all requests.".to_owned(),
+                "The api-version query parameter (?api-version=) is required for all requests."
+                    .to_owned(),
             ),
             Self::ApiVersionInvalid(version) => Answer(
                 BAD,
                 "InvalidApiVersionParameter",
-                format!("The api-version '{version}' is invalid. The supported versions are dates such as '2024-11-01', perhaps followed by '-preview'."),
+                format!(
+                    "The api-version '{version}' is invalid. The supported versions are dates such as '2024-11-01', perhaps followed by '-preview'."
+                ),
             ),
             Self::AuthorizationFailed { client, object, action, scope } => Answer(
                 StatusCode::FORBIDDEN,
                 "AuthorizationFailed",
-                format!("The client '{client}' with object id '{object}' does not have authorization to perform action '{action}' over scope '{scope}' or the scope is invalid. If access was recently granted, please refresh your credentials."),
+                format!(
+                    "The client '{client}' with object id '{object}' does not have authorization to perform action '{action}' over scope '{scope}' or the scope is invalid. If access was recently granted, please refresh your credentials."
+                ),
             ),
             Self::PathMalformed => {
                 Answer(BAD, "InvalidRequestUri", "The path of the request is malformed.".to_owned())
@@ -153,7 +186,9 @@ impl ArmError {
             Self::ResourceTypeUnknown { namespace, resource_type, api_version } => Answer(
                 StatusCode::NOT_FOUND,
                 "InvalidResourceType",
-                format!("The resource type '{resource_type}' could not be found in the namespace '{namespace}' for api version '{api_version}'. keycard does not serve it yet."),
+                format!(
+                    "The resource type '{resource_type}' could not be found in the namespace '{namespace}' for api version '{api_version}'. keycard does not serve it yet."
+                ),
             ),
             Self::MethodNotAllowed => Answer(
                 StatusCode::METHOD_NOT_ALLOWED,
@@ -164,16 +199,18 @@ impl ArmError {
             Self::BodyMalformed(reason) => Answer(
                 BAD,
                 "InvalidRequestContent",
-                format!("The request content was invalid and could not be deserialized: '{reason}'."),
+                format!(
+                    "The request content was invalid and could not be deserialized: '{reason}'."
+                ),
             ),
-            Self::FilterUnsupported(filter) => Answer(
-                BAD,
-                "UnsupportedQuery",
-                format!("The filter '{filter}' is not supported."),
-            ),
-            Self::Unsupported(what) => {
-                Answer(StatusCode::NOT_IMPLEMENTED, "NotImplemented", format!("keycard does not support {what} yet."))
+            Self::FilterUnsupported(filter) => {
+                Answer(BAD, "UnsupportedQuery", format!("The filter '{filter}' is not supported."))
             }
+            Self::Unsupported(what) => Answer(
+                StatusCode::NOT_IMPLEMENTED,
+                "NotImplemented",
+                format!("keycard does not support {what} yet."),
+            ),
             Self::Resource(error) => resource(error),
             Self::Identity(error) => identity(error),
             Self::IdentityBlock { error, resource, operation } => {
@@ -223,12 +260,16 @@ fn token(error: &BearerError) -> Answer {
                 .unwrap_or_default();
             unauthorized(
                 "ExpiredAuthenticationToken",
-                format!("The access token expiry UTC time '{at}' is earlier than current UTC time."),
+                format!(
+                    "The access token expiry UTC time '{at}' is earlier than current UTC time."
+                ),
             )
         }
         BearerError::AudienceWrong { found } => unauthorized(
             "InvalidAuthenticationTokenAudience",
-            format!("The access token has been obtained for wrong audience or resource '{found}'. It should exactly match with one of the allowed audiences 'https://management.core.windows.net/','https://management.core.windows.net','https://management.azure.com/','https://management.azure.com'."),
+            format!(
+                "The access token has been obtained for wrong audience or resource '{found}'. It should exactly match with one of the allowed audiences 'https://management.core.windows.net/','https://management.core.windows.net','https://management.azure.com/','https://management.azure.com'."
+            ),
         ),
         BearerError::IssuerWrong { found } => unauthorized(
             "InvalidAuthenticationTokenTenant",
@@ -300,11 +341,15 @@ fn resource(error: &ResourceError) -> Answer {
         ResourceError::LocationImmutable { name, group, present, requested } => Answer(
             StatusCode::CONFLICT,
             "InvalidResourceLocation",
-            format!("The resource '{name}' already exists in location '{present}' in resource group '{group}'. A resource with the same name cannot be created in location '{requested}'. Please select a new resource name."),
+            format!(
+                "The resource '{name}' already exists in location '{present}' in resource group '{group}'. A resource with the same name cannot be created in location '{requested}'. Please select a new resource name."
+            ),
         ),
-        ResourceError::TooManyTags(count) => {
-            Answer(BAD, "InvalidTags", format!("The resource has {count} tags; at most 50 are allowed."))
-        }
+        ResourceError::TooManyTags(count) => Answer(
+            BAD,
+            "InvalidTags",
+            format!("The resource has {count} tags; at most 50 are allowed."),
+        ),
         ResourceError::TagInvalid(name) => {
             Answer(BAD, "InvalidTags", format!("The tag '{name}' is not allowed, or stands twice."))
         }
@@ -344,7 +389,9 @@ fn failed_identity_operation(id: &ArmResourceId, inner: &str) -> Answer {
     Answer(
         BAD,
         "FailedIdentityOperation",
-        format!("Identity operation for resource '{id}' failed with error 'Failed to perform resource identity operation. Status: 'BadRequest'. Response: '{response}'.'."),
+        format!(
+            "Identity operation for resource '{id}' failed with error 'Failed to perform resource identity operation. Status: 'BadRequest'. Response: '{response}'.'."
+        ),
     )
 }
 
@@ -368,11 +415,15 @@ fn identity_block(
         ),
         IdentityBlockError::TooManyInRequest { count, max } => failed_identity_operation(
             id,
-            &format!("User Assigned Identities Number '{count}' Assign exceed limit '{max}' in one request."),
+            &format!(
+                "User Assigned Identities Number '{count}' Assign exceed limit '{max}' in one request."
+            ),
         ),
         IdentityBlockError::TooManyOnResource { count, max } => failed_identity_operation(
             id,
-            &format!("The resource would have '{count}' user assigned identities, at most '{max}' are allowed."),
+            &format!(
+                "The resource would have '{count}' user assigned identities, at most '{max}' are allowed."
+            ),
         ),
         IdentityBlockError::AssignNotGranted(identities) => {
             linked_authorization_failed(identities, id, operation)
@@ -461,23 +512,33 @@ fn assignment(error: &AssignmentError, tenant: &str) -> Answer {
         AssignmentError::UpdateNotPermitted => Answer(
             BAD,
             "RoleAssignmentUpdateNotPermitted",
-            "Tenant ID, application ID, principal ID, and scope are not allowed to be updated.".to_owned(),
+            "Tenant ID, application ID, principal ID, and scope are not allowed to be updated."
+                .to_owned(),
         ),
         AssignmentError::PrincipalNotFound(id) => Answer(
             BAD,
             "PrincipalNotFound",
-            format!("Principal {} does not exist in the directory {tenant}. Check that you have the correct principal ID. If you are creating this principal and then immediately assigning a role, this error might be related to a replication delay. In this case, set the role assignment principalType property to a value, such as ServicePrincipal, User, or Group.  See https://aka.ms/docs-principaltype", bare(id.as_uuid())),
+            format!(
+                "Principal {} does not exist in the directory {tenant}. Check that you have the correct principal ID. If you are creating this principal and then immediately assigning a role, this error might be related to a replication delay. In this case, set the role assignment principalType property to a value, such as ServicePrincipal, User, or Group.  See https://aka.ms/docs-principaltype",
+                bare(id.as_uuid())
+            ),
         ),
         AssignmentError::PrincipalTypeMismatch { principal, actual, claimed } => Answer(
             BAD,
             "UnmatchedPrincipalType",
-            format!("The PrincipalId '{}' has type '{}' , which is different from specified PrinciaplType '{}'.", bare(principal.as_uuid()), actual.as_str(), claimed.as_str()),
+            format!(
+                "The PrincipalId '{}' has type '{}' , which is different from specified PrinciaplType '{}'.",
+                bare(principal.as_uuid()),
+                actual.as_str(),
+                claimed.as_str()
+            ),
         ),
         AssignmentError::RoleNotFound(id) => role_not_found(&id.to_string()),
         AssignmentError::LimitReached => Answer(
             BAD,
             "RoleAssignmentLimitExceeded",
-            "No more role assignments can be created (code: RoleAssignmentLimitExceeded)".to_owned(),
+            "No more role assignments can be created (code: RoleAssignmentLimitExceeded)"
+                .to_owned(),
         ),
         AssignmentError::DescriptionTooLong => {
             Answer(BAD, "InvalidDescription", "The description is too long.".to_owned())

@@ -3,7 +3,9 @@
 //! Source: specs of Microsoft.Compute and Microsoft.Web; the type is always answered as `SystemAssigned, UserAssigned`
 //! with one blank, since az drops the system identity otherwise.
 
-use keycard_domain::directory::identity_block::{IdentityBlock, IdentityRequest, IdentityType, MapEntry};
+use keycard_domain::directory::identity_block::{
+    IdentityBlock, IdentityRequest, IdentityType, MapEntry,
+};
 use keycard_domain::ids::TenantId;
 use keycard_domain::resource_id::ArmResourceId;
 use serde_json::{Map, Value, json};
@@ -26,7 +28,9 @@ pub(super) fn read(member: Option<&Value>) -> Result<Option<IdentityRequest>, Ar
     let user_assigned = match find(members, "userAssignedIdentities") {
         None | Some(Value::Null) => None,
         Some(Value::Object(map)) => Some(map.iter().map(entry).collect::<Result<_, _>>()?),
-        Some(_) => return Err(malformed("'userAssignedIdentities' is not an object. Path 'identity'.")),
+        Some(_) => {
+            return Err(malformed("'userAssignedIdentities' is not an object. Path 'identity'."));
+        }
     };
     Ok(Some(IdentityRequest { identity_type, user_assigned }))
 }
@@ -48,7 +52,9 @@ fn read_type(text: &str) -> Result<IdentityType, ArmError> {
         "systemassigned,userassigned" | "userassigned,systemassigned" => {
             Ok(IdentityType::SystemAndUserAssigned)
         }
-        _ => Err(malformed(&format!("Error converting value \"{text}\" to type 'ResourceIdentityType'. Path 'identity.type'."))),
+        _ => Err(malformed(&format!(
+            "Error converting value \"{text}\" to type 'ResourceIdentityType'. Path 'identity.type'."
+        ))),
     }
 }
 
@@ -83,7 +89,8 @@ pub(super) fn write(block: &IdentityBlock, tenant: TenantId) -> Option<Value> {
             .user_assigned
             .iter()
             .map(|assigned| {
-                let ids = json!({ "principalId": assigned.principal_id, "clientId": assigned.client_id });
+                let ids =
+                    json!({ "principalId": assigned.principal_id, "clientId": assigned.client_id });
                 (assigned.identity.with_lowercase_group_segment(), ids)
             })
             .collect();
@@ -108,7 +115,11 @@ mod tests {
 
     #[test]
     fn types_are_read_in_every_spelling() {
-        for spelling in ["SystemAssigned, UserAssigned", "SystemAssigned,UserAssigned", "systemassigned, userassigned"] {
+        for spelling in [
+            "SystemAssigned, UserAssigned",
+            "SystemAssigned,UserAssigned",
+            "systemassigned, userassigned",
+        ] {
             let read = read(Some(&json!({ "type": spelling }))).unwrap().unwrap();
             assert_eq!(read.identity_type, IdentityType::SystemAndUserAssigned);
             assert_eq!(read.user_assigned, None);
@@ -119,10 +130,20 @@ mod tests {
 
     #[test]
     fn the_map_says_what_comes_and_what_goes() {
-        let read = read(Some(&json!({ "type": "UserAssigned", "userAssignedIdentities": { IDENTITY: null } })));
+        let read = read(Some(
+            &json!({ "type": "UserAssigned", "userAssignedIdentities": { IDENTITY: null } }),
+        ));
         let expected = vec![(IDENTITY.parse().unwrap(), MapEntry::Remove)];
         assert_eq!(read.unwrap().unwrap().user_assigned, Some(expected));
-        let foreign = IDENTITY.replace("Microsoft.ManagedIdentity/userAssignedIdentities", "Microsoft.Compute/virtualMachines");
-        assert!(super::read(Some(&json!({ "type": "UserAssigned", "userAssignedIdentities": { foreign: {} } }))).is_err());
+        let foreign = IDENTITY.replace(
+            "Microsoft.ManagedIdentity/userAssignedIdentities",
+            "Microsoft.Compute/virtualMachines",
+        );
+        assert!(
+            super::read(Some(
+                &json!({ "type": "UserAssigned", "userAssignedIdentities": { foreign: {} } })
+            ))
+            .is_err()
+        );
     }
 }

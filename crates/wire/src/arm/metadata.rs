@@ -17,7 +17,8 @@ pub(super) fn routes() -> Vec<Route<Arm>> {
 
 async fn endpoints(Public(_): Public, State(arm): State<Arm>, uri: Uri) -> Json<Value> {
     let names = &arm.names;
-    let (management, login, graph) = (names.url("management"), names.url("login"), names.url("graph"));
+    let (management, login, graph) =
+        (names.url("management"), names.url("login"), names.url("graph"));
     let own = |name: &str| names.authority(&format!("{name}.{}", names.domain()));
     let cloud = json!({
         "name": "keycard",

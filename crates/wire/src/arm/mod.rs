@@ -95,7 +95,10 @@ impl ArmGate {
         match owner {
             Some(owner) if owner != principal.tenant_id => Err(ArmError::TenantWrong {
                 found: principal.issuer.clone(),
-                expected: snapshot.tenant(owner).map(|t| t.issuer_v1().to_owned()).unwrap_or_default(),
+                expected: snapshot
+                    .tenant(owner)
+                    .map(|t| t.issuer_v1().to_owned())
+                    .unwrap_or_default(),
             }),
             _ => Ok(()),
         }
@@ -168,7 +171,12 @@ impl Gate for ArmGate {
         Ok(())
     }
 
-    async fn admit(&self, row: &Row, params: &Params, parts: &mut Parts) -> Result<OperationContext, Response> {
+    async fn admit(
+        &self,
+        row: &Row,
+        params: &Params,
+        parts: &mut Parts,
+    ) -> Result<OperationContext, Response> {
         let (caller, action) =
             self.admit_principal(row, params, parts).map_err(IntoResponse::into_response)?;
         let fresh = self.0.state.entropy.uuid();

@@ -61,13 +61,21 @@ async fn list(
     Ok(Json(page(&uri, &arm.names.url("management"), items)))
 }
 
-async fn show(Rbac(_): Rbac, State(arm): State<Arm>, params: Params) -> Result<Json<Value>, ArmError> {
+async fn show(
+    Rbac(_): Rbac,
+    State(arm): State<Arm>,
+    params: Params,
+) -> Result<Json<Value>, ArmError> {
     let snapshot = arm.state.snapshot();
     let group = resource_group::find(&snapshot, subscription(&params)?, params.get("group"))?;
     Ok(Json(group_json(group)))
 }
 
-async fn exists(Rbac(_): Rbac, State(arm): State<Arm>, params: Params) -> Result<StatusCode, ArmError> {
+async fn exists(
+    Rbac(_): Rbac,
+    State(arm): State<Arm>,
+    params: Params,
+) -> Result<StatusCode, ArmError> {
     let snapshot = arm.state.snapshot();
     let found = resource_group::find(&snapshot, subscription(&params)?, params.get("group"));
     Ok(if found.is_ok() { StatusCode::NO_CONTENT } else { StatusCode::NOT_FOUND })
@@ -105,5 +113,9 @@ async fn remove(
     let name = params.get("group");
     let existed =
         resource_group::delete(&arm.state, &operation, subscription(&params)?, name).await?;
-    if existed { Ok(StatusCode::OK) } else { Err(ResourceError::GroupNotFound(name.to_owned()).into()) }
+    if existed {
+        Ok(StatusCode::OK)
+    } else {
+        Err(ResourceError::GroupNotFound(name.to_owned()).into())
+    }
 }

@@ -85,7 +85,10 @@ fn scope(params: &Params) -> Result<RbacScope, ArmError> {
 
 fn name(params: &Params) -> Result<RoleAssignmentId, ArmError> {
     params.get("name").parse().map_err(|_| {
-        ArmError::BodyMalformed(format!("The role assignment ID '{}' is not a GUID.", params.get("name")))
+        ArmError::BodyMalformed(format!(
+            "The role assignment ID '{}' is not a GUID.",
+            params.get("name")
+        ))
     })
 }
 
@@ -142,7 +145,11 @@ fn not_found(params: &Params) -> ArmError {
     }
 }
 
-async fn show(Rbac(_): Rbac, State(arm): State<Arm>, params: Params) -> Result<Json<Value>, ArmError> {
+async fn show(
+    Rbac(_): Rbac,
+    State(arm): State<Arm>,
+    params: Params,
+) -> Result<Json<Value>, ArmError> {
     let snapshot = arm.state.snapshot();
     let found = assignment::find(&snapshot, &scope(&params)?, name(&params)?);
     found.map(|found| Json(assignment_json(found))).ok_or_else(|| not_found(&params))

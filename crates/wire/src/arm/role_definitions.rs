@@ -111,7 +111,11 @@ async fn list(
     Ok(Json(page(&uri, &arm.names.url("management"), items)))
 }
 
-async fn show(Rbac(_): Rbac, State(_): State<Arm>, params: Params) -> Result<Json<Value>, ArmError> {
+async fn show(
+    Rbac(_): Rbac,
+    State(_): State<Arm>,
+    params: Params,
+) -> Result<Json<Value>, ArmError> {
     let name = params.get("name");
     let role = name.parse().ok().and_then(built_in_roles::find);
     let role = role.ok_or_else(|| ArmError::RoleDefinitionNotFound(name.to_owned()))?;

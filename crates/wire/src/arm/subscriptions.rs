@@ -22,7 +22,12 @@ pub(super) fn routes() -> Vec<Route<Arm>> {
         route(Method::GET, "/tenants", Access::OwnProof, tenants),
         row(Method::GET, "/subscriptions/{subscription}", read, show),
         row(Method::GET, "/subscriptions/{subscription}/locations", read, locations),
-        row(Method::GET, "/subscriptions/{subscription}/resources", "Microsoft.Resources/subscriptions/resources/read", list_resources),
+        row(
+            Method::GET,
+            "/subscriptions/{subscription}/resources",
+            "Microsoft.Resources/subscriptions/resources/read",
+            list_resources,
+        ),
     ]
 }
 
@@ -42,7 +47,8 @@ fn subscription_json(subscription: &Subscription) -> Value {
 /// A subscription is seen by whoever has a role in it, however far down.
 async fn list(OwnProof(operation): OwnProof, State(arm): State<Arm>, uri: Uri) -> Json<Value> {
     let snapshot = arm.state.snapshot_to_keep();
-    let visible = operation.principal().map(|p| resources::visible_subscriptions(&snapshot, p.principal_id));
+    let visible =
+        operation.principal().map(|p| resources::visible_subscriptions(&snapshot, p.principal_id));
     let items = visible
         .unwrap_or_default()
         .into_iter()
@@ -68,7 +74,11 @@ async fn tenants(OwnProof(operation): OwnProof, State(arm): State<Arm>) -> Json<
     Json(json!({ "value": items }))
 }
 
-async fn show(Rbac(_): Rbac, State(arm): State<Arm>, params: Params) -> Result<Json<Value>, ArmError> {
+async fn show(
+    Rbac(_): Rbac,
+    State(arm): State<Arm>,
+    params: Params,
+) -> Result<Json<Value>, ArmError> {
     let snapshot = arm.state.snapshot();
     let id = params.get("subscription").parse().map_err(|_| ArmError::PathMalformed)?;
     let subscription = resources::require_subscription(&snapshot, id)?;
@@ -139,7 +149,8 @@ impl ResourceFilter {
         terms
             .map(|term| {
                 let (field, value) = term.split_once(" eq ").ok_or_else(unsupported)?;
-                let value = value.trim().strip_prefix('\'').and_then(|value| value.strip_suffix('\''));
+                let value =
+                    value.trim().strip_prefix('\'').and_then(|value| value.strip_suffix('\''));
                 let field = field.trim().to_ascii_lowercase();
                 match (field.as_str(), value) {
                     ("resourcetype" | "name" | "resourcegroup", Some(value)) => {
@@ -171,7 +182,10 @@ mod tests {
         let id = id.parse().unwrap();
         let covers = |text: &str| ResourceFilter::parse(text).map(|filter| filter.covers(&id)).ok();
         assert_eq!(covers(""), Some(true));
-        assert_eq!(covers("resourceType eq 'Microsoft.KeyVault/vaults' and name eq 'KV1'"), Some(true));
+        assert_eq!(
+            covers("resourceType eq 'Microsoft.KeyVault/vaults' and name eq 'KV1'"),
+            Some(true)
+        );
         assert_eq!(covers("resourceGroup eq 'other'"), Some(false));
         assert_eq!(covers("tagName eq 'a'"), None);
         assert_eq!(covers("name eq kv1"), None);

@@ -10,7 +10,9 @@ use axum::response::{IntoResponse, Response};
 use http::{Method, StatusCode, Uri, header};
 use keycard_domain::compute;
 use keycard_domain::directory::UserAssignedIdentity;
-use keycard_domain::directory::user_assigned_identity::{self as identities, NewUserAssignedIdentity};
+use keycard_domain::directory::user_assigned_identity::{
+    self as identities, NewUserAssignedIdentity,
+};
 use keycard_domain::resource_id::ArmResourceId;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -72,7 +74,8 @@ struct PropertiesBody {
 /// Settings that would have an effect in Azure are refused, not dropped.
 fn check_supported(properties: Option<&PropertiesBody>) -> Result<(), ArmError> {
     let Some(properties) = properties else { return Ok(()) };
-    let is_isolated = properties.isolation_scope.as_ref().is_some_and(|s| !s.eq_ignore_ascii_case("None"));
+    let is_isolated =
+        properties.isolation_scope.as_ref().is_some_and(|s| !s.eq_ignore_ascii_case("None"));
     if is_isolated {
         return Err(ArmError::Unsupported("isolationScope"));
     }
@@ -112,12 +115,22 @@ async fn patch(
 ) -> Result<Json<Value>, ArmError> {
     check_supported(body.properties.as_ref())?;
     let id = resource_id(&params)?;
-    let identity =
-        identities::patch(&arm.state, &operation, &id, body.location.as_deref(), body.tags.as_ref()).await?;
+    let identity = identities::patch(
+        &arm.state,
+        &operation,
+        &id,
+        body.location.as_deref(),
+        body.tags.as_ref(),
+    )
+    .await?;
     Ok(Json(identity_json(&identity)))
 }
 
-async fn show(Rbac(_): Rbac, State(arm): State<Arm>, params: Params) -> Result<Json<Value>, ArmError> {
+async fn show(
+    Rbac(_): Rbac,
+    State(arm): State<Arm>,
+    params: Params,
+) -> Result<Json<Value>, ArmError> {
     let snapshot = arm.state.snapshot();
     Ok(Json(identity_json(identities::find(&snapshot, &resource_id(&params)?)?)))
 }

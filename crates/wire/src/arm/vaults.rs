@@ -24,7 +24,8 @@ use crate::route::{Params, Rbac, Route};
 
 pub(super) fn routes() -> Vec<Route<Arm>> {
     let one = "/subscriptions/{subscription}/resourceGroups/{group}/providers/Microsoft.KeyVault/vaults/{name}";
-    let in_group = "/subscriptions/{subscription}/resourceGroups/{group}/providers/Microsoft.KeyVault/vaults";
+    let in_group =
+        "/subscriptions/{subscription}/resourceGroups/{group}/providers/Microsoft.KeyVault/vaults";
     let in_subscription = "/subscriptions/{subscription}/providers/Microsoft.KeyVault/vaults";
     let all_deleted = "/subscriptions/{subscription}/providers/Microsoft.KeyVault/deletedVaults";
     let one_deleted = "/subscriptions/{subscription}/providers/Microsoft.KeyVault/locations/{location}/deletedVaults/{name}";
@@ -38,8 +39,18 @@ pub(super) fn routes() -> Vec<Route<Arm>> {
         row(Method::GET, in_group, read, list),
         row(Method::GET, in_subscription, read, list),
         row(Method::GET, all_deleted, "Microsoft.KeyVault/deletedVaults/read", list_deleted),
-        row(Method::GET, one_deleted, "Microsoft.KeyVault/locations/deletedVaults/read", show_deleted),
-        row(Method::POST, purge, "Microsoft.KeyVault/locations/deletedVaults/purge/action", purge_deleted),
+        row(
+            Method::GET,
+            one_deleted,
+            "Microsoft.KeyVault/locations/deletedVaults/read",
+            show_deleted,
+        ),
+        row(
+            Method::POST,
+            purge,
+            "Microsoft.KeyVault/locations/deletedVaults/purge/action",
+            purge_deleted,
+        ),
     ]
 }
 
@@ -113,11 +124,8 @@ impl From<&AccessPolicy> for PolicyJson {
 }
 
 /// Members of `properties` that are kept and returned as they are.
-const KEPT: &[&str] = &[
-    "enabledForDeployment",
-    "enabledForDiskEncryption",
-    "enabledForTemplateDeployment",
-];
+const KEPT: &[&str] =
+    &["enabledForDeployment", "enabledForDiskEncryption", "enabledForTemplateDeployment"];
 
 fn read(body: VaultBody) -> Result<VaultRequest, ArmError> {
     check_network(&body.properties)?;
@@ -156,7 +164,11 @@ fn check_network(properties: &Map<String, Value>) -> Result<(), ArmError> {
         .get("publicNetworkAccess")
         .and_then(Value::as_str)
         .is_some_and(|access| access.eq_ignore_ascii_case("Disabled"));
-    if denies || is_closed { Err(ArmError::Unsupported("network rules of a vault")) } else { Ok(()) }
+    if denies || is_closed {
+        Err(ArmError::Unsupported("network rules of a vault"))
+    } else {
+        Ok(())
+    }
 }
 
 fn vault_json(arm: &Arm, vault: &Vault) -> Value {
@@ -217,7 +229,11 @@ async fn patch(
     Ok(Json(vault_json(&arm, &vault)))
 }
 
-async fn show(Rbac(_): Rbac, State(arm): State<Arm>, params: Params) -> Result<Json<Value>, ArmError> {
+async fn show(
+    Rbac(_): Rbac,
+    State(arm): State<Arm>,
+    params: Params,
+) -> Result<Json<Value>, ArmError> {
     let snapshot = arm.state.snapshot();
     Ok(Json(vault_json(&arm, vault::find(&snapshot, &resource_id(&params)?)?)))
 }
@@ -260,7 +276,12 @@ fn deleted_json(params: &Params, vault: &Vault) -> Value {
     })
 }
 
-async fn list_deleted(Rbac(_): Rbac, State(arm): State<Arm>, params: Params, uri: Uri) -> Json<Value> {
+async fn list_deleted(
+    Rbac(_): Rbac,
+    State(arm): State<Arm>,
+    params: Params,
+    uri: Uri,
+) -> Json<Value> {
     let snapshot = arm.state.snapshot_to_keep();
     let items = vault::deleted_in_scope(&snapshot, params.resource())
         .iter()

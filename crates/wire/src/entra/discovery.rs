@@ -61,7 +61,9 @@ fn document(
     };
     let (issuer, token, keys, authorize) = match version {
         Version::V1 => (issuer.v1, "oauth2/token", "discovery/keys", "oauth2/authorize"),
-        Version::V2 => (issuer.v2, "oauth2/v2.0/token", "discovery/v2.0/keys", "oauth2/v2.0/authorize"),
+        Version::V2 => {
+            (issuer.v2, "oauth2/v2.0/token", "discovery/v2.0/keys", "oauth2/v2.0/authorize")
+        }
     };
     let document = json!({
         "token_endpoint": format!("{base}/{tenant}/{token}"),
@@ -112,9 +114,8 @@ pub(super) async fn keys(
         tenant.map(|tenant| signing_key::published(&snapshot, tenant))
     };
     match published {
-        Some(keys) => {
-            ([(header::CACHE_CONTROL, CACHE_CONTROL)], Json(json!({ "keys": keys }))).into_response()
-        }
+        Some(keys) => ([(header::CACHE_CONTROL, CACHE_CONTROL)], Json(json!({ "keys": keys })))
+            .into_response(),
         None => {
             let error = EntraError::TenantUnknown(name.to_owned());
             Failure::new(error, &operation, &entra.names).into_response()
@@ -131,11 +132,13 @@ pub(super) async fn instance(
     let query = Parameters::of(&uri);
     let asked: Option<Uri> = query.get("authorization_endpoint").and_then(|text| text.parse().ok());
     let host = asked.as_ref().and_then(Uri::host).unwrap_or_default();
-    let is_ours = matches!(entra.names.face(host), Some(FaceName::TokenService | FaceName::Loopback));
+    let is_ours =
+        matches!(entra.names.face(host), Some(FaceName::TokenService | FaceName::Loopback));
     if !is_ours {
         return Failure::new(EntraError::InstanceInvalid, &operation, &entra.names).into_response();
     }
-    let authority = asked.as_ref().and_then(Uri::authority).map_or(host, http::uri::Authority::as_str);
+    let authority =
+        asked.as_ref().and_then(Uri::authority).map_or(host, http::uri::Authority::as_str);
     let path = asked.as_ref().map(Uri::path).unwrap_or_default();
     let tenant = path.trim_matches('/').split('/').next().unwrap_or("common");
     Json(json!({

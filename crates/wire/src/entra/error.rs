@@ -62,7 +62,10 @@ impl EntraError {
                 90002,
                 BAD,
                 "invalid_request",
-                format!("Tenant '{}' not found. Check to make sure you have the correct tenant ID and are signing into the correct cloud.", shown(name)),
+                format!(
+                    "Tenant '{}' not found. Check to make sure you have the correct tenant ID and are signing into the correct cloud.",
+                    shown(name)
+                ),
             ),
             Self::ParameterMissing(name) => row(
                 900_144,
@@ -80,23 +83,35 @@ impl EntraError {
                 70011,
                 BAD,
                 "invalid_scope",
-                format!("The provided request must include a 'scope' input parameter. The provided value for the input parameter 'scope' is not valid. The scope {} is not valid.", shown(scope)),
+                format!(
+                    "The provided request must include a 'scope' input parameter. The provided value for the input parameter 'scope' is not valid. The scope {} is not valid.",
+                    shown(scope)
+                ),
             ),
             Self::ScopeNotDefault(scope) => row(
                 1_002_012,
                 BAD,
                 "invalid_scope",
-                format!("The provided value for scope {} is not valid. Client credential flows must have a scope value with /.default suffixed to the resource identifier (application ID URI).", shown(scope)),
+                format!(
+                    "The provided value for scope {} is not valid. Client credential flows must have a scope value with /.default suffixed to the resource identifier (application ID URI).",
+                    shown(scope)
+                ),
             ),
             Self::InstanceInvalid => {
                 row(50049, BAD, "invalid_instance", "Unknown or invalid instance.")
             }
-            Self::Body(BodyError::TooLarge) => {
-                row(900_144, StatusCode::PAYLOAD_TOO_LARGE, "invalid_request", "The request body is too large.")
-            }
-            Self::Body(BodyError::TooSlow) => {
-                row(900_144, StatusCode::REQUEST_TIMEOUT, "invalid_request", "The request body did not arrive in time.")
-            }
+            Self::Body(BodyError::TooLarge) => row(
+                900_144,
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "invalid_request",
+                "The request body is too large.",
+            ),
+            Self::Body(BodyError::TooSlow) => row(
+                900_144,
+                StatusCode::REQUEST_TIMEOUT,
+                "invalid_request",
+                "The request body did not arrive in time.",
+            ),
             Self::Body(BodyError::Incomplete) => {
                 row(900_144, BAD, "invalid_request", "The request body is incomplete.")
             }
@@ -126,12 +141,17 @@ fn grant(error: &GrantError) -> Answer {
     const BAD: StatusCode = StatusCode::BAD_REQUEST;
     const UNAUTHORIZED: StatusCode = StatusCode::UNAUTHORIZED;
     match error {
-        GrantError::TenantNotFound(tenant) => EntraError::TenantUnknown(tenant.to_string()).answer(),
+        GrantError::TenantNotFound(tenant) => {
+            EntraError::TenantUnknown(tenant.to_string()).answer()
+        }
         GrantError::ClientNotFound { client_id, tenant } => row(
             700_016,
             BAD,
             "unauthorized_client",
-            format!("Application with identifier '{}' was not found in the directory '{tenant}'. This can happen if the application has not been installed by the administrator of the tenant or consented to by any user in the tenant. You may have sent your authentication request to the wrong tenant.", shown(client_id)),
+            format!(
+                "Application with identifier '{}' was not found in the directory '{tenant}'. This can happen if the application has not been installed by the administrator of the tenant or consented to by any user in the tenant. You may have sent your authentication request to the wrong tenant.",
+                shown(client_id)
+            ),
         ),
         GrantError::ProofMissing => row(
             7_000_218,
@@ -143,7 +163,9 @@ fn grant(error: &GrantError) -> Answer {
             7_000_215,
             UNAUTHORIZED,
             "invalid_client",
-            format!("Invalid client secret provided. Ensure the secret being sent in the request is the client secret value, not the client secret ID, for a secret added to app '{client}'."),
+            format!(
+                "Invalid client secret provided. Ensure the secret being sent in the request is the client secret value, not the client secret ID, for a secret added to app '{client}'."
+            ),
         ),
         GrantError::SecretExpired(client) => row(
             7_000_222,
@@ -151,20 +173,27 @@ fn grant(error: &GrantError) -> Answer {
             "invalid_client",
             format!("The provided client secret keys for app '{client}' are expired."),
         ),
-        GrantError::AssertionMalformed(what) => {
-            row(50027, BAD, "invalid_request", format!("JWT token is invalid or malformed: {what}."))
-        }
+        GrantError::AssertionMalformed(what) => row(
+            50027,
+            BAD,
+            "invalid_request",
+            format!("JWT token is invalid or malformed: {what}."),
+        ),
         GrantError::AssertionKeyUnknown(client) => row(
             700_027,
             UNAUTHORIZED,
             "invalid_client",
-            format!("The certificate with identifier used to sign the client assertion is not registered on application '{client}', or the signature is not of its key."),
+            format!(
+                "The certificate with identifier used to sign the client assertion is not registered on application '{client}', or the signature is not of its key."
+            ),
         ),
         GrantError::AssertionClaimWrong(claim) => row(
             700_027,
             UNAUTHORIZED,
             "invalid_client",
-            format!("Client assertion failed signature validation: the claim '{claim}' is not as it must be."),
+            format!(
+                "Client assertion failed signature validation: the claim '{claim}' is not as it must be."
+            ),
         ),
         GrantError::AssertionOutsideValidity => row(
             700_024,
@@ -176,7 +205,10 @@ fn grant(error: &GrantError) -> Answer {
             500_011,
             BAD,
             "invalid_resource",
-            format!("The resource principal named {} was not found in the tenant named {tenant}. This can happen if the application has not been installed by the administrator of the tenant or consented to by any user in the tenant. You might have sent your authentication request to the wrong tenant.", shown(resource)),
+            format!(
+                "The resource principal named {} was not found in the tenant named {tenant}. This can happen if the application has not been installed by the administrator of the tenant or consented to by any user in the tenant. You might have sent your authentication request to the wrong tenant.",
+                shown(resource)
+            ),
         ),
         GrantError::Throttled { retry_after_seconds } => Answer {
             retry_after_seconds: Some(*retry_after_seconds),
@@ -254,7 +286,8 @@ impl IntoResponse for Failure {
             correlation_id: self.correlation_id.clone(),
         };
         let ids = [("x-ms-request-id", self.trace_id), ("client-request-id", self.correlation_id)];
-        let retry_after = answer.retry_after_seconds.map(|seconds| [("retry-after", seconds.to_string())]);
+        let retry_after =
+            answer.retry_after_seconds.map(|seconds| [("retry-after", seconds.to_string())]);
         (answer.status, ids, retry_after, Json(body)).into_response()
     }
 }

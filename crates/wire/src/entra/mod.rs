@@ -45,8 +45,18 @@ fn routes() -> Vec<Route<Entra>> {
         route(post.clone(), "/{tenant}/oauth2/v2.0/token", OwnProof, token::token_v2),
         route(post, "/{tenant}/oauth2/token", OwnProof, token::token_v1),
         route(get.clone(), "/common/discovery/instance", Public, discovery::instance),
-        route(get.clone(), "/{tenant}/.well-known/openid-configuration", Public, discovery::openid_v1),
-        route(get.clone(), "/{tenant}/v2.0/.well-known/openid-configuration", Public, discovery::openid_v2),
+        route(
+            get.clone(),
+            "/{tenant}/.well-known/openid-configuration",
+            Public,
+            discovery::openid_v1,
+        ),
+        route(
+            get.clone(),
+            "/{tenant}/v2.0/.well-known/openid-configuration",
+            Public,
+            discovery::openid_v2,
+        ),
         route(get.clone(), "/{tenant}/discovery/keys", Public, discovery::keys),
         route(get, "/{tenant}/discovery/v2.0/keys", Public, discovery::keys),
     ]
@@ -80,12 +90,18 @@ struct Base(String);
 impl Gate for EntraGate {
     async fn enter(&self, parts: &mut Parts) -> Result<(), Response> {
         let own = || self.0.names.url("login");
-        let base = requested_authority(parts).map_or_else(own, |authority| format!("https://{authority}"));
+        let base =
+            requested_authority(parts).map_or_else(own, |authority| format!("https://{authority}"));
         parts.extensions.insert(Base(base));
         Ok(())
     }
 
-    async fn admit(&self, _: &Row, _: &Params, parts: &mut Parts) -> Result<OperationContext, Response> {
+    async fn admit(
+        &self,
+        _: &Row,
+        _: &Params,
+        parts: &mut Parts,
+    ) -> Result<OperationContext, Response> {
         Ok(self.operation(parts))
     }
 
@@ -95,7 +111,8 @@ impl Gate for EntraGate {
         match refusal {
             PathRefusal::Malformed(_) | PathRefusal::NotFound => fail(EntraError::PathUnknown),
             PathRefusal::MethodNotAllowed(allowed) => {
-                (crate::route::allow_header(&allowed), fail(EntraError::MethodNotAllowed)).into_response()
+                (crate::route::allow_header(&allowed), fail(EntraError::MethodNotAllowed))
+                    .into_response()
             }
         }
     }

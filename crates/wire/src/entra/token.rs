@@ -85,10 +85,10 @@ fn tenant(params: &Params) -> Result<TenantId, EntraError> {
 }
 
 async fn read_form(headers: &HeaderMap, body: Body) -> Result<Parameters, EntraError> {
-    let is_form = headers
-        .get(header::CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok())
-        .is_none_or(|value| value.to_ascii_lowercase().starts_with("application/x-www-form-urlencoded"));
+    let is_form =
+        headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).is_none_or(
+            |value| value.to_ascii_lowercase().starts_with("application/x-www-form-urlencoded"),
+        );
     if !is_form {
         return Err(EntraError::ContentTypeWrong);
     }
@@ -166,7 +166,8 @@ fn capabilities(form: &Parameters) -> Vec<String> {
     struct Values {
         values: Vec<String>,
     }
-    let claims = form.non_empty("claims").and_then(|text| serde_json::from_str::<Claims>(text).ok());
+    let claims =
+        form.non_empty("claims").and_then(|text| serde_json::from_str::<Claims>(text).ok());
     let has_cp1 = claims.is_some_and(|claims| {
         claims.access_token.xms_cc.values.iter().any(|value| value.eq_ignore_ascii_case("CP1"))
     });
@@ -192,7 +193,8 @@ impl<'a> From<&'a GrantedToken> for TokenV2<'a> {
             token_type: "Bearer",
             expires_in: token.expires_in,
             ext_expires_in: token.expires_in,
-            refresh_in: (token.expires_in > REFRESH_HINT_ABOVE_SECONDS).then_some(token.expires_in / 2),
+            refresh_in: (token.expires_in > REFRESH_HINT_ABOVE_SECONDS)
+                .then_some(token.expires_in / 2),
             access_token: token.token.expose(),
         }
     }
@@ -234,8 +236,14 @@ mod tests {
 
     #[test]
     fn the_resource_is_what_stands_before_default() {
-        assert_eq!(resource("https://vault.azure.net/.default"), Ok("https://vault.azure.net".into()));
-        assert_eq!(resource("https://vault.azure.net//.default"), Ok("https://vault.azure.net/".into()));
+        assert_eq!(
+            resource("https://vault.azure.net/.default"),
+            Ok("https://vault.azure.net".into())
+        );
+        assert_eq!(
+            resource("https://vault.azure.net//.default"),
+            Ok("https://vault.azure.net/".into())
+        );
         for wrong in ["https://vault.azure.net", "/.default", "a.default"] {
             assert_eq!(resource(wrong), Err(EntraError::ScopeNotDefault(wrong.into())));
         }

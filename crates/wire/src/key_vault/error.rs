@@ -192,7 +192,8 @@ fn denied_answer(
             "Forbidden",
             format!(
                 "The user, group or application '{}' does not have secrets {} permission on key vault '{place}'. For help resolving this issue, please see https://go.microsoft.com/fwlink/?linkid=2125287",
-                caller(principal), permission.policy_word
+                caller(principal),
+                permission.policy_word
             ),
             Some("AccessDenied"),
         ),
@@ -212,10 +213,11 @@ fn rbac_message(
     secret: Option<&str>,
     place: &str,
 ) -> String {
-    let resource = vault
-        .id
-        .with_lowercase_group_segment()
-        .replacen("/Microsoft.KeyVault/", "/microsoft.keyvault/", 1);
+    let resource = vault.id.with_lowercase_group_segment().replacen(
+        "/Microsoft.KeyVault/",
+        "/microsoft.keyvault/",
+        1,
+    );
     let resource = match secret {
         Some(name) => format!("{resource}/secrets/{name}"),
         None => resource,
@@ -249,7 +251,8 @@ fn body_answer(error: BodyError) -> Answer {
 }
 
 fn secret_answer(error: &SecretError) -> Answer {
-    let not_found = |message: String| Answer(StatusCode::NOT_FOUND, "SecretNotFound", message, None);
+    let not_found =
+        |message: String| Answer(StatusCode::NOT_FOUND, "SecretNotFound", message, None);
     match error {
         SecretError::NameInvalid => bad_parameter(
             "The request URI contains an invalid name: a secret's name has 1 to 127 letters, digits and dashes.",

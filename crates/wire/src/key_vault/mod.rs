@@ -119,13 +119,14 @@ impl VaultGate {
 
     fn authenticate(&self, parts: &Parts) -> Result<VaultCall, VaultFaceError> {
         let authority = requested_authority(parts).unwrap_or_default();
-        let name = parts.extensions.get::<VaultName>().map(|name| name.0.as_str()).unwrap_or_default();
+        let name =
+            parts.extensions.get::<VaultName>().map(|name| name.0.as_str()).unwrap_or_default();
         let snapshot = self.0.state.snapshot();
         let vault = vault::find_by_name(&snapshot, name)
             .ok_or_else(|| VaultFaceError::VaultNotFound(name.to_owned()))?;
         let challenge = || self.challenge(&authority, vault);
-        let token =
-            bearer::token(&parts.headers).ok_or_else(|| VaultFaceError::TokenMissing(challenge()))?;
+        let token = bearer::token(&parts.headers)
+            .ok_or_else(|| VaultFaceError::TokenMissing(challenge()))?;
         let principal = self
             .0
             .verifier
@@ -138,20 +139,24 @@ impl VaultGate {
         Ok(VaultCall { vault: Arc::clone(&vault.record), principal, authority: authority.clone() })
     }
 
-    fn authorize(&self, row: &Row, params: &Params, call: &VaultCall) -> Result<(), VaultFaceError> {
+    fn authorize(
+        &self,
+        row: &Row,
+        params: &Params,
+        call: &VaultCall,
+    ) -> Result<(), VaultFaceError> {
         let Access::Rbac(data_action) = row.access else { return Ok(()) };
         let permission = SecretPermission { data_action, policy_word: policy_word(row) };
         let secret = Some(params.get("name")).filter(|name| !name.is_empty());
         let snapshot = self.0.state.snapshot();
-        authorization::authorize(&snapshot, &call.vault, &call.principal, permission, secret).map_err(
-            |denied| VaultFaceError::Denied {
+        authorization::authorize(&snapshot, &call.vault, &call.principal, permission, secret)
+            .map_err(|denied| VaultFaceError::Denied {
                 denied,
                 permission,
                 principal: call.principal.clone(),
                 vault: Arc::clone(&call.vault),
                 secret: secret.map(str::to_owned),
-            },
-        )
+            })
     }
 }
 
@@ -185,7 +190,12 @@ impl Gate for VaultGate {
         Ok(())
     }
 
-    async fn admit(&self, row: &Row, params: &Params, parts: &mut Parts) -> Result<OperationContext, Response> {
+    async fn admit(
+        &self,
+        row: &Row,
+        params: &Params,
+        parts: &mut Parts,
+    ) -> Result<OperationContext, Response> {
         let call = parts
             .extensions
             .get::<VaultCall>()
@@ -216,7 +226,8 @@ impl Gate for VaultGate {
             PathRefusal::Malformed(_) => VaultFaceError::PathMalformed.into_response(),
             PathRefusal::NotFound => VaultFaceError::PathUnknown.into_response(),
             PathRefusal::MethodNotAllowed(allowed) => {
-                (crate::route::allow_header(&allowed), VaultFaceError::MethodNotAllowed).into_response()
+                (crate::route::allow_header(&allowed), VaultFaceError::MethodNotAllowed)
+                    .into_response()
             }
         }
     }
@@ -320,6 +331,8 @@ mod tests {
 
     #[test]
     fn every_row_has_a_word_in_access_policies() {
-        assert!(routes().iter().map(crate::route::Route::row).all(|row| !policy_word(row).is_empty()));
+        assert!(
+            routes().iter().map(crate::route::Route::row).all(|row| !policy_word(row).is_empty())
+        );
     }
 }

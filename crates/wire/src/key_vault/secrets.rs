@@ -12,7 +12,8 @@ use keycard_crypto::encoding;
 use keycard_crypto::secret::Secret;
 use keycard_domain::key_vault::Vault;
 use keycard_domain::key_vault::secret::{
-    DeletedSecret, NewSecret, SecretBundle, SecretName, SecretPage, SecretUpdate, SecretVersion, Secrets,
+    DeletedSecret, NewSecret, SecretBundle, SecretName, SecretPage, SecretUpdate, SecretVersion,
+    Secrets,
 };
 use keycard_domain::limits;
 use serde::de::DeserializeOwned;
@@ -35,9 +36,11 @@ fn version(params: &Params) -> Option<&str> {
 }
 
 async fn read_json<T: DeserializeOwned>(body: Body) -> Result<T, VaultFaceError> {
-    let bytes = read_body(body, limits::VAULT_BODY_BYTES_MAX).await.map_err(VaultFaceError::Body)?;
-    serde_json::from_slice(&bytes)
-        .map_err(|error| VaultFaceError::BadParameter(format!("The body is not as it must be: {error}.")))
+    let bytes =
+        read_body(body, limits::VAULT_BODY_BYTES_MAX).await.map_err(VaultFaceError::Body)?;
+    serde_json::from_slice(&bytes).map_err(|error| {
+        VaultFaceError::BadParameter(format!("The body is not as it must be: {error}."))
+    })
 }
 
 pub(super) async fn set(
@@ -102,7 +105,8 @@ pub(super) async fn list_versions(
     let name = name(&params)?;
     let secrets = Secrets::of(&face.state, &operation, &call.vault);
     let page = secrets.list_versions(&name, paging.after.as_deref(), paging.limit).await?;
-    let item = |version: &SecretVersion| Value::Object(version_json(&call, version, IdForm::Versioned));
+    let item =
+        |version: &SecretVersion| Value::Object(version_json(&call, version, IdForm::Versioned));
     Ok(Json(paging.page(&call, &format!("/secrets/{name}/versions"), &page, item)))
 }
 
@@ -146,7 +150,8 @@ pub(super) async fn recover(
     Extension(call): Extension<VaultCall>,
     params: Params,
 ) -> Answered {
-    let recovered = Secrets::of(&face.state, &operation, &call.vault).recover(&name(&params)?).await?;
+    let recovered =
+        Secrets::of(&face.state, &operation, &call.vault).recover(&name(&params)?).await?;
     Ok(Json(Value::Object(version_json(&call, &recovered, IdForm::Versioned))))
 }
 
@@ -316,7 +321,13 @@ impl Paging {
     }
 
     /// The page, with the link to the next one; clients follow it as it is.
-    fn page<T>(&self, call: &VaultCall, path: &str, page: &SecretPage<T>, item: impl Fn(&T) -> Value) -> Value {
+    fn page<T>(
+        &self,
+        call: &VaultCall,
+        path: &str,
+        page: &SecretPage<T>,
+        item: impl Fn(&T) -> Value,
+    ) -> Value {
         let host = &call.authority;
         let authority = if host.contains(':') { host.clone() } else { format!("{host}:443") };
         let next_link = page.next.as_ref().map(|next| {

@@ -50,7 +50,12 @@ impl Gate for AppServiceGate {
         }
     }
 
-    async fn admit(&self, _: &Row, _: &Params, parts: &mut Parts) -> Result<OperationContext, Response> {
+    async fn admit(
+        &self,
+        _: &Row,
+        _: &Params,
+        parts: &mut Parts,
+    ) -> Result<OperationContext, Response> {
         let endpoint =
             check_origin(parts).map_err(|foreign| self.fail(AppServiceError::Foreign(foreign)))?;
         Ok(operation(&self.0, &endpoint, &parts.headers))
@@ -58,7 +63,9 @@ impl Gate for AppServiceGate {
 
     async fn refuse(&self, _: &mut Parts, refusal: PathRefusal) -> Response {
         match refusal {
-            PathRefusal::Malformed(_) | PathRefusal::NotFound => self.fail(AppServiceError::PathUnknown),
+            PathRefusal::Malformed(_) | PathRefusal::NotFound => {
+                self.fail(AppServiceError::PathUnknown)
+            }
             PathRefusal::MethodNotAllowed(allowed) => {
                 let answer = self.fail(AppServiceError::MethodNotAllowed);
                 (crate::route::allow_header(&allowed), answer).into_response()
@@ -92,13 +99,17 @@ async fn identity_token(
     State(local): State<LocalFace>,
     uri: Uri,
 ) -> Response {
-    let failed = |error| Failure { error, correlation_id: operation.correlation_id.to_string() }.into_response();
+    let failed = |error| {
+        Failure { error, correlation_id: operation.correlation_id.to_string() }.into_response()
+    };
     let (dialect, request) = match parse(&uri) {
         Ok(parsed) => parsed,
         Err(error) => return failed(error),
     };
     match (local.tokens.acquire(&operation, request).await, dialect) {
-        (Ok(token), Dialect::Current) => Json(CurrentBody::of(&token, operation.now)).into_response(),
+        (Ok(token), Dialect::Current) => {
+            Json(CurrentBody::of(&token, operation.now)).into_response()
+        }
         (Ok(token), Dialect::Legacy) => Json(LegacyBody::of(&token)).into_response(),
         (Err(error), _) => failed(AppServiceError::Token(error)),
     }
@@ -196,8 +207,12 @@ impl AppServiceError {
         let bad = |text: &str| (StatusCode::BAD_REQUEST, text.to_owned(), None);
         match self {
             Self::Foreign(Foreign::Host) => bad("The request is addressed to another host."),
-            Self::Foreign(Foreign::Forwarded) => bad("Requests with X-Forwarded-For are not accepted."),
-            Self::Foreign(Foreign::Framing) => bad("The framing of the request's body is not accepted."),
+            Self::Foreign(Foreign::Forwarded) => {
+                bad("Requests with X-Forwarded-For are not accepted.")
+            }
+            Self::Foreign(Foreign::Framing) => {
+                bad("The framing of the request's body is not accepted.")
+            }
             Self::Foreign(Foreign::NoEndpoint) => {
                 (StatusCode::INTERNAL_SERVER_ERROR, "No endpoint.".to_owned(), None)
             }
@@ -235,7 +250,9 @@ fn token_error(error: &TokenError) -> (StatusCode, String, Option<u32>) {
         TokenError::Refused(GrantError::Throttled { retry_after_seconds }) => {
             (StatusCode::TOO_MANY_REQUESTS, FETCH_FAILED.to_owned(), Some(*retry_after_seconds))
         }
-        TokenError::Refused(_) => (StatusCode::INTERNAL_SERVER_ERROR, FETCH_FAILED.to_owned(), None),
+        TokenError::Refused(_) => {
+            (StatusCode::INTERNAL_SERVER_ERROR, FETCH_FAILED.to_owned(), None)
+        }
         TokenError::Unavailable { retry_after_seconds, .. } => {
             (StatusCode::SERVICE_UNAVAILABLE, FETCH_FAILED.to_owned(), Some(*retry_after_seconds))
         }

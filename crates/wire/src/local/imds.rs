@@ -51,7 +51,12 @@ impl Gate for ImdsGate {
         Ok(())
     }
 
-    async fn admit(&self, _: &Row, _: &Params, parts: &mut Parts) -> Result<OperationContext, Response> {
+    async fn admit(
+        &self,
+        _: &Row,
+        _: &Params,
+        parts: &mut Parts,
+    ) -> Result<OperationContext, Response> {
         let endpoint =
             check_origin(parts).map_err(|foreign| ImdsError::Foreign(foreign).into_response())?;
         let operation = operation(&self.0, &endpoint, &parts.headers);
@@ -64,7 +69,9 @@ impl Gate for ImdsGate {
 
     async fn refuse(&self, _: &mut Parts, refusal: PathRefusal) -> Response {
         match refusal {
-            PathRefusal::Malformed(_) | PathRefusal::NotFound => ImdsError::PathUnknown.into_response(),
+            PathRefusal::Malformed(_) | PathRefusal::NotFound => {
+                ImdsError::PathUnknown.into_response()
+            }
             PathRefusal::MethodNotAllowed(allowed) => {
                 (crate::route::allow_header(&allowed), ImdsError::MethodNotAllowed).into_response()
             }
@@ -90,7 +97,8 @@ async fn identity_token(
 const OLDEST_API_VERSION: &str = "2018-02-01";
 
 fn is_api_version(text: &str) -> bool {
-    let digits = |part: &str, length| part.len() == length && part.bytes().all(|b| b.is_ascii_digit());
+    let digits =
+        |part: &str, length| part.len() == length && part.bytes().all(|b| b.is_ascii_digit());
     let mut parts = text.split('-');
     let is_date = matches!(
         (parts.next(), parts.next(), parts.next(), parts.next()),
@@ -142,7 +150,8 @@ impl TokenQuery {
             Selector::Default | Selector::ClientId(_) => Echo::default(),
         };
         let resource = query.non_empty("resource").ok_or(ImdsError::ResourceMissing)?.to_owned();
-        let is_forced = query.get("bypass_cache").is_some_and(|value| value.eq_ignore_ascii_case("true"));
+        let is_forced =
+            query.get("bypass_cache").is_some_and(|value| value.eq_ignore_ascii_case("true"));
         let freshness = if is_forced { Freshness::New } else { Freshness::Cached };
         let default_rule = DefaultRule::OnlyUserAssigned;
         Ok(Self { request: TokenRequest { resource, selector, default_rule, freshness }, echo })
@@ -170,7 +179,7 @@ fn token_answer(token: &AccessToken, echo: Echo, now: i64) -> Response {
         access_token: token.token.expose(),
         client_id: token.client_id.to_string(),
         expires_on: token.expires_on.to_string(),
-        ext_expires_in: (token.expires_on - token.not_before).max(0).to_string(),
+        ext_expires_in: expires_in.clone(),
         not_before: token.not_before.to_string(),
         resource: &token.resource,
         token_type: "Bearer",
@@ -218,16 +227,22 @@ struct Answer(StatusCode, &'static str, String, Option<u32>);
 
 impl ImdsError {
     fn answer(&self) -> Answer {
-        let invalid = |text: &str| Answer(StatusCode::BAD_REQUEST, "invalid_request", text.to_owned(), None);
+        let invalid =
+            |text: &str| Answer(StatusCode::BAD_REQUEST, "invalid_request", text.to_owned(), None);
         match self {
             Self::Foreign(Foreign::Host) => invalid("The request is addressed to another host"),
             Self::Foreign(Foreign::Forwarded) => {
                 invalid("Requests with the header X-Forwarded-For are not accepted")
             }
-            Self::Foreign(Foreign::Framing) => invalid("The framing of the request's body is not accepted"),
-            Self::Foreign(Foreign::NoEndpoint) => {
-                Answer(StatusCode::INTERNAL_SERVER_ERROR, "server_error", "No endpoint".to_owned(), None)
+            Self::Foreign(Foreign::Framing) => {
+                invalid("The framing of the request's body is not accepted")
             }
+            Self::Foreign(Foreign::NoEndpoint) => Answer(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "server_error",
+                "No endpoint".to_owned(),
+                None,
+            ),
             Self::MetadataHeaderMissing => invalid("Required metadata header not specified"),
             Self::ApiVersionInvalid => invalid(
                 "The api-version query parameter is missing or not supported; use 2018-02-01 or later",
@@ -258,7 +273,8 @@ impl ImdsError {
 }
 
 fn token_error(error: &TokenError) -> Answer {
-    let invalid = |text: &str| Answer(StatusCode::BAD_REQUEST, "invalid_request", text.to_owned(), None);
+    let invalid =
+        |text: &str| Answer(StatusCode::BAD_REQUEST, "invalid_request", text.to_owned(), None);
     match error {
         TokenError::IdentityNotFound => invalid("Identity not found"),
         TokenError::SeveralIdentities => invalid(
@@ -280,7 +296,9 @@ fn refused(refusal: &GrantError) -> Answer {
         GrantError::ResourceNotFound { resource, tenant } => Answer(
             StatusCode::BAD_REQUEST,
             "invalid_resource",
-            format!("AADSTS500011: The resource principal named {resource} was not found in the tenant named {tenant}. This can happen if the application has not been installed by the administrator of the tenant or consented to by any user in the tenant. You might have sent your authentication request to the wrong tenant."),
+            format!(
+                "AADSTS500011: The resource principal named {resource} was not found in the tenant named {tenant}. This can happen if the application has not been installed by the administrator of the tenant or consented to by any user in the tenant. You might have sent your authentication request to the wrong tenant."
+            ),
             None,
         ),
         GrantError::Throttled { retry_after_seconds } => Answer(
@@ -323,4 +341,3 @@ impl IntoResponse for ImdsError {
         (status, headers, retry_after, body.unwrap_or_default()).into_response()
     }
 }
-

@@ -93,7 +93,11 @@ pub(crate) fn check_origin(parts: &Parts) -> Result<Arc<LocalEndpoint>, Foreign>
 }
 
 /// The context of a workload's request.
-pub(crate) fn operation(face: &LocalFace, endpoint: &LocalEndpoint, headers: &HeaderMap) -> OperationContext {
+pub(crate) fn operation(
+    face: &LocalFace,
+    endpoint: &LocalEndpoint,
+    headers: &HeaderMap,
+) -> OperationContext {
     let ids = RequestIds::from_headers(headers, "x-ms-client-request-id", face.entropy.uuid());
     OperationContext {
         caller: Caller::Workload(endpoint.resource.clone()),
@@ -123,8 +127,10 @@ pub(crate) fn selector(
     client_id_name: &str,
     object_id_names: &[&str],
 ) -> Result<Selector, SelectorError> {
-    let first = |names: &[&str]| names.iter().find_map(|name| query.non_empty(name)).map(str::to_owned);
-    let given = |names: &[&str]| names.iter().filter(|name| query.non_empty(name).is_some()).count();
+    let first =
+        |names: &[&str]| names.iter().find_map(|name| query.non_empty(name)).map(str::to_owned);
+    let given =
+        |names: &[&str]| names.iter().filter(|name| query.non_empty(name).is_some()).count();
     let client_id = first(&[client_id_name]);
     let object_id = first(object_id_names);
     let resource_id = first(RESOURCE_ID_NAMES);
@@ -135,8 +141,9 @@ pub(crate) fn selector(
     match (client_id, object_id, resource_id) {
         (Some(id), ..) => id.parse().map(Selector::ClientId).map_err(no_identity),
         (_, Some(id), _) => id.parse().map(Selector::PrincipalId).map_err(no_identity),
-        (.., Some(id)) => id.parse().map(Selector::ResourceId).map_err(|_| SelectorError::NoIdentity),
+        (.., Some(id)) => {
+            id.parse().map(Selector::ResourceId).map_err(|_| SelectorError::NoIdentity)
+        }
         _ => Ok(Selector::Default),
     }
 }
-

@@ -41,7 +41,8 @@ impl PreparedAnswer {
     /// The body at this moment, Unix seconds.
     pub fn body_at(&self, now: i64) -> Bytes {
         let expires_in = self.0.expires_on.saturating_sub(now).max(0).to_string();
-        let mut body = String::with_capacity(self.0.before.len() + expires_in.len() + self.0.after.len());
+        let mut body =
+            String::with_capacity(self.0.before.len() + expires_in.len() + self.0.after.len());
         body.push_str(&self.0.before);
         body.push_str(&expires_in);
         body.push_str(&self.0.after);

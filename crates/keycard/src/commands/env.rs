@@ -1,0 +1,148 @@
+//! `keycard env --as RESOURCE`: the variables that let a program run as a resource.
+
+use clap::ValueEnum;
+use serde_json::{Map, Value, json};
+
+use crate::cli::{Failure, ServerChoice, print};
+use crate::client::Administration;
+use crate::description::Description;
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Env {
+    /// The resource: its id, or its name where that is unique.
+    #[arg(long = "as", value_name = "RESOURCE")]
+    resource: String,
+    /// The kind of endpoint; by default the resource's own.
+    #[arg(long)]
+    kind: Option<String>,
+    #[command(flatten)]
+    server: ServerChoice,
+    /// Write lines for a shell's `eval`, or one JSON object.
+    #[arg(long, value_enum, default_value_t = Form::Shell)]
+    output: Form,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Form {
+    /// `export NAME='value'`
+    Shell,
+    /// `{"NAME": "value"}`
+    Json,
+}
+
+/// The kinds of the contract; those that are not built yet are named, so that nobody waits for an answer.
+const KINDS: &[(&str, bool)] = &[
+    ("imds", true),
+    ("app-service", true),
+    ("arc", false),
+    ("service-fabric", false),
+    ("cloud-shell", false),
+    ("azure-ml", false),
+];
+
+impl Env {
+    pub(crate) async fn run(self) -> Result<(), Failure> {
+        match self
+            .kind
+            .as_deref()
+            .map(|kind| (kind, KINDS.iter().find(|(known, _)| *known == kind)))
+        {
+            Some((kind, None)) => return Err(Failure(format!("`{kind}` is no kind of endpoint"))),
+            Some((kind, Some((_, false)))) => {
+                return Err(Failure(format!("endpoints of kind {kind} are not built yet")));
+            }
+            Some((_, Some((_, true)))) | None => {}
+        }
+        let (description, administration) = self.server.sign_in().await?;
+        let attachment = attachment(&administration, &self.resource, self.kind.as_deref()).await?;
+        let variables = variables(&description, &attachment);
+        match self.output {
+            Form::Json => print(&serde_json::to_string(&variables)?),
+            Form::Shell => print(&shell(&variables)),
+        }
+    }
+}
+
+fn text<'a>(item: &'a Value, member: &str) -> &'a str {
+    item.get(member).and_then(Value::as_str).unwrap_or_default()
+}
+
+/// The resource's endpoint of the wanted kind.
+pub(crate) async fn attachment(
+    administration: &Administration,
+    resource: &str,
+    kind: Option<&str>,
+) -> Result<Value, Failure> {
+    let all = administration.attachments().await?;
+    let is_meant = |item: &&Value| {
+        let id = text(item, "resourceId");
+        id.eq_ignore_ascii_case(resource)
+            || id.rsplit('/').next().is_some_and(|name| name.eq_ignore_ascii_case(resource))
+    };
+    let mut meant: Vec<&Value> = all.iter().filter(is_meant).collect();
+    meant.dedup_by_key(|item| text(item, "resourceId").to_ascii_lowercase());
+    let first = match meant.as_slice() {
+        [] => {
+            return Err(Failure(format!(
+                "no resource with a local endpoint is called `{resource}`"
+            )));
+        }
+        [one] => *one,
+        several => {
+            let ids: Vec<&str> = several.iter().map(|item| text(item, "resourceId")).collect();
+            return Err(Failure(format!(
+                "several resources are called `{resource}`: {}",
+                ids.join(", ")
+            )));
+        }
+    };
+    match kind {
+        Some(kind) => Ok(administration.attach(text(first, "resourceId"), kind).await?),
+        None => Ok(first.clone()),
+    }
+}
+
+fn variables(server: &Description, attachment: &Value) -> Map<String, Value> {
+    let mut variables = Map::new();
+    let mut set = |name: &str, value: &str| variables.insert(name.to_owned(), json!(value));
+    match text(attachment, "kind") {
+        "app-service" => {
+            set("IDENTITY_ENDPOINT", text(attachment, "url"));
+            set("IDENTITY_HEADER", text(attachment, "header"));
+        }
+        _ => {
+            set("AZURE_POD_IDENTITY_AUTHORITY_HOST", text(attachment, "url"));
+        }
+    }
+    set("AZURE_AUTHORITY_HOST", &server.endpoints.token_service);
+    set("AZURE_TENANT_ID", &server.tenant_id);
+    // These replace a program's own authorities, so they get the bundle; Node adds, so it gets the one.
+    for name in ["REQUESTS_CA_BUNDLE", "SSL_CERT_FILE", "CURL_CA_BUNDLE"] {
+        set(name, &server.ca_bundle_file);
+    }
+    set("NODE_EXTRA_CA_CERTS", &server.ca_file);
+    for name in ["NO_PROXY", "no_proxy"] {
+        set(name, "localhost,.localhost,127.0.0.1,169.254.169.254");
+    }
+    variables
+}
+
+fn shell(variables: &Map<String, Value>) -> String {
+    let line = |(name, value): (&String, &Value)| {
+        let value = value.as_str().unwrap_or_default().replace('\'', r"'\''");
+        format!("export {name}='{value}'")
+    };
+    variables.iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shell_reads_back_what_was_written() {
+        let mut variables = Map::new();
+        variables.insert("A".to_owned(), json!("it's $HOME"));
+        assert_eq!(shell(&variables), r"export A='it'\''s $HOME'");
+    }
+}

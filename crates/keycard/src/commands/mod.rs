@@ -1,0 +1,8 @@
+//! One file per command, with its help.
+
+pub(crate) mod attachment;
+pub(crate) mod audit;
+pub(crate) mod demo;
+pub(crate) mod doctor;
+pub(crate) mod env;
+pub(crate) mod up;

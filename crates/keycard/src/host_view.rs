@@ -1,0 +1,44 @@
+//! What the embedded host side knows of its resources: the state of this very node.
+
+use std::sync::Arc;
+
+use keycard_domain::compute::ComputeResource;
+use keycard_domain::directory::ServicePrincipal;
+use keycard_domain::ids::PrincipalId;
+use keycard_domain::resource_id::ArmResourceId;
+use keycard_domain::state::State;
+use keycard_host_agent::token_source::HostView;
+
+/// The view of a single node.
+#[derive(Debug)]
+pub(crate) struct LocalHostView {
+    pub(crate) state: Arc<State>,
+    /// Address of the token service, without a final slash.
+    pub(crate) token_service: String,
+}
+
+impl HostView for LocalHostView {
+    fn resource(&self, id: &ArmResourceId) -> Option<Arc<ComputeResource>> {
+        let snapshot = self.state.snapshot();
+        snapshot.compute_resources.get(&id.key()).map(|resource| Arc::clone(&resource.record))
+    }
+
+    fn principal(&self, id: PrincipalId) -> Option<Arc<ServicePrincipal>> {
+        let snapshot = self.state.snapshot();
+        let principal = snapshot.service_principal(id).filter(|principal| principal.is_enabled);
+        principal.map(|principal| Arc::clone(&principal.record))
+    }
+
+    fn resources(&self) -> Vec<Arc<ComputeResource>> {
+        let snapshot = self.state.snapshot();
+        snapshot
+            .compute_resources
+            .iter()
+            .map(|(_, resource)| Arc::clone(&resource.record))
+            .collect()
+    }
+
+    fn token_endpoint(&self, principal: &ServicePrincipal) -> String {
+        format!("{}/{}/oauth2/v2.0/token", self.token_service, principal.tenant_id)
+    }
+}

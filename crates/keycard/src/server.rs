@@ -1,0 +1,644 @@
+//! A whole keycard in this process: opens the state, makes keys and certificates, mounts the faces, listens.
+
+use std::future::Future;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::response::Response;
+use http::Request;
+use hyper::body::Incoming;
+use keycard_crypto::seal::SealingKey;
+use keycard_crypto::signing_key::SigningKey;
+use keycard_crypto::signing_pool::SigningPool;
+use keycard_crypto::tls::{ServerCertificates, server_config};
+use keycard_crypto::x509::CertificateAuthority;
+use keycard_domain::audit::AuditLog;
+use keycard_domain::bootstrap::{Bootstrap, IssuerForm, bootstrap};
+use keycard_domain::clock::Clock;
+use keycard_domain::credential::enrolment::{IdentityNames, LocalEnrolment};
+use keycard_domain::entropy::Entropy;
+use keycard_domain::ids::TenantId;
+use keycard_domain::limits::{self, Limits, Profile};
+use keycard_domain::operation::OperationContext;
+use keycard_domain::resource_id::ArmResourceId;
+use keycard_domain::state::{Ports, State};
+use keycard_domain::store::Store;
+use keycard_domain::token::audience::{Audiences, Service};
+use keycard_domain::token::issuer::Issuer;
+use keycard_domain::token::signing_key;
+use keycard_domain::token::verify::TokenVerifier;
+use keycard_host_agent::credential_store::CredentialStore;
+use keycard_host_agent::listen::Listeners;
+use keycard_host_agent::token_source::HostTokenSource;
+use keycard_store::audit_log::{FileAuditLog, MemoryAuditLog};
+use keycard_store::memory::MemoryStore;
+use keycard_store::sqlite::SqliteStore;
+use keycard_wire::arm::{self, Arm};
+use keycard_wire::entra::{self, Entra};
+use keycard_wire::host_names::{AZURE_SUFFIXES, FaceName, HostNames, host_of, requested_authority};
+use keycard_wire::key_vault::{self, KeyVault, VaultName};
+use keycard_wire::local::LocalFace;
+use keycard_wire::route::{Answer, Row};
+use keycard_wire::{connection, unbuilt};
+use time::UtcDateTime;
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinHandle;
+use tokio_rustls::TlsAcceptor;
+
+use crate::config::Places;
+use crate::description::{Administrator, Description, Endpoints, Suffixes};
+use crate::host_view::LocalHostView;
+use crate::keys::{self, KeyError};
+use crate::metrics::Metrics;
+
+/// The name below which everything of a local keycard stands.
+pub const DEFAULT_DOMAIN: &str = "keycard.localhost";
+
+/// How a server is started.
+#[derive(Debug)]
+pub struct Options {
+    /// Port of the HTTPS listener on loopback; 0 lets the system choose every port.
+    pub port: u16,
+    /// Port of the metrics listener; the next free one when it is taken.
+    pub metrics_port: u16,
+    /// The domain of the faces.
+    pub domain: String,
+    /// Which numbers are in force.
+    pub profile: Profile,
+    /// Where state is kept; in memory when absent.
+    pub data_directory: Option<PathBuf>,
+    /// The master key of the data directory, when it is not kept with the user's configuration.
+    pub master_key_file: Option<PathBuf>,
+    /// Whether tokens bear Microsoft's issuer names.
+    pub uses_azure_issuer: bool,
+    /// The VM, by name or id, that is also served at 169.254.169.254:80.
+    pub link_local: Option<String>,
+    /// A certificate for the bootstrap administrator, DER.
+    pub administrator_certificate: Option<Vec<u8>>,
+    /// The places of this user.
+    pub places: Places,
+    /// Tells the time to everything but TLS.
+    pub clock: Arc<dyn Clock>,
+    /// Gives randomness and ids.
+    pub entropy: Arc<dyn Entropy>,
+    /// Tells the time to TLS: clients on real time go on connecting whatever the other clock shows.
+    pub tls_clock: Arc<dyn Clock>,
+}
+
+/// Why a server does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The port cannot be listened at.
+    #[error("127.0.0.1:{port} cannot be listened at: {source}")]
+    Port {
+        /// Which.
+        port: u16,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A key cannot be read or made.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// State, audit log, certificates or first start.
+    #[error("{0}")]
+    Other(String),
+}
+
+fn other(error: impl std::fmt::Display) -> StartError {
+    StartError::Other(error.to_string())
+}
+
+/// A running server.
+#[derive(Debug)]
+pub struct Server {
+    /// What it tells about itself.
+    pub description: Description,
+    /// The port of its HTTPS listener.
+    pub port: u16,
+    /// Its rows, by face; for sweeps and documentation.
+    pub rows: Vec<(&'static str, Row)>,
+    run_directory: PathBuf,
+    stop: watch::Sender<bool>,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl Server {
+    /// Stops listening, lets requests under way end, and removes what belonged to this run.
+    pub async fn stop(self) {
+        let _ = self.stop.send(true);
+        for task in self.tasks {
+            let _ = task.await;
+        }
+        let _ = std::fs::remove_dir_all(&self.run_directory);
+    }
+}
+
+/// Starts a server; when this returns, everything answers.
+pub async fn start(options: Options) -> Result<Server, StartError> {
+    let listener = bind(options.port).await?;
+    let port = listener.local_addr().map_err(other)?.port();
+    let names = HostNames::new(&options.domain, port);
+    let (stop, stopped) = watch::channel(false);
+    let mut tasks = Vec::new();
+
+    let (state, master_key) = open_state(&options).await?;
+    tasks.push(tokio::spawn(follow(Arc::clone(&state), stopped.clone())));
+    let issuer = if options.uses_azure_issuer {
+        IssuerForm::Azure
+    } else {
+        IssuerForm::Served(names.url("login"))
+    };
+    let operation = OperationContext::system(state.clock.now(), state.entropy.uuid());
+    let certificate = options.administrator_certificate.clone();
+    let first = bootstrap(&state, &operation, &issuer, certificate).await.map_err(other)?;
+    tasks.push(tokio::spawn(make_signing_key(Arc::clone(&state), first.tenant_id)));
+
+    let faces = Faces::mount(&state, &names, options.link_local.clone());
+    tasks.push(tokio::spawn(follow_hosts(Arc::clone(&state), faces.host.clone(), stopped.clone())));
+
+    let permitted: Vec<&str> = AZURE_SUFFIXES.iter().copied().chain(["localhost"]).collect();
+    let authority = keys::tls_authority(
+        options.data_directory.as_deref(),
+        &master_key,
+        &options.domain,
+        &permitted,
+        options.tls_clock.now(),
+    )?;
+    let run_directory = options.places.run_directory(port);
+    let files = write_trust_files(&run_directory, &authority)?;
+    let (metrics_listener, metrics_address) = bind_metrics(options.metrics_port).await?;
+    let description = describe(&options, &names, &first, &files, metrics_address);
+    let rows = faces.rows();
+
+    let tls = Tls { authority, names: names.clone(), clock: Arc::clone(&options.tls_clock) };
+    let certificates = ServerCertificates::new(&tls.issue()?).map_err(other)?;
+    let acceptor =
+        TlsAcceptor::from(Arc::new(server_config(Arc::clone(&certificates)).map_err(other)?));
+    tasks.push(tokio::spawn(renew_server_certificate(tls, certificates, stopped.clone())));
+    let faces = Arc::new(faces);
+    tasks.push(tokio::spawn(serve_metrics(metrics_listener, Arc::clone(&faces), stopped.clone())));
+    tasks.push(tokio::spawn(serve_https(listener, acceptor, faces, stopped)));
+    Ok(Server { description, port, rows, run_directory, stop, tasks })
+}
+
+async fn bind(port: u16) -> Result<TcpListener, StartError> {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, port))
+        .await
+        .map_err(|source| StartError::Port { port, source })
+}
+
+async fn bind_metrics(port: u16) -> Result<(TcpListener, SocketAddr), StartError> {
+    let listener = match bind(port).await {
+        Ok(listener) => listener,
+        Err(_) => bind(0).await?,
+    };
+    let address = listener.local_addr().map_err(other)?;
+    Ok((listener, address))
+}
+
+/// Bytes of a segment of the audit log before the next one is begun.
+const AUDIT_SEGMENT_BYTES_MAX: u64 = 64 * 1024 * 1024;
+/// Records that an audit log in memory keeps.
+const AUDIT_RECORDS_IN_MEMORY_MAX: usize = 10_000;
+
+async fn open_state(options: &Options) -> Result<(Arc<State>, SealingKey), StartError> {
+    let store: Arc<dyn Store>;
+    let audit: Arc<dyn AuditLog>;
+    let master_key;
+    if let Some(directory) = &options.data_directory {
+        keys::private_directory(directory)?;
+        store = Arc::new(SqliteStore::open(directory).map_err(other)?);
+        let log = FileAuditLog::open(&directory.join("audit"), AUDIT_SEGMENT_BYTES_MAX);
+        audit = Arc::new(log.map_err(other)?);
+        master_key =
+            keys::master_key(&options.places, directory, options.master_key_file.as_deref())?;
+    } else {
+        store = Arc::new(MemoryStore::new());
+        audit = Arc::new(MemoryAuditLog::new(AUDIT_RECORDS_IN_MEMORY_MAX));
+        master_key = SealingKey::generate();
+    }
+    let ports = Ports {
+        store,
+        audit,
+        clock: Arc::clone(&options.clock),
+        entropy: Arc::clone(&options.entropy),
+        limits: Limits::of(options.profile),
+        master_key: master_key.clone(),
+    };
+    Ok((State::open(ports).await.map_err(other)?, master_key))
+}
+
+/// How long a task rests before it tries again what failed.
+const RETRY_PAUSE: Duration = Duration::from_millis(200);
+
+/// Runs a step again and again until the server stops.
+async fn repeat<F: Future<Output = ()>>(
+    mut stopped: watch::Receiver<bool>,
+    mut step: impl FnMut() -> F,
+) {
+    loop {
+        tokio::select! {
+            () = step() => {}
+            _ = stopped.changed() => return,
+        }
+    }
+}
+
+/// Keeps the snapshot up with the store.
+async fn follow(state: Arc<State>, stopped: watch::Receiver<bool>) {
+    repeat(stopped, || async {
+        if let Err(error) = state.follow().await {
+            tracing::error!(%error, "the snapshot cannot be kept up with the store");
+            tokio::time::sleep(RETRY_PAUSE).await;
+        }
+    })
+    .await;
+}
+
+/// Makes the tenant's first signing key, where it has none. Takes a tenth of a second, so it is done beside.
+async fn make_signing_key(state: Arc<State>, tenant: TenantId) {
+    while signing_key::active(&state.snapshot_to_keep(), tenant).is_none() {
+        let made = tokio::task::spawn_blocking(SigningKey::generate).await;
+        let registered = match made {
+            Ok(Ok(key)) => {
+                let operation = OperationContext::system(state.clock.now(), state.entropy.uuid());
+                signing_key::register(&state, &operation, tenant, &key)
+                    .await
+                    .map_err(|e| e.to_string())
+            }
+            Ok(Err(error)) => Err(error.to_string()),
+            Err(error) => Err(error.to_string()),
+        };
+        if let Err(error) = registered {
+            tracing::error!(%error, "no signing key could be made");
+            tokio::time::sleep(RETRY_PAUSE).await;
+        }
+    }
+}
+
+/// The embedded host side.
+#[derive(Clone, Debug)]
+struct Host {
+    listeners: Arc<Listeners>,
+    tokens: Arc<HostTokenSource>,
+    credentials: Arc<CredentialStore>,
+}
+
+/// How often credentials are looked at for renewal.
+const RENEWAL_INTERVAL: Duration = Duration::from_secs(60);
+
+/// Opens and closes local endpoints, drops tokens and renews credentials as the state changes and time passes.
+async fn follow_hosts(state: Arc<State>, host: Host, stopped: watch::Receiver<bool>) {
+    let mut revisions = state.revisions();
+    host.listeners.follow().await;
+    let mut renewal = tokio::time::interval(RENEWAL_INTERVAL);
+    let mut stopped = stopped;
+    loop {
+        tokio::select! {
+            changed = revisions.changed() => {
+                if changed.is_err() { return }
+                host.tokens.drop_stale();
+                host.listeners.follow().await;
+            }
+            _ = renewal.tick() => host.credentials.renew_due(&held_identities(&state)).await,
+            _ = stopped.changed() => return,
+        }
+    }
+}
+
+/// Every identity on every resource of this host.
+fn held_identities(state: &State) -> Vec<(ArmResourceId, IdentityNames)> {
+    let snapshot = state.snapshot_to_keep();
+    let mut held = Vec::new();
+    for (_, resource) in snapshot.compute_resources.iter() {
+        for principal in resource.identity.principals() {
+            if let Some(principal) = snapshot.service_principal(principal) {
+                let names = IdentityNames {
+                    tenant_id: principal.tenant_id,
+                    principal_id: principal.id,
+                    client_id: principal.client_id,
+                };
+                held.push((resource.id.clone(), names));
+            }
+        }
+    }
+    held
+}
+
+/// The faces of the HTTPS listener, and the host side behind the local ones.
+#[derive(Debug)]
+struct Faces {
+    names: HostNames,
+    arm: Box<dyn Answer>,
+    entra: Box<dyn Answer>,
+    key_vault: Box<dyn Answer>,
+    host: Host,
+    metrics: Metrics,
+    local_rows: Vec<(&'static str, Row)>,
+}
+
+/// What the audiences of this keycard's own domain are called.
+fn own_audiences(names: &HostNames) -> Audiences {
+    Audiences::new(vec![
+        (names.url("management"), Service::ResourceManager),
+        (names.loopback_url(), Service::ResourceManager),
+        (names.url("vault"), Service::KeyVault),
+        (names.url("storage"), Service::Storage),
+        (names.url("database"), Service::Sql),
+        (names.url("graph"), Service::Graph),
+    ])
+}
+
+/// The addresses under which assertions name the token service.
+fn token_services(names: &HostNames) -> Vec<String> {
+    let azure = ["login.microsoftonline.com", "login.windows.net", "sts.windows.net"];
+    let azure_here = azure.map(|host| format!("https://{}", names.authority(host)));
+    let mut all = vec![names.url("login"), names.loopback_url()];
+    all.push(format!("https://{}", names.authority("127.0.0.1")));
+    all.extend(azure_here);
+    all.extend(azure.map(|host| format!("https://{host}")));
+    all.dedup();
+    all
+}
+
+impl Faces {
+    fn mount(state: &Arc<State>, names: &HostNames, link_local: Option<String>) -> Self {
+        let audiences = own_audiences(names);
+        let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let signers = SigningPool::start(threads, limits::SIGNING_QUEUE_MAX);
+        let issuer = Arc::new(Issuer::new(
+            Arc::clone(state),
+            signers,
+            audiences.clone(),
+            token_services(names),
+        ));
+        let verifier = Arc::new(TokenVerifier::new(audiences));
+        let view =
+            Arc::new(LocalHostView { state: Arc::clone(state), token_service: names.url("login") });
+        let credentials = Arc::new(CredentialStore::new(
+            Arc::new(LocalEnrolment(Arc::clone(state))),
+            Arc::clone(&state.clock),
+            Arc::clone(&state.entropy),
+        ));
+        let tokens =
+            Arc::new(HostTokenSource::new(view.clone(), issuer.clone(), Arc::clone(&credentials)));
+        let local = LocalFace {
+            tokens: tokens.clone(),
+            clock: Arc::clone(&state.clock),
+            entropy: Arc::clone(&state.entropy),
+            metadata_requests: state.limits.metadata_requests,
+        };
+        let local_rows = local_rows(&local);
+        let listeners = Arc::new(Listeners::new(view, local, link_local));
+        let host = Host { listeners: Arc::clone(&listeners), tokens, credentials };
+        let arm = arm::face(Arm {
+            state: Arc::clone(state),
+            verifier: Arc::clone(&verifier),
+            names: names.clone(),
+            attachments: listeners,
+        });
+        let entra =
+            entra::face(Entra { state: Arc::clone(state), tokens: issuer, names: names.clone() });
+        let key_vault =
+            key_vault::face(KeyVault { state: Arc::clone(state), verifier, names: names.clone() });
+        Self {
+            names: names.clone(),
+            arm: Box::new(arm),
+            entra: Box::new(entra),
+            key_vault: Box::new(key_vault),
+            host,
+            metrics: Metrics::new(Arc::clone(state)),
+            local_rows,
+        }
+    }
+
+    fn rows(&self) -> Vec<(&'static str, Row)> {
+        let of = |face: &'static str, answer: &dyn Answer| {
+            answer.rows().into_iter().map(move |row| (face, row)).collect::<Vec<_>>()
+        };
+        let mut rows = of("arm", self.arm.as_ref());
+        rows.extend(of("entra", self.entra.as_ref()));
+        rows.extend(of("key_vault", self.key_vault.as_ref()));
+        rows.extend(self.local_rows.iter().cloned());
+        rows
+    }
+
+    /// Leads a request to the face that its host means.
+    async fn answer(&self, request: Request<Incoming>) -> Response {
+        let (parts, body) = request.into_parts();
+        let authority = requested_authority(&parts).unwrap_or_default();
+        let host = host_of(&authority).unwrap_or_default();
+        let request = Request::from_parts(parts, Body::new(body));
+        let face = self.names.face(&host);
+        let (name, response) = match face {
+            None => ("none", unbuilt::unknown_host(&host)),
+            Some(FaceName::Loopback) => self.answer_by_path(request).await,
+            Some(FaceName::ResourceManager) => ("arm", self.arm.answer(request).await),
+            Some(FaceName::TokenService) => ("entra", self.entra.answer(request).await),
+            Some(FaceName::KeyVault(vault)) => {
+                let mut request = request;
+                request.extensions_mut().insert(VaultName(vault));
+                ("key_vault", self.key_vault.answer(request).await)
+            }
+            Some(FaceName::Graph) => ("graph", unbuilt::graph()),
+            Some(FaceName::Blob(_)) => ("blob", unbuilt::blob()),
+            Some(FaceName::Portal) => ("portal", unbuilt::portal()),
+        };
+        self.metrics.count(name, response.status());
+        response
+    }
+
+    /// `https://localhost` reaches Resource Manager, token service and Graph by path.
+    async fn answer_by_path(&self, request: Request<Body>) -> (&'static str, Response) {
+        let first = request.uri().path().split('/').find(|segment| !segment.is_empty());
+        match first.unwrap_or_default().to_ascii_lowercase().as_str() {
+            "" | "metadata" | "subscriptions" | "providers" | "tenants" => {
+                ("arm", self.arm.answer(request).await)
+            }
+            "v1.0" | "beta" => ("graph", unbuilt::graph()),
+            _ => ("entra", self.entra.answer(request).await),
+        }
+    }
+}
+
+fn local_rows(local: &LocalFace) -> Vec<(&'static str, Row)> {
+    let imds = keycard_wire::local::imds::face(local.clone());
+    let app_service = keycard_wire::local::app_service::face(local.clone());
+    let imds = imds.rows().cloned().map(|row| ("imds", row));
+    let app_service = app_service.rows().cloned().map(|row| ("app_service", row));
+    imds.chain(app_service).collect()
+}
+
+/// Files that make clients trust the local authority.
+struct TrustFiles {
+    authority: PathBuf,
+    bundle: PathBuf,
+}
+
+/// Where distributions keep the system's authorities.
+const SYSTEM_BUNDLES: &[&str] = &[
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/cert.pem",
+];
+
+fn write_trust_files(
+    directory: &Path,
+    authority: &CertificateAuthority,
+) -> Result<TrustFiles, StartError> {
+    keys::private_directory(directory)?;
+    let pem = authority.certificate_pem();
+    let system = SYSTEM_BUNDLES.iter().find_map(|path| std::fs::read_to_string(path).ok());
+    let bundle = format!("{}\n{pem}", system.unwrap_or_default());
+    let files =
+        TrustFiles { authority: directory.join("ca.pem"), bundle: directory.join("bundle.pem") };
+    keys::write_private(&files.authority, pem.as_bytes())?;
+    keys::write_private(&files.bundle, bundle.as_bytes())?;
+    Ok(files)
+}
+
+fn describe(
+    options: &Options,
+    names: &HostNames,
+    first: &Bootstrap,
+    files: &TrustFiles,
+    metrics: SocketAddr,
+) -> Description {
+    let path = |path: &Path| path.to_string_lossy().into_owned();
+    let own = |name: &str| names.authority(&format!("{name}.{}", names.domain()));
+    Description {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        profile: options.profile.as_str().to_owned(),
+        tenant_id: first.tenant_id.to_string(),
+        subscription_id: first.subscription_id.to_string(),
+        administrator: Administrator {
+            client_id: first.client_id.to_string(),
+            client_secret: first.client_secret.clone(),
+            object_id: first.principal_id.to_string(),
+        },
+        ca_file: path(&files.authority),
+        ca_bundle_file: path(&files.bundle),
+        endpoints: Endpoints {
+            resource_manager: names.url("management"),
+            token_service: names.url("login"),
+            graph: names.url("graph"),
+            portal: names.url("portal"),
+            loopback: names.loopback_url(),
+            metrics: format!("http://{metrics}/metrics"),
+        },
+        suffixes: Suffixes {
+            key_vault_dns: format!(".{}", own("vault")),
+            storage: own("storage"),
+            sql_server: format!(".database.{}", names.domain()),
+        },
+    }
+}
+
+/// Issues the server's certificate.
+struct Tls {
+    authority: CertificateAuthority,
+    names: HostNames,
+    clock: Arc<dyn Clock>,
+}
+
+/// How long a server certificate runs; it renews itself long before.
+const SERVER_CERTIFICATE_VALIDITY: time::Duration = time::Duration::days(90);
+/// How often the server's certificate is made anew.
+const SERVER_CERTIFICATE_RENEWAL: Duration = Duration::from_secs(30 * 24 * 3600);
+
+impl Tls {
+    fn issue(&self) -> Result<keycard_crypto::x509::ServerCertificate, StartError> {
+        let now: UtcDateTime = self.clock.now();
+        let (from, until) = (now - time::Duration::hours(1), now + SERVER_CERTIFICATE_VALIDITY);
+        let addresses = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
+        self.authority
+            .issue_server_certificate(
+                &self.names.certificate_names(),
+                &addresses,
+                from.into(),
+                until.into(),
+            )
+            .map_err(other)
+    }
+}
+
+async fn renew_server_certificate(
+    tls: Tls,
+    certificates: Arc<ServerCertificates>,
+    stopped: watch::Receiver<bool>,
+) {
+    repeat(stopped, || async {
+        tokio::time::sleep(SERVER_CERTIFICATE_RENEWAL).await;
+        let renewed = tls.issue().and_then(|fresh| certificates.replace(&fresh).map_err(other));
+        if let Err(error) = renewed {
+            tracing::error!(%error, "the server's certificate could not be renewed");
+        }
+    })
+    .await;
+}
+
+async fn serve_https(
+    listener: TcpListener,
+    acceptor: TlsAcceptor,
+    faces: Arc<Faces>,
+    mut stopped: watch::Receiver<bool>,
+) {
+    let connections = Arc::new(Semaphore::new(limits::SERVER_CONNECTIONS_MAX));
+    loop {
+        let Ok(permit) = Arc::clone(&connections).acquire_owned().await else { return };
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            _ = stopped.changed() => return,
+        };
+        let Ok((stream, _)) = accepted else {
+            // No descriptor is left: rest, so that others can end.
+            tokio::time::sleep(RETRY_PAUSE).await;
+            continue;
+        };
+        let _ = stream.set_nodelay(true);
+        let (acceptor, faces, mut stopped) =
+            (acceptor.clone(), Arc::clone(&faces), stopped.clone());
+        tokio::spawn(async move {
+            let handshake =
+                tokio::time::timeout(limits::HANDSHAKE_TIME_MAX, acceptor.accept(stream));
+            if let Ok(Ok(stream)) = handshake.await {
+                let answer = move |request| {
+                    let faces = Arc::clone(&faces);
+                    async move { faces.answer(request).await }
+                };
+                connection::serve(stream, answer, async move { drop(stopped.changed().await) })
+                    .await;
+            }
+            drop(permit);
+        });
+    }
+}
+
+async fn serve_metrics(
+    listener: TcpListener,
+    faces: Arc<Faces>,
+    mut stopped: watch::Receiver<bool>,
+) {
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            _ = stopped.changed() => return,
+        };
+        let Ok((stream, _)) = accepted else {
+            tokio::time::sleep(RETRY_PAUSE).await;
+            continue;
+        };
+        let (faces, mut stopped) = (Arc::clone(&faces), stopped.clone());
+        tokio::spawn(async move {
+            let answer = move |request: Request<Incoming>| {
+                let faces = Arc::clone(&faces);
+                async move { faces.metrics.answer(&request.map(Body::new)) }
+            };
+            connection::serve(stream, answer, async move { drop(stopped.changed().await) }).await;
+        });
+    }
+}
