@@ -74,8 +74,9 @@ class Keycard:
             raise Failed(f"the server's log shows {', '.join(shown)}")
 
     def print_log_tail(self):
-        lines = self.log.read_text(errors="replace").splitlines()[-LOG_TAIL_LINES:]
-        print("---- the server's last words", *lines, "----", sep="\n", flush=True)
+        lines = self.log.read_text(errors="replace").splitlines()
+        words = [line for line in lines if "TRACE" not in line and "DEBUG" not in line]
+        print("---- the server's last words", *words[-LOG_TAIL_LINES:], "----", sep="\n", flush=True)
 
 
 def binary():
@@ -83,7 +84,8 @@ def binary():
 
 
 def own_environment(home):
-    return {"KEYCARD_HOME": str(home), "PATH": os.environ["PATH"], "HOME": str(home)}
+    """Everything is logged, so that `check_log` sees all that any level would show."""
+    return {"KEYCARD_HOME": str(home), "KEYCARD_LOG": "trace", "PATH": os.environ["PATH"], "HOME": str(home)}
 
 
 @contextlib.contextmanager

@@ -57,10 +57,10 @@ RAW = {
 
 @pytest.mark.parametrize("rest", RAW.values(), ids=RAW.keys())
 def test_a_malformed_head_is_refused(metadata, rest):
-    """curl would not send these: they go over a plain socket. The connection is not used again."""
+    """curl would not send these: they go over a plain socket."""
     address = urllib.parse.urlsplit(metadata.base)
     with socket.create_connection((address.hostname, address.port or 80), timeout=10) as connection:
-        connection.sendall(f"GET {TARGET} HTTP/1.1\r\nHost: {address.netloc}\r\nMetadata: true\r\n{rest}".encode())
+        connection.sendall(f"GET {TARGET} HTTP/1.1\r\nHost: {address.netloc}\r\nConnection: close\r\nMetadata: true\r\n{rest}".encode())
         answer = b""
         while chunk := connection.recv(65536):
             answer += chunk

@@ -126,7 +126,9 @@ def every_item(vault, officer, size=25):
         items += page["value"]
         if not page.get("nextLink"):
             return items
-        assert page["nextLink"].startswith(f"{vault.url}/") and "api-version=" in page["nextLink"]
+        # Azure writes HTTPS's own port out here, as the samples of "Get Secrets" (REST) show.
+        assert page["nextLink"].replace(":443/", "/").startswith(f"{vault.url}/secrets?")
+        assert "api-version=7.4" in page["nextLink"]
         answer = asking.curl(page["nextLink"], *asking.bearer(officer))
 
 
@@ -163,20 +165,6 @@ def test_a_deleted_secret_can_be_recovered_or_purged(vault, officer, name):
     assert vault.ask(f"/deletedsecrets/{name}", officer, "--request", "DELETE").status == 204
     assert_error(vault.ask(f"/deletedsecrets/{name}", officer), 404, "SecretNotFound")
     assert vault.put(name, {"value": "w"}, officer).status == 200
-
-
-def test_a_backup_is_opaque_and_bound(vault, officer, name):
-    """16."""
-    vault.put(name, {"value": "clear-value"}, officer)
-    backup = vault.ask(f"/secrets/{name}/backup", officer, "--request", "POST", "--header", "Content-Length: 0")
-    assert backup.status == 200
-    assert "clear-value" not in backup.body
-    sealed = backup.json()["value"]
-    damaged = sealed[:-6] + ("AAAA" if sealed[-6:-2] != "AAAA" else "BBBB") + sealed[-2:]
-    answer = vault.ask("/secrets/restore", officer, *asking.json_body("POST", {"value": damaged}))
-    assert_error(answer, 400, "BadParameter")
-    again = vault.ask("/secrets/restore", officer, *asking.json_body("POST", {"value": sealed}))
-    assert_error(again, 409, "Conflict")
 
 
 @pytest.mark.parametrize("bad", ["under_score", "sp%20ace", "dot.ted", "a" * 128, "%C3%A4"])

@@ -20,13 +20,18 @@ class Vault:
         return self.ask(path, token, *asking.json_body("PATCH", document))
 
 
-def assert_challenge(answer, subject, vault):
+def assert_challenge(answer, subject, vault, fault=""):
     """Source: Microsoft Learn, "Authentication, requests and responses" (Key Vault); specs/data-planes.md, 2.1."""
     assert answer.status == 401, answer
     assert answer.json()["error"]["code"] == "Unauthorized"
     domain = vault.url.split("//")[1].split(".", 1)[1]
-    wanted = f'Bearer authorization="{subject["authority"]}/{subject["tenantId"]}", resource="https://{domain}"'
+    wanted = f'Bearer authorization="{subject["authority"]}/{subject["tenantId"]}", resource="https://{domain}"{fault}'
     assert answer.headers["www-authenticate"] == wanted
+
+
+def assert_token_refused(answer, subject, vault):
+    """RFC 6750, section 3.1: whoever brought a token hears that it is the fault."""
+    assert_challenge(answer, subject, vault, fault=', error="invalid_token"')
 
 
 def assert_error(answer, status, code, inner=None):

@@ -15,25 +15,23 @@ async function acquire(options) {
   return claims((await new DefaultAzureCredential(options).getToken(SCOPE)).token);
 }
 
-// The whole chain probes the endpoint first; the chain narrowed by variable does not.
-for (const chain of [undefined, "ManagedIdentityCredential"]) {
-  const narrowed = chain ?? "the whole chain";
+// The whole chain probes the endpoint first.
+test("a virtual machine is its system-assigned identity", async () => {
+  assert.equal((await acquire()).oid, vm.principalId);
+});
 
-  test(`${narrowed}: a virtual machine is its system-assigned identity`, async () => {
-    narrow(chain);
-    assert.equal((await acquire()).oid, vm.principalId);
-  });
+test("a virtual machine is the identity it names", async () => {
+  assert.equal((await acquire({ managedIdentityClientId: attached.clientId })).oid, attached.principalId);
+});
 
-  test(`${narrowed}: a virtual machine is the identity it names`, async () => {
-    narrow(chain);
-    assert.equal((await acquire({ managedIdentityClientId: attached.clientId })).oid, attached.principalId);
-  });
-}
+// The chain narrowed by variable does not probe. It takes the client id from the environment and not from the options
+// (4.13.1 builds its one credential without them).
+test("narrowed to managed identity, a virtual machine is its system-assigned identity", async () => {
+  process.env.AZURE_TOKEN_CREDENTIALS = "ManagedIdentityCredential";
+  assert.equal((await acquire()).oid, vm.principalId);
+});
 
-function narrow(chain) {
-  if (chain) {
-    process.env.AZURE_TOKEN_CREDENTIALS = chain;
-  } else {
-    delete process.env.AZURE_TOKEN_CREDENTIALS;
-  }
-}
+test("narrowed to managed identity, a virtual machine is the identity in AZURE_CLIENT_ID", async () => {
+  Object.assign(process.env, { AZURE_TOKEN_CREDENTIALS: "ManagedIdentityCredential", AZURE_CLIENT_ID: attached.clientId });
+  assert.equal((await acquire()).oid, attached.principalId);
+});

@@ -33,7 +33,7 @@ const newName = () => `secret-${randomUUID()}`;
 function isRefusal(statusCode, innerCode) {
   return (error) => {
     assert.equal(error.statusCode, statusCode);
-    assert.equal(JSON.parse(error.response.bodyAsText).error.innererror.code, innerCode);
+    assert.equal(error.details.error.innerError.code, innerCode);
     return true;
   };
 }

@@ -20,9 +20,8 @@ async function read(vault, identity) {
 // Source: Microsoft Learn, "Azure Key Vault REST API error codes", HTTP 403.
 function isForbiddenByRbac(error) {
   assert.equal(error.statusCode, 403);
-  const body = JSON.parse(error.response.bodyAsText).error;
-  assert.equal(body.code, "Forbidden");
-  assert.equal(body.innererror.code, "ForbiddenByRbac");
+  assert.equal(error.code, "Forbidden");
+  assert.equal(error.details.error.innerError.code, "ForbiddenByRbac");
   return true;
 }
 

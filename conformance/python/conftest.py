@@ -1,6 +1,5 @@
 """The subject as fixtures: where it is, whose endpoint this process asks, and how its names resolve here."""
 
-import ipaddress
 import json
 import os
 import pathlib
@@ -8,16 +7,12 @@ import socket
 
 import pytest
 
-METADATA_ADDRESS = ipaddress.ip_address("169.254.169.254")
-
-
-def load_subject():
-    return json.loads(pathlib.Path(os.environ["KEYCARD_SUBJECT"]).read_text())
+METADATA_ADDRESS = "169.254.169.254"
 
 
 @pytest.fixture(scope="session")
 def subject():
-    return load_subject()
+    return json.loads(pathlib.Path(os.environ["KEYCARD_SUBJECT"]).read_text())
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -31,7 +26,7 @@ def names_resolve(subject):
         return original_lookup("127.0.0.1" if name and name.endswith(suffixes) else host, *arguments, **options)
 
     def connect(self, address):
-        if not subject["unmodified"] and address[0] == str(METADATA_ADDRESS):
+        if not subject["unmodified"] and address[0] == METADATA_ADDRESS:
             raise AssertionError("a client asked the metadata address outside a namespace of our own")
         return original_connect(self, address)
 

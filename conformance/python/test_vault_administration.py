@@ -142,14 +142,3 @@ def test_a_deleted_secret_holds_its_name_until_purged(secrets, name):
     with pytest.raises(ResourceNotFoundError):
         secrets.get_deleted_secret(name)
     assert secrets.set_secret(name, "two").value == "two"
-
-
-def test_a_backup_brings_back_every_version(secrets, name):
-    versions = {secrets.set_secret(name, value).properties.version for value in ("one", "two")}
-    backup = secrets.backup_secret(name)
-    assert b"two" not in backup
-    secrets.begin_delete_secret(name, _polling_interval=0.1).result()
-    secrets.purge_deleted_secret(name)
-    secrets.restore_secret_backup(backup)
-    assert {properties.version for properties in secrets.list_properties_of_secret_versions(name)} == versions
-    assert secrets.get_secret(name).value == "two"

@@ -17,14 +17,20 @@ pub fn subject() -> Result<Value, Box<dyn Error>> {
     let path = std::env::var("KEYCARD_SUBJECT")?;
     let subject: Value = serde_json::from_str(&std::fs::read_to_string(path)?)?;
     if subject["unmodified"] != true {
-        return Err("the real metadata address would be asked: run this suite with harness.py --namespace".into());
+        return Err(
+            "the real metadata address would be asked: run this suite with harness.py --namespace"
+                .into(),
+        );
     }
     Ok(subject)
 }
 
 /// A text of the subject by its path, such as `/vm/principalId`.
 pub fn text<'a>(subject: &'a Value, pointer: &str) -> &'a str {
-    subject.pointer(pointer).and_then(Value::as_str).unwrap_or_else(|| panic!("the subject has no {pointer}"))
+    subject
+        .pointer(pointer)
+        .and_then(Value::as_str)
+        .unwrap_or_else(|| panic!("the subject has no {pointer}"))
 }
 
 /// What the credential's token for Key Vault says; its signature is the matter of the Python suite.
@@ -37,5 +43,9 @@ pub async fn claims(credential: &dyn TokenCredential) -> Result<Value, Box<dyn E
 /// Source: Microsoft Learn, "Azure Key Vault REST API error codes", HTTP 403.
 pub fn assert_forbidden(error: &azure_core::Error) {
     assert_eq!(error.http_status(), Some(StatusCode::Forbidden), "{error}");
-    assert!(error.to_string().contains("ForbiddenByRbac") || format!("{error:?}").contains("ForbiddenByRbac"), "{error:?}");
+    assert!(
+        error.to_string().contains("ForbiddenByRbac")
+            || format!("{error:?}").contains("ForbiddenByRbac"),
+        "{error:?}"
+    );
 }

@@ -17,9 +17,14 @@ async fn no_selector_means_the_sites_own_identity() -> Outcome {
 #[tokio::test]
 async fn client_and_object_id_mean_that_user_assigned_identity() -> Outcome {
     let subject = subject()?;
-    let attached = |member: &str| text(&subject, &format!("/identities/attached/{member}")).to_owned();
-    for id in [UserAssignedId::ClientId(attached("clientId")), UserAssignedId::ObjectId(attached("principalId"))] {
-        let options = ManagedIdentityCredentialOptions { user_assigned_id: Some(id), ..Default::default() };
+    let attached =
+        |member: &str| text(&subject, &format!("/identities/attached/{member}")).to_owned();
+    for id in [
+        UserAssignedId::ClientId(attached("clientId")),
+        UserAssignedId::ObjectId(attached("principalId")),
+    ] {
+        let options =
+            ManagedIdentityCredentialOptions { user_assigned_id: Some(id), ..Default::default() };
         let claims = claims(&*ManagedIdentityCredential::new(Some(options))?).await?;
         assert_eq!(claims["oid"], attached("principalId"));
     }

@@ -58,7 +58,9 @@ async fn a_vault_that_granted_nothing_refuses() -> Outcome {
 #[tokio::test]
 async fn a_first_write_keeps_its_body() -> Outcome {
     let subject = subject()?;
-    let set = fresh_officer(&subject)?.set_secret("rust-first-write", value("first").try_into()?, None).await?;
+    let set = fresh_officer(&subject)?
+        .set_secret("rust-first-write", value("first").try_into()?, None)
+        .await?;
     assert_eq!(set.into_model()?.value.as_deref(), Some("first"));
     let read = fresh_officer(&subject)?.get_secret("rust-first-write", None).await?;
     assert_eq!(read.into_model()?.value.as_deref(), Some("first"));
@@ -73,7 +75,8 @@ async fn pages_lose_nothing() -> Outcome {
     for name in wanted {
         client.set_secret(name, value("value").try_into()?, None).await?;
     }
-    let options = SecretClientListSecretPropertiesOptions { maxresults: Some(1), ..Default::default() };
+    let options =
+        SecretClientListSecretPropertiesOptions { maxresults: Some(1), ..Default::default() };
     let mut listed = client.list_secret_properties(Some(options))?;
     let mut names = Vec::new();
     while let Some(properties) = listed.try_next().await? {

@@ -29,7 +29,8 @@ async fn no_selector_means_the_system_assigned_identity() -> Outcome {
 #[tokio::test]
 async fn each_selector_means_that_user_assigned_identity() -> Outcome {
     let subject = subject()?;
-    let attached = |member: &str| text(&subject, &format!("/identities/attached/{member}")).to_owned();
+    let attached =
+        |member: &str| text(&subject, &format!("/identities/attached/{member}")).to_owned();
     for id in [
         UserAssignedId::ClientId(attached("clientId")),
         UserAssignedId::ObjectId(attached("principalId")),
@@ -44,7 +45,8 @@ async fn each_selector_means_that_user_assigned_identity() -> Outcome {
 async fn an_identity_that_is_not_assigned_is_refused_at_once() -> Outcome {
     let subject = subject()?;
     let begin = Instant::now();
-    let other = named(UserAssignedId::ClientId(text(&subject, "/identities/other/clientId").to_owned()))?;
+    let other =
+        named(UserAssignedId::ClientId(text(&subject, "/identities/other/clientId").to_owned()))?;
     assert!(claims(&*other).await.is_err());
     assert!(begin.elapsed() < REFUSAL_MAX);
     Ok(())

@@ -21,6 +21,9 @@ use crate::resources::resource_group::ResourceGroup;
 use crate::store::{Change, Revision};
 use crate::token::signing_key::SigningKeyRecord;
 
+/// The record that stood at a place before a change, and the one that stands there after it.
+type BeforeAndAfter<R> = (Option<Arc<R>>, Option<Arc<R>>);
+
 /// The records of one noun, in the order of their ids.
 #[derive(Debug)]
 pub struct Table<R>(PersistentMap<Box<str>, Versioned<R>>);
@@ -72,7 +75,7 @@ impl<R: Record> Table<R> {
         &mut self,
         record_id: &str,
         change: &Change,
-    ) -> Result<(Option<Arc<R>>, Option<Arc<R>>), UnreadableRecord> {
+    ) -> Result<BeforeAndAfter<R>, UnreadableRecord> {
         let Some(value) = &change.value else {
             return Ok((self.0.remove(record_id).map(|former| former.record), None));
         };
@@ -140,7 +143,6 @@ impl Snapshot {
     }
 
     /// The role with this GUID.
-    #[expect(clippy::unused_self, reason = "custom roles will be looked up in the snapshot")]
     pub fn role_definition(&self, id: RoleDefinitionId) -> Option<&RoleDefinition> {
         built_in_roles::find(id).map(AsRef::as_ref)
     }
@@ -219,6 +221,7 @@ impl Snapshot {
 
     /// Takes in a record as if it had been committed.
     #[cfg(any(test, feature = "test-support"))]
+    #[expect(clippy::expect_used, reason = "a test stops at the first surprise")]
     pub fn insert_for_test<R: Record>(&mut self, record: &R) {
         let change = Change {
             key: crate::records::state_key::<R>(&record.record_id()),

@@ -218,8 +218,17 @@ impl Lane {
 const ACCEPT_PAUSE: std::time::Duration = std::time::Duration::from_millis(20);
 
 /// Accepts connections until the listener is closed. Beyond the bound, connections wait in the kernel's queue.
-async fn accept(listener: TcpListener, lane: Arc<Lane>, mut closed: watch::Receiver<()>) {
-    let connections = Arc::new(Semaphore::new(limits::LOCAL_CONNECTIONS_MAX));
+async fn accept(listener: TcpListener, lane: Arc<Lane>, closed: watch::Receiver<()>) {
+    accept_up_to(limits::LOCAL_CONNECTIONS_MAX, listener, lane, closed).await;
+}
+
+async fn accept_up_to(
+    connections_max: usize,
+    listener: TcpListener,
+    lane: Arc<Lane>,
+    mut closed: watch::Receiver<()>,
+) {
+    let connections = Arc::new(Semaphore::new(connections_max));
     loop {
         let Ok(permit) = Arc::clone(&connections).acquire_owned().await else { return };
         let accepted = tokio::select! {

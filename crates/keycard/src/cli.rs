@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand, ValueEnum};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tracing_subscriber::EnvFilter;
 
 use crate::client::{Administration, Client};
@@ -50,7 +51,7 @@ pub(crate) enum Output {
 /// Which running server a command talks to.
 #[derive(Debug, clap::Args)]
 pub(crate) struct ServerChoice {
-    /// Address of the server; by default the one that `keycard up` left in $KEYCARD_HOME.
+    /// Address of the server; by default the one that `keycard up` left in `$KEYCARD_HOME`.
     #[arg(long, value_name = "URL", requires = "credentials")]
     server: Option<String>,
     /// The JSON that `keycard up --output json` printed.
@@ -120,6 +121,7 @@ pub fn main() -> ExitCode {
         Err(error) => return fail(&Failure(format!("the runtime does not start: {error}"))),
     };
     log_to_stderr(matches!(cli.command, Command::Up(_)));
+    raise_descriptor_limit();
     let outcome = runtime.block_on(async {
         match cli.command {
             Command::Up(command) => command.run().await,
@@ -133,6 +135,14 @@ pub fn main() -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => fail(&failure),
+    }
+}
+
+/// Each open connection and each local endpoint holds a descriptor; the usual soft limit is 1,024.
+fn raise_descriptor_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }) {
+        tracing::warn!(%error, "the limit of open files could not be raised");
     }
 }
 

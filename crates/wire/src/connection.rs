@@ -55,3 +55,47 @@ const HEAD_BYTES_MAX_HTTP2: u32 = {
     let bytes = limits::HEAD_BYTES_MAX as u32;
     bytes
 };
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::body::Body;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+
+    /// What the server says to these bytes until it closes the connection.
+    async fn answer_to(sent: &[u8]) -> String {
+        let (mut client, server) = duplex(1024 * 1024);
+        let answer = |_| async { Response::new(Body::from("answered")) };
+        let serving = tokio::spawn(serve(server, answer, std::future::pending()));
+        client.write_all(sent).await.unwrap();
+        let mut received = Vec::new();
+        client.read_to_end(&mut received).await.unwrap();
+        serving.await.unwrap();
+        String::from_utf8_lossy(&received).into_owned()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_sends_its_head_slowly_is_cut_off() {
+        assert!(!answer_to(b"GET / HTTP/1.1\r\nHost: x\r\n").await.contains("answered"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_head_that_is_too_large_or_has_too_many_headers_is_refused() {
+        let long = format!(
+            "GET / HTTP/1.1\r\nHost: x\r\na: {}\r\n\r\n",
+            "x".repeat(2 * limits::HEAD_BYTES_MAX)
+        );
+        assert!(!answer_to(long.as_bytes()).await.contains("answered"));
+        let many = format!(
+            "GET / HTTP/1.1\r\nHost: x\r\n{}\r\n",
+            "a: b\r\n".repeat(limits::HEADERS_MAX + 1)
+        );
+        assert!(answer_to(many.as_bytes()).await.starts_with("HTTP/1.1 431"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_idle_connection_ends_by_itself() {
+        let answer = answer_to(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await;
+        assert!(answer.contains("answered"), "{answer}");
+    }
+}

@@ -19,6 +19,9 @@ pub enum PathError {
     /// A segment holds an encoded slash, a backslash or a control character, or is no UTF-8.
     #[error("a segment of the path has a character that is not allowed")]
     Character,
+    /// The query has more bytes than allowed.
+    #[error("the query is too long")]
+    QueryTooLong,
 }
 
 /// The decoded segments of a path. Empty ones are dropped: `//` and a final `/` mean nothing.
@@ -26,6 +29,14 @@ pub enum PathError {
 pub struct Segments(Vec<String>);
 
 impl Segments {
+    /// The segments of a request's path, whose query is of a bearable length.
+    pub fn of(uri: &http::Uri) -> Result<Self, PathError> {
+        if uri.query().is_some_and(|query| query.len() > limits::QUERY_BYTES_MAX) {
+            return Err(PathError::QueryTooLong);
+        }
+        Self::parse(uri.path())
+    }
+
     /// Splits and decodes a path; each segment is decoded once.
     pub fn parse(path: &str) -> Result<Self, PathError> {
         let raw = path.split('/').filter(|segment| !segment.is_empty());

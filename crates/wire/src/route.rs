@@ -300,7 +300,7 @@ impl<S: Clone + Send + Sync + 'static> Face<S> {
     }
 
     fn find(&self, parts: &Parts) -> Result<(&Route<S>, Params), PathRefusal> {
-        let segments = Segments::parse(parts.uri.path()).map_err(PathRefusal::Malformed)?;
+        let segments = Segments::of(&parts.uri).map_err(PathRefusal::Malformed)?;
         let mut allowed = Vec::new();
         for route in &self.routes {
             let Some(params) = route.matches(&segments) else { continue };

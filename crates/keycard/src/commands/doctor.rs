@@ -91,7 +91,7 @@ async fn look_at_server(description: &Description) -> Vec<Finding> {
     };
     match Administration::sign_in(client.clone(), description).await {
         Err(error) => {
-            findings.push(fault("server", error.to_string(), "start it again: keycard up"))
+            findings.push(fault("server", error.to_string(), "start it again: keycard up"));
         }
         Ok(administration) => {
             let loopback = &description.endpoints.loopback;

@@ -1,1 +1,22 @@
-//! Tests over the public wire.
+//! Tests over the public wire: a whole server per test, with a clock of its own, a memory store and its own ports.
+//! Any order, in parallel. Numbers in comments are lines of the checklists that `docs/compatibility.md` refers to.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::needless_pass_by_value,
+    reason = "a test stops at the first surprise, and reads best without ceremony"
+)]
+
+mod app_service;
+mod attacks;
+mod entra;
+mod harness;
+mod imds;
+mod key_vault;
+mod resource_manager;
+mod restart;
+mod revocation;
+mod sweep;
+mod tidy;

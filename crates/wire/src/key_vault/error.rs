@@ -32,6 +32,24 @@ impl Challenge {
     }
 }
 
+/// A token that is not good, with what its holder is told.
+#[derive(Clone, Debug)]
+pub(super) struct RefusedToken {
+    pub(super) error: BearerError,
+    pub(super) challenge: Challenge,
+    pub(super) issuers: Vec<String>,
+}
+
+/// A call that its caller may not make.
+#[derive(Clone, Debug)]
+pub(super) struct DeniedCall {
+    pub(super) denied: Denied,
+    pub(super) permission: SecretPermission,
+    pub(super) principal: Principal,
+    pub(super) vault: Arc<Vault>,
+    pub(super) secret: Option<String>,
+}
+
 /// Why the face refuses.
 #[derive(Clone, Debug)]
 pub(super) enum VaultFaceError {
@@ -40,15 +58,9 @@ pub(super) enum VaultFaceError {
     /// The request has no token.
     TokenMissing(Challenge),
     /// The token is not good.
-    TokenRefused { error: BearerError, challenge: Challenge, issuers: Vec<String> },
+    TokenRefused(Box<RefusedToken>),
     /// The token is good, and its holder may not do this.
-    Denied {
-        denied: Denied,
-        permission: SecretPermission,
-        principal: Principal,
-        vault: Arc<Vault>,
-        secret: Option<String>,
-    },
+    Denied(Box<DeniedCall>),
     /// The query has no api-version.
     ApiVersionMissing,
     /// The api-version is not one.
@@ -95,13 +107,10 @@ impl VaultFaceError {
                 "AKV10000: Request is missing a Bearer or PoP token.".to_owned(),
                 None,
             ),
-            Self::TokenRefused { error, challenge, issuers } => {
-                let message = token_message(error, challenge, issuers);
-                Answer(StatusCode::UNAUTHORIZED, "Unauthorized", message, None)
+            Self::TokenRefused(token) => {
+                Answer(StatusCode::UNAUTHORIZED, "Unauthorized", token_message(token), None)
             }
-            Self::Denied { denied, permission, principal, vault, secret } => {
-                denied_answer(denied, *permission, principal, vault, secret.as_deref())
-            }
+            Self::Denied(call) => denied_answer(call),
             Self::ApiVersionMissing => bad_parameter("api-version must be specified"),
             Self::ApiVersionUnknown(version) => bad_parameter(&format!(
                 "The specified version ({version}) is not recognized. Consider using the latest supported version (2025-07-01)."
@@ -134,13 +143,11 @@ impl VaultFaceError {
     }
 
     fn challenge(&self) -> Option<String> {
-        match self {
-            Self::TokenMissing(challenge) => Some(challenge.header()),
-            Self::TokenRefused { challenge, .. } => {
-                Some(format!("{}, error=\"invalid_token\"", challenge.header()))
-            }
-            _ => None,
+        if let Self::TokenMissing(challenge) = self {
+            return Some(challenge.header());
         }
+        let Self::TokenRefused(token) = self else { return None };
+        Some(format!("{}, error=\"invalid_token\"", token.challenge.header()))
     }
 }
 
@@ -153,14 +160,15 @@ fn unavailable() -> Answer {
     Answer(StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable", message, None)
 }
 
-fn token_message(error: &BearerError, challenge: &Challenge, issuers: &[String]) -> String {
-    match error {
-        BearerError::AudienceWrong { found } => {
-            format!("AKV10022: Invalid audience. Expected {}, found: {found}.", challenge.resource)
-        }
+fn token_message(token: &RefusedToken) -> String {
+    match &token.error {
+        BearerError::AudienceWrong { found } => format!(
+            "AKV10022: Invalid audience. Expected {}, found: {found}.",
+            token.challenge.resource
+        ),
         BearerError::IssuerWrong { found } => format!(
             "AKV10032: Invalid issuer. Expected one of {}, found {found}.",
-            issuers.join(", ")
+            token.issuers.join(", ")
         ),
         BearerError::Expired { .. } => {
             "AKV10042: The token has expired and cannot be used.".to_owned()
@@ -178,49 +186,39 @@ fn caller(principal: &Principal) -> String {
     format!("appid={};oid={};iss={}", principal.client_id, principal.principal_id, principal.issuer)
 }
 
-fn denied_answer(
-    denied: &Denied,
-    permission: SecretPermission,
-    principal: &Principal,
-    vault: &Vault,
-    secret: Option<&str>,
-) -> Answer {
-    let place = format!("{};location={}", vault.name(), vault.location);
-    match denied {
-        Denied::ByPolicy => Answer(
-            StatusCode::FORBIDDEN,
-            "Forbidden",
-            format!(
-                "The user, group or application '{}' does not have secrets {} permission on key vault '{place}'. For help resolving this issue, please see https://go.microsoft.com/fwlink/?linkid=2125287",
-                caller(principal),
-                permission.policy_word
-            ),
-            Some("AccessDenied"),
-        ),
-        Denied::ByRbac(decision) => {
-            let message = rbac_message(decision, permission, principal, vault, secret, &place);
-            Answer(StatusCode::FORBIDDEN, "Forbidden", message, Some("ForbiddenByRbac"))
-        }
+fn denied_answer(call: &DeniedCall) -> Answer {
+    let forbidden =
+        |message, inner| Answer(StatusCode::FORBIDDEN, "Forbidden", message, Some(inner));
+    match &call.denied {
+        Denied::ByPolicy => forbidden(policy_message(call), "AccessDenied"),
+        Denied::ByRbac(decision) => forbidden(rbac_message(decision, call), "ForbiddenByRbac"),
     }
 }
 
+/// The vault as refusals name it.
+fn place(vault: &Vault) -> String {
+    format!("{};location={}", vault.name(), vault.location)
+}
+
+fn policy_message(call: &DeniedCall) -> String {
+    format!(
+        "The user, group or application '{}' does not have secrets {} permission on key vault '{}'. For help resolving this issue, please see https://go.microsoft.com/fwlink/?linkid=2125287",
+        caller(&call.principal),
+        call.permission.policy_word,
+        place(&call.vault)
+    )
+}
+
 /// The lines of an RBAC refusal, joined with CR LF; the blank after the reason is real.
-fn rbac_message(
-    decision: &Decision,
-    permission: SecretPermission,
-    principal: &Principal,
-    vault: &Vault,
-    secret: Option<&str>,
-    place: &str,
-) -> String {
-    let resource = vault.id.with_lowercase_group_segment().replacen(
+fn rbac_message(decision: &Decision, call: &DeniedCall) -> String {
+    let vault = call.vault.id.with_lowercase_group_segment().replacen(
         "/Microsoft.KeyVault/",
         "/microsoft.keyvault/",
         1,
     );
-    let resource = match secret {
-        Some(name) => format!("{resource}/secrets/{name}"),
-        None => resource,
+    let resource = match &call.secret {
+        Some(name) => format!("{vault}/secrets/{name}"),
+        None => vault,
     };
     let reason = match decision.reason {
         Reason::Granted(_) | Reason::NoAssignment => "DeniedWithNoValidRBAC",
@@ -229,13 +227,13 @@ fn rbac_message(
     [
         "Caller is not authorized to perform action on resource.".to_owned(),
         "If role assignments, deny assignments or role definitions were changed recently, please observe propagation time.".to_owned(),
-        format!("Caller: {}", caller(principal)),
-        format!("Action: '{}'", permission.data_action),
+        format!("Caller: {}", caller(&call.principal)),
+        format!("Action: '{}'", call.permission.data_action),
         format!("Resource: '{resource}'"),
         "Assignment: (not found)".to_owned(),
         "DenyAssignmentId: null".to_owned(),
         format!("DecisionReason: '{reason}' "),
-        format!("Vault: {place}"),
+        format!("Vault: {}", place(&call.vault)),
         String::new(),
     ]
     .join("\r\n")

@@ -26,7 +26,7 @@ use crate::bearer;
 use crate::host_names::{HostNames, host_of, requested_authority};
 use crate::request::{Parameters, RequestIds};
 use crate::route::{Access, Answer, Entered, Face, Gate, Params, PathRefusal, Route, Row, route};
-use error::{Challenge, VaultFaceError};
+use error::{Challenge, DeniedCall, RefusedToken, VaultFaceError};
 
 /// What the face's handlers need.
 #[derive(Clone, Debug)]
@@ -131,10 +131,12 @@ impl VaultGate {
             .0
             .verifier
             .verify(&self.0.state, token, Service::KeyVault, Some(vault.tenant_id))
-            .map_err(|error| VaultFaceError::TokenRefused {
-                error,
-                challenge: challenge(),
-                issuers: issuers(&snapshot, vault),
+            .map_err(|error| {
+                VaultFaceError::TokenRefused(Box::new(RefusedToken {
+                    error,
+                    challenge: challenge(),
+                    issuers: issuers(&snapshot, vault),
+                }))
             })?;
         Ok(VaultCall { vault: Arc::clone(&vault.record), principal, authority: authority.clone() })
     }
@@ -150,12 +152,14 @@ impl VaultGate {
         let secret = Some(params.get("name")).filter(|name| !name.is_empty());
         let snapshot = self.0.state.snapshot();
         authorization::authorize(&snapshot, &call.vault, &call.principal, permission, secret)
-            .map_err(|denied| VaultFaceError::Denied {
-                denied,
-                permission,
-                principal: call.principal.clone(),
-                vault: Arc::clone(&call.vault),
-                secret: secret.map(str::to_owned),
+            .map_err(|denied| {
+                VaultFaceError::Denied(Box::new(DeniedCall {
+                    denied,
+                    permission,
+                    principal: call.principal.clone(),
+                    vault: Arc::clone(&call.vault),
+                    secret: secret.map(str::to_owned),
+                }))
             })
     }
 }
@@ -331,8 +335,6 @@ mod tests {
 
     #[test]
     fn every_row_has_a_word_in_access_policies() {
-        assert!(
-            routes().iter().map(crate::route::Route::row).all(|row| !policy_word(row).is_empty())
-        );
+        assert!(routes().iter().all(|route| !policy_word(route.row()).is_empty()));
     }
 }

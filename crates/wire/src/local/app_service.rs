@@ -63,9 +63,8 @@ impl Gate for AppServiceGate {
 
     async fn refuse(&self, _: &mut Parts, refusal: PathRefusal) -> Response {
         match refusal {
-            PathRefusal::Malformed(_) | PathRefusal::NotFound => {
-                self.fail(AppServiceError::PathUnknown)
-            }
+            PathRefusal::Malformed(_) => self.fail(AppServiceError::TargetMalformed),
+            PathRefusal::NotFound => self.fail(AppServiceError::PathUnknown),
             PathRefusal::MethodNotAllowed(allowed) => {
                 let answer = self.fail(AppServiceError::MethodNotAllowed);
                 (crate::route::allow_header(&allowed), answer).into_response()
@@ -189,6 +188,7 @@ impl<'a> LegacyBody<'a> {
 enum AppServiceError {
     Foreign(Foreign),
     SecretWrong,
+    TargetMalformed,
     ApiVersionInvalid,
     ParameterDuplicate,
     SelectorsExclusive,
@@ -221,6 +221,7 @@ impl AppServiceError {
                 "The header X-IDENTITY-HEADER is missing or wrong.".to_owned(),
                 None,
             ),
+            Self::TargetMalformed => bad("The path is malformed or the query too long."),
             Self::ApiVersionInvalid => {
                 bad("The api-version is missing or not supported; use 2019-08-01 or 2017-09-01.")
             }

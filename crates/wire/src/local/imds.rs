@@ -69,9 +69,8 @@ impl Gate for ImdsGate {
 
     async fn refuse(&self, _: &mut Parts, refusal: PathRefusal) -> Response {
         match refusal {
-            PathRefusal::Malformed(_) | PathRefusal::NotFound => {
-                ImdsError::PathUnknown.into_response()
-            }
+            PathRefusal::Malformed(_) => ImdsError::TargetMalformed.into_response(),
+            PathRefusal::NotFound => ImdsError::PathUnknown.into_response(),
             PathRefusal::MethodNotAllowed(allowed) => {
                 (crate::route::allow_header(&allowed), ImdsError::MethodNotAllowed).into_response()
             }
@@ -197,6 +196,7 @@ fn token_answer(token: &AccessToken, echo: Echo, now: i64) -> Response {
 enum ImdsError {
     Foreign(Foreign),
     MetadataHeaderMissing,
+    TargetMalformed,
     ApiVersionInvalid,
     ParameterDuplicate,
     SelectorsExclusive,
@@ -244,6 +244,7 @@ impl ImdsError {
                 None,
             ),
             Self::MetadataHeaderMissing => invalid("Required metadata header not specified"),
+            Self::TargetMalformed => invalid("The path is malformed or the query too long"),
             Self::ApiVersionInvalid => invalid(
                 "The api-version query parameter is missing or not supported; use 2018-02-01 or later",
             ),

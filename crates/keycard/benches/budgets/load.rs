@@ -1,0 +1,107 @@
+//! The load generators: each connection has a thread, and all begin at the same moment.
+
+use std::sync::Barrier;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::Outcome;
+use crate::wire::{Connection, Target};
+
+/// One connection of a load, with the request that it repeats.
+pub(crate) struct Client {
+    connection: Connection,
+    request: Vec<u8>,
+}
+
+impl Client {
+    /// Connects and sends the request once, so that what is measured is not the first time.
+    pub(crate) fn warmed_up(target: &Target, request: Vec<u8>) -> Outcome<Self> {
+        let mut connection = target.connect()?;
+        connection.accepted(&request)?;
+        Ok(Self { connection, request })
+    }
+
+    fn send(&mut self) -> Outcome<()> {
+        match self.connection.exchange(&self.request)? {
+            (200..=299, _) => Ok(()),
+            (status, body) => {
+                Err(format!("status {status} under load: {}", String::from_utf8_lossy(body)).into())
+            }
+        }
+    }
+}
+
+/// Sends `count` requests over each connection, each as soon as the one before is answered. How long it took.
+pub(crate) fn closed_loop(clients: &mut [Client], count: usize) -> Outcome<Duration> {
+    let begin = Instant::now();
+    side_by_side(clients, |_, client| (0..count).try_for_each(|_| client.send()))?;
+    Ok(begin.elapsed())
+}
+
+/// Sends `count` requests in all at a steady rate, whether the ones before are answered or not, and returns the
+/// latencies. A request that had to wait for its connection counts from the moment it was due; one that this
+/// machine's timer woke late counts from when it was sent.
+pub(crate) fn open_loop(
+    clients: &mut [Client],
+    per_second: u32,
+    count: u32,
+) -> Outcome<Vec<Duration>> {
+    let interval = Duration::from_secs(1) / per_second;
+    let connections = u32::try_from(clients.len())?;
+    let first = Instant::now() + Duration::from_millis(5);
+    let latencies = side_by_side(clients, |number, client| {
+        let mut latencies = Vec::new();
+        for turn in (u32::try_from(number)?..count).step_by(connections as usize) {
+            let due = first + interval * turn;
+            let mut begin = due;
+            if let Some(early) = due.checked_duration_since(Instant::now()) {
+                thread::sleep(early);
+                begin = Instant::now();
+            }
+            client.send()?;
+            latencies.push(begin.elapsed());
+        }
+        Ok(latencies)
+    })?;
+    Ok(latencies.into_iter().flatten().collect())
+}
+
+/// Runs a job for each client on a thread of its own; all begin together.
+pub(crate) fn side_by_side<C: Send, T: Send>(
+    clients: &mut [C],
+    job: impl Fn(usize, &mut C) -> Outcome<T> + Sync,
+) -> Outcome<Vec<T>> {
+    let start = Barrier::new(clients.len());
+    thread::scope(|scope| {
+        let threads: Vec<_> = clients
+            .iter_mut()
+            .enumerate()
+            .map(|(number, client)| {
+                let (start, job) = (&start, &job);
+                scope.spawn(move || {
+                    start.wait();
+                    job(number, client)
+                })
+            })
+            .collect();
+        threads.into_iter().map(|thread| thread.join().expect("a load thread panicked")).collect()
+    })
+}
+
+/// The middle value, or the mean of the two in the middle.
+pub(crate) fn median(values: &[f64]) -> f64 {
+    percentile(values, 0.5)
+}
+
+/// The value below which this share of the values lies.
+pub(crate) fn percentile(values: &[f64], share: f64) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let last = sorted.len().saturating_sub(1);
+    let position = last as f64 * share;
+    let (below, above) = (position.floor() as usize, position.ceil() as usize);
+    match (sorted.get(below), sorted.get(above)) {
+        (Some(below), Some(above)) => below + (above - below) * position.fract(),
+        _ => f64::NAN,
+    }
+}

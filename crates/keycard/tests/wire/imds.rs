@@ -1,0 +1,289 @@
+//! The metadata endpoint: token-endpoints checklist 1 to 27.
+
+use http::{Method, StatusCode};
+use keycard_domain::limits::Profile;
+use serde_json::Value;
+
+use crate::harness::{ARM_AUDIENCE, Choice, Cloud, claims, raw};
+
+const QUERY: &str = "api-version=2018-02-01&resource=https://vault.azure.net";
+
+fn is_digits(value: &Value) -> bool {
+    value.as_str().is_some_and(|text| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()))
+}
+
+/// 1, 2, 4, 5, 6, 24
+#[tokio::test]
+async fn a_token_comes_with_every_field_as_a_string() {
+    let cloud = Cloud::start().await;
+    cloud.put_vm("vm1", true, &[]).await;
+    for version in ["2018-02-01", "2019-08-01", "2025-04-07"] {
+        let query = format!("api-version={version}&resource=https://vault.azure.net");
+        let answer = cloud.metadata("vm1", &query).await;
+        assert_eq!(answer.status, StatusCode::OK);
+        assert!(answer.headers["server"].to_str().unwrap().contains("IMDS"));
+        for field in ["expires_in", "expires_on", "ext_expires_in", "not_before"] {
+            assert!(is_digits(&answer.body[field]), "{field}: {}", answer.body);
+        }
+        assert_eq!(answer.body["token_type"], "Bearer");
+        assert_eq!(answer.body["resource"], "https://vault.azure.net");
+        let token = keycard_crypto::secret::Secret::new(
+            answer.body["access_token"].as_str().unwrap().to_owned(),
+        );
+        let claims = claims(&token);
+        assert_eq!(answer.body["expires_on"], claims["exp"].to_string());
+        assert_eq!(answer.body["not_before"], claims["nbf"].to_string());
+        assert_eq!(answer.body["client_id"], claims["appid"]);
+        assert!(!String::from_utf8_lossy(&answer.bytes).contains("\": "), "compact JSON");
+    }
+}
+
+/// 3, 7, 26
+#[tokio::test]
+async fn spelling_does_not_matter() {
+    let cloud = Cloud::start().await;
+    cloud.put_vm("vm1", true, &[]).await;
+    let base = cloud.imds("vm1").await;
+    for target in [
+        format!("/metadata/identity/oauth2/token?{QUERY}"),
+        format!("/metadata/identity/oauth2/token/?{QUERY}"),
+        "/metadata/identity/oauth2/token?api-version=2018-02-01&resource=https%3A%2F%2Fvault.azure.net".to_owned(),
+        format!("/metadata/identity/oauth2/token?{QUERY}&unknown=1"),
+    ] {
+        let headers = [("Metadata", "true"), ("x-client-SKU", "x"), ("content-type", "application/x-www-form-urlencoded;charset=utf-8")];
+        let answer = cloud.get(&format!("{base}{target}"), &headers).await;
+        assert_eq!(answer.status, StatusCode::OK, "{target}");
+        assert_eq!(answer.body["resource"], "https://vault.azure.net");
+    }
+    let slash = cloud.metadata("vm1", &format!("{QUERY}/")).await;
+    assert_eq!(slash.body["resource"], "https://vault.azure.net/");
+}
+
+/// 8, 9: the probes of DefaultAzureCredential rely on it.
+#[tokio::test]
+async fn without_the_metadata_header_every_request_is_refused_first() {
+    let cloud = Cloud::start().await;
+    cloud.put_vm("vm1", true, &[]).await;
+    let base = cloud.imds("vm1").await;
+    for target in [
+        "/metadata/identity/oauth2/token",
+        "/metadata/identity/oauth2/token?nonsense=1&nonsense=2",
+        "/elsewhere",
+    ] {
+        for headers in [&[][..], &[("Metadata", "false")], &[("Metadata", "")]] {
+            let answer = cloud.get(&format!("{base}{target}"), headers).await;
+            assert_eq!(answer.status, StatusCode::BAD_REQUEST);
+            assert_eq!(answer.body["error"], "invalid_request");
+            assert_eq!(answer.body["error_description"], "Required metadata header not specified");
+        }
+    }
+    let url = format!("{base}/metadata/identity/oauth2/token?{QUERY}");
+    assert_eq!(cloud.get(&url, &[("metadata", "True")]).await.status, StatusCode::OK);
+}
+
+/// 10, 11, 12, 20
+#[tokio::test]
+async fn what_is_wrong_with_the_request_is_said() {
+    let cloud = Cloud::start().await;
+    cloud.put_identity("mi-1").await;
+    cloud.put_vm("vm1", true, &["mi-1"]).await;
+    for (query, word) in [
+        ("resource=https://vault.azure.net", "api-version"),
+        ("api-version=&resource=https://vault.azure.net", "api-version"),
+        ("api-version=1999-01-01&resource=https://vault.azure.net", "api-version"),
+        ("api-version=latest&resource=https://vault.azure.net", "api-version"),
+        ("api-version=2018-02-01", "resource"),
+        ("api-version=2018-02-01&resource=", "resource"),
+        ("api-version=2018-02-01&resource=a&resource=b", "more than once"),
+        ("api-version=2018-02-01&resource=a&Resource=b", "more than once"),
+        ("api-version=2018-02-01&resource=a&client_id=x&object_id=y", "Only one"),
+        ("api-version=2018-02-01&resource=a&msi_res_id=x&mi_res_id=y", "Only one"),
+    ] {
+        let answer = cloud.metadata("vm1", query).await;
+        assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{query}");
+        assert_eq!(answer.body["error"], "invalid_request", "{query}");
+        assert!(
+            answer.body["error_description"].as_str().unwrap().contains(word),
+            "{query}: {}",
+            answer.body
+        );
+    }
+    let url = format!("{}/metadata/identity/oauth2/token?{QUERY}", cloud.imds("vm1").await);
+    let forwarded = cloud.get(&url, &[("Metadata", "true"), ("X-Forwarded-For", "10.0.0.1")]).await;
+    assert_eq!(forwarded.status, StatusCode::BAD_REQUEST);
+}
+
+/// 13, 14, 19
+#[tokio::test]
+async fn each_selector_selects_whatever_its_case() {
+    let cloud = Cloud::start().await;
+    let user = cloud.put_identity("mi-1").await;
+    let vm = cloud.put_vm("vm1", true, &["mi-1"]).await;
+    let (client, object) = (&user["properties"]["clientId"], &user["properties"]["principalId"]);
+    let (client, object) = (client.as_str().unwrap(), object.as_str().unwrap());
+    let id = cloud.identity_id("mi-1");
+    for (selector, echo) in [
+        (format!("client_id={client}"), ""),
+        (format!("client_id={}", client.to_uppercase()), ""),
+        (format!("object_id={object}"), "object_id"),
+        (format!("msi_res_id={id}"), "msi_res_id"),
+        (format!("mi_res_id={}", id.to_uppercase()), "msi_res_id"),
+    ] {
+        let answer = cloud.metadata("vm1", &format!("{QUERY}&{selector}")).await;
+        assert_eq!(answer.status, StatusCode::OK, "{selector}: {}", answer.body);
+        assert_eq!(answer.body["client_id"], client);
+        assert!(echo.is_empty() || answer.body[echo].is_string(), "{selector}: {}", answer.body);
+    }
+    let default = cloud.vm_token("vm1", "https://vault.azure.net", "").await;
+    assert_eq!(claims(&default)["oid"], vm["identity"]["principalId"]);
+}
+
+/// 15, 16, 17, 18, 25
+#[tokio::test]
+async fn which_identity_is_meant_follows_the_documented_rule() {
+    let cloud = Cloud::start().await;
+    let one = cloud.put_identity("mi-1").await;
+    cloud.put_identity("mi-2").await;
+    cloud.put_vm("none", false, &[]).await;
+    cloud.put_vm("one", false, &["mi-1"]).await;
+    cloud.put_vm("two", false, &["mi-1", "mi-2"]).await;
+    let description = |answer: &keycard::client::Answer| {
+        answer.body["error_description"].as_str().unwrap_or_default().to_owned()
+    };
+
+    let answer = cloud.metadata("none", QUERY).await;
+    assert_eq!(
+        (answer.status, description(&answer).as_str()),
+        (StatusCode::BAD_REQUEST, "Identity not found")
+    );
+    let only = cloud.metadata("one", QUERY).await;
+    assert_eq!(only.body["client_id"], one["properties"]["clientId"]);
+    let answer = cloud.metadata("two", QUERY).await;
+    assert_eq!(answer.status, StatusCode::BAD_REQUEST);
+    assert_eq!(
+        description(&answer),
+        "Multiple user assigned identities exist, please specify the clientId / resourceId of the identity in the token request"
+    );
+    for unknown in [
+        "client_id=8e3af657-a8ff-443c-a75c-2fe8c4bcb635",
+        "client_id=nonsense",
+        "object_id=nonsense",
+        "msi_res_id=/nonsense",
+    ] {
+        let answer = cloud.metadata("one", &format!("{QUERY}&{unknown}")).await;
+        assert_eq!(
+            (answer.status, description(&answer).as_str()),
+            (StatusCode::BAD_REQUEST, "Identity not found"),
+            "{unknown}"
+        );
+    }
+}
+
+/// 21
+#[tokio::test]
+async fn an_unknown_resource_is_refused_for_good_and_not_remembered() {
+    let cloud = Cloud::start().await;
+    cloud.put_vm("vm1", true, &[]).await;
+    for _ in 0..2 {
+        let answer =
+            cloud.metadata("vm1", "api-version=2018-02-01&resource=https://nobody.example").await;
+        assert_eq!(answer.status, StatusCode::BAD_REQUEST);
+        assert_eq!(answer.body["error"], "invalid_resource");
+        assert_eq!(answer.body["error_codes"], serde_json::json!([500_011]));
+        assert!(answer.body["error_description"].as_str().unwrap().starts_with(
+            "AADSTS500011: The resource principal named https://nobody.example was not found"
+        ));
+    }
+}
+
+/// 22
+#[tokio::test]
+async fn other_methods_and_paths_are_refused_in_json() {
+    let cloud = Cloud::start().await;
+    cloud.put_vm("vm1", true, &[]).await;
+    let url = cloud.imds("vm1").await;
+    for method in [Method::POST, Method::PUT, Method::DELETE, Method::OPTIONS] {
+        let request = format!(
+            "{method} /metadata/identity/oauth2/token?{QUERY} HTTP/1.1\r\nHost: {}\r\nMetadata: true\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
+            url.trim_start_matches("http://")
+        );
+        let answer = raw(&url, &request).await;
+        assert!(
+            answer.starts_with("HTTP/1.1 405") && answer.contains("method_not_allowed"),
+            "{method}: {answer}"
+        );
+    }
+    let answer = cloud.get(&format!("{url}/metadata/elsewhere"), &[("Metadata", "true")]).await;
+    assert_eq!(
+        (answer.status, &answer.body["error"]),
+        (StatusCode::NOT_FOUND, &Value::from("not_found"))
+    );
+}
+
+/// 23
+#[tokio::test]
+async fn beyond_the_limit_a_client_is_told_when_to_come_again() {
+    let azure = Choice { profile: Profile::Azure, ..Choice::default() };
+    let cloud = Cloud::start_with(azure).await;
+    cloud.put_vm("vm1", true, &[]).await;
+    let url = format!("{}/metadata/identity/oauth2/token?{QUERY}", cloud.imds("vm1").await);
+    let mut statuses = Vec::new();
+    for _ in 0..25 {
+        let answer = cloud.get(&url, &[("Metadata", "true")]).await;
+        if answer.status == StatusCode::TOO_MANY_REQUESTS {
+            assert!(answer.headers["retry-after"].to_str().unwrap().parse::<u32>().unwrap() >= 1);
+            assert_eq!(answer.body["error"], "too_many_requests");
+        }
+        statuses.push(answer.status);
+    }
+    assert_eq!(statuses.iter().filter(|status| **status == StatusCode::OK).count(), 20);
+    cloud.clock.advance(time::Duration::seconds(1));
+    assert_eq!(cloud.get(&url, &[("Metadata", "true")]).await.status, StatusCode::OK);
+}
+
+/// 27
+#[tokio::test]
+async fn a_token_is_kept_until_half_of_its_life_unless_a_new_one_is_wanted() {
+    let cloud = Cloud::start().await;
+    cloud.put_vm("vm1", true, &[]).await;
+    let token = async |selector| {
+        claims(&cloud.vm_token("vm1", ARM_AUDIENCE, selector).await)["uti"].clone()
+    };
+    let first = token("").await;
+    assert_eq!(token("").await, first);
+    let forced = token("&bypass_cache=true").await;
+    assert_ne!(forced, first);
+    assert_eq!(token("").await, forced, "the newest token is the one that is kept");
+    cloud.clock.advance(time::Duration::hours(4) - time::Duration::SECOND);
+    assert_eq!(token("").await, forced);
+    cloud.clock.advance(time::Duration::SECOND);
+    assert_ne!(token("").await, forced);
+}
+
+/// The cached answer counts down with the clock.
+#[tokio::test]
+async fn expires_in_is_what_is_left() {
+    let cloud = Cloud::start().await;
+    cloud.put_vm("vm1", true, &[]).await;
+    for (passed, left) in [(0, "28800"), (0, "28800"), (100, "28700"), (1, "28699")] {
+        cloud.clock.advance(time::Duration::seconds(passed));
+        assert_eq!(cloud.metadata("vm1", QUERY).await.body["expires_in"], left);
+    }
+}
+
+#[tokio::test]
+async fn a_stopped_vm_keeps_its_identity_and_gets_no_token() {
+    let cloud = Cloud::start().await;
+    let vm = cloud.put_vm("vm1", true, &[]).await;
+    assert_eq!(cloud.metadata("vm1", QUERY).await.status, StatusCode::OK);
+    for (verb, status) in [("deallocate", 400), ("start", 200), ("powerOff", 400), ("restart", 200)]
+    {
+        let answer = cloud
+            .admin(Method::POST, &format!("{}/{verb}", cloud.vm_id("vm1")), "2024-07-01", None)
+            .await;
+        assert_eq!(answer.status, StatusCode::OK);
+        assert_eq!(cloud.metadata("vm1", QUERY).await.status.as_u16(), status, "{verb}");
+    }
+    let after = cloud.admin(Method::GET, &cloud.vm_id("vm1"), "2024-07-01", None).await;
+    assert_eq!(after.body["identity"], vm["identity"]);
+}

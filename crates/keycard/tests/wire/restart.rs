@@ -1,0 +1,199 @@
+//! The real binary on a data directory: restarts, and kill -9 while it writes.
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use http::Method;
+use keycard::client::{Administration, Client};
+use keycard::description::Description;
+use serde_json::json;
+use tempfile::TempDir;
+
+/// A running `keycard up`.
+struct Up {
+    child: Child,
+    description: Description,
+    administration: Administration,
+}
+
+impl Up {
+    async fn start(directory: &Path) -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_keycard"))
+            .args(["up", "--port", "0", "--output", "json", "--data-dir"])
+            .arg(directory.join("data"))
+            .env("KEYCARD_HOME", directory.join("home"))
+            .env("XDG_CONFIG_HOME", directory.join("config"))
+            .env("KEYCARD_LOG", "error")
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let description: Description = serde_json::from_str(&line).unwrap();
+        let pem = std::fs::read_to_string(&description.ca_file).unwrap();
+        let client = Client::new(&pem).unwrap();
+        let administration = Administration::sign_in(client, &description).await.unwrap();
+        Self { child, description, administration }
+    }
+
+    fn group(&self, name: &str) -> String {
+        format!(
+            "/subscriptions/{}/resourceGroups/{name}?api-version=2024-11-01",
+            self.description.subscription_id
+        )
+    }
+
+    fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Interrupts it as a person would, and waits for the end.
+    fn interrupt(mut self) -> bool {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+        self.child.wait().unwrap().success()
+    }
+}
+
+/// Every file below a directory, with its bytes.
+fn files(directory: &Path) -> Vec<(String, Vec<u8>)> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(files(&path));
+        } else {
+            found.push((path.display().to_string(), std::fs::read(&path).unwrap()));
+        }
+    }
+    found
+}
+
+#[tokio::test]
+async fn nothing_acknowledged_is_lost_to_kill_9() {
+    let directory = TempDir::new().unwrap();
+    let mut acknowledged: Vec<String> = Vec::new();
+    let mut secret = None;
+    for round in 0..3 {
+        let up = Up::start(directory.path()).await;
+        let present = secret
+            .get_or_insert_with(|| up.description.administrator.client_secret.expose().to_owned());
+        assert_eq!(present, up.description.administrator.client_secret.expose());
+        for name in &acknowledged {
+            let answer = up.administration.arm(Method::GET, &up.group(name), None).await;
+            assert!(answer.is_ok(), "{name} was acknowledged and is lost");
+        }
+        // Many writers at once; the process is killed in their midst, at no moment of its own choosing.
+        let (sender, mut acknowledgements) = tokio::sync::mpsc::unbounded_channel();
+        for writer in 0..8 {
+            let (administration, sender) = (up.administration.clone(), sender.clone());
+            let paths: Vec<(String, String)> = (0..1000)
+                .map(|n| format!("g{round}-{writer}-{n}"))
+                .map(|name| (up.group(&name), name))
+                .collect();
+            tokio::spawn(async move {
+                for (path, name) in paths {
+                    let body = json!({ "location": "local" });
+                    if administration.arm(Method::PUT, &path, Some(&body)).await.is_err()
+                        || sender.send(name).is_err()
+                    {
+                        return;
+                    }
+                }
+            });
+        }
+        drop(sender);
+        for _ in 0..60 {
+            acknowledged.push(acknowledgements.recv().await.unwrap());
+        }
+        up.kill();
+        while let Some(name) = acknowledgements.recv().await {
+            acknowledged.push(name);
+        }
+    }
+    let verified = Command::new(env!("CARGO_BIN_EXE_keycard"))
+        .args(["audit", "verify", "--data-dir"])
+        .arg(directory.path().join("data"))
+        .output()
+        .unwrap();
+    assert!(verified.status.success(), "{}", String::from_utf8_lossy(&verified.stderr));
+}
+
+#[tokio::test]
+async fn a_restart_keeps_tenant_secret_and_keys_and_tells_no_secret_to_the_disk() {
+    let directory = TempDir::new().unwrap();
+    let first = Up::start(directory.path()).await;
+    let group = first.group("rg1");
+    first
+        .administration
+        .arm(Method::PUT, &group, Some(&json!({ "location": "local" })))
+        .await
+        .unwrap();
+    let before = first.description.clone();
+    let mut public = first.description.clone();
+    public.endpoints.resource_manager = "https://management.azure.com".to_owned();
+    let client = Client::new(&std::fs::read_to_string(&public.ca_file).unwrap()).unwrap();
+    let token = Administration::sign_in(client, &public).await.unwrap().token().clone();
+    assert!(first.interrupt(), "an interrupt ends it with success");
+
+    let secret = before.administrator.client_secret.expose().to_owned();
+    for (path, bytes) in files(&directory.path().join("data")) {
+        let holds = |text: &str| bytes.windows(text.len()).any(|window| window == text.as_bytes());
+        assert!(!holds(&secret) && !holds("PRIVATE KEY"), "{path} holds a secret in clear");
+    }
+
+    let second = Up::start(directory.path()).await;
+    assert_eq!(second.description.tenant_id, before.tenant_id);
+    assert_eq!(second.description.administrator.client_id, before.administrator.client_id);
+    assert_eq!(second.description.administrator.client_secret.expose(), secret);
+    let pem = std::fs::read_to_string(&second.description.ca_file).unwrap();
+    let url = format!("{}{group}", second.description.endpoints.loopback);
+    let request = keycard::client::request(Method::GET, &url, Some(&token), None);
+    let answer = Client::new(&pem).unwrap().send(request).await.unwrap();
+    assert_eq!(
+        answer.status.as_u16(),
+        200,
+        "a token of before the restart is still good: {}",
+        answer.body
+    );
+    second.kill();
+}
+
+#[tokio::test]
+async fn two_processes_do_not_share_a_data_directory() {
+    let directory = TempDir::new().unwrap();
+    let first = Up::start(directory.path()).await;
+    let second = Command::new(env!("CARGO_BIN_EXE_keycard"))
+        .args(["up", "--port", "0", "--data-dir"])
+        .arg(directory.path().join("data"))
+        .env("KEYCARD_HOME", directory.path().join("other"))
+        .env("XDG_CONFIG_HOME", directory.path().join("config"))
+        .output()
+        .unwrap();
+    assert_eq!(second.status.code(), Some(1));
+    assert!(
+        String::from_utf8_lossy(&second.stderr).contains("in use"),
+        "{}",
+        String::from_utf8_lossy(&second.stderr)
+    );
+    first.kill();
+}
+
+#[test]
+fn the_command_line_tells_misuse_from_failure() {
+    let run = |arguments: &[&str]| {
+        let directory = TempDir::new().unwrap();
+        let output = Command::new(env!("CARGO_BIN_EXE_keycard"))
+            .args(arguments)
+            .env("KEYCARD_HOME", directory.path())
+            .output()
+            .unwrap();
+        output.status.code().unwrap()
+    };
+    assert_eq!(run(&["--help"]), 0);
+    assert_eq!(run(&["up", "--nonsense"]), 2);
+    assert_eq!(run(&["attachment", "list"]), 1, "no server runs");
+    assert_eq!(run(&["env", "--as", "x", "--kind", "arc"]), 1);
+}

@@ -1,0 +1,153 @@
+//! What is taken away is refused at once: by the vault, by Resource Manager, and at the local endpoint.
+
+use http::{Method, StatusCode};
+use keycard_crypto::secret::Secret;
+use keycard_domain::limits::Profile;
+use serde_json::json;
+
+use crate::harness::{Choice, Cloud, SECRETS_USER, VAULT_AUDIENCE};
+
+/// A VM with a user-assigned identity that may read a secret, and what it needs to try.
+async fn reader(choice: Choice) -> (Cloud, Secret, String, String) {
+    let cloud = Cloud::start_with(choice).await;
+    let own = cloud.open_vault("kv1").await;
+    let url = cloud.vault_url("kv1", "/secrets/s1?api-version=7.4");
+    cloud.vault(Some(&own), Method::PUT, &url, Some(json!({ "value": "x" }))).await;
+    let identity = cloud.put_identity("mi-1").await;
+    cloud.put_vm("vm1", false, &["mi-1"]).await;
+    let principal = identity["properties"]["principalId"].as_str().unwrap();
+    let assignment = cloud.grant(&cloud.vault_id("kv1"), SECRETS_USER, principal).await;
+    let token = cloud.vm_token("vm1", VAULT_AUDIENCE, "").await;
+    (cloud, token, url, assignment)
+}
+
+async fn status(cloud: &Cloud, token: &Secret, url: &str) -> u16 {
+    cloud.vault(Some(token), Method::GET, url, None).await.status.as_u16()
+}
+
+const METADATA: &str = "api-version=2018-02-01&resource=https://vault.azure.net";
+
+#[tokio::test]
+async fn a_role_taken_away_counts_at_the_next_request() {
+    let (cloud, token, url, assignment) = reader(Choice::default()).await;
+    assert_eq!(status(&cloud, &token, &url).await, 200);
+    assert_eq!(
+        cloud.admin(Method::DELETE, &assignment, "2022-04-01", None).await.status,
+        StatusCode::OK
+    );
+    assert_eq!(status(&cloud, &token, &url).await, 403);
+    assert_eq!(
+        cloud.admin(Method::DELETE, &assignment, "2022-04-01", None).await.status,
+        StatusCode::NO_CONTENT
+    );
+}
+
+#[tokio::test]
+async fn a_deleted_identitys_tokens_die_with_it() {
+    let (cloud, token, url, _) = reader(Choice::default()).await;
+    assert_eq!(
+        cloud.admin(Method::DELETE, &cloud.identity_id("mi-1"), "2024-11-30", None).await.status,
+        StatusCode::OK
+    );
+    assert_eq!(status(&cloud, &token, &url).await, 401);
+    let answer = cloud.metadata("vm1", METADATA).await;
+    assert_eq!(
+        (answer.status, answer.body["error_description"].as_str()),
+        (StatusCode::BAD_REQUEST, Some("Identity not found"))
+    );
+}
+
+/// azure-semantics 6: the name made anew is another identity, and the old reference stays broken.
+#[tokio::test]
+async fn an_identity_made_anew_is_another_one() {
+    let (cloud, token, url, _) = reader(Choice::default()).await;
+    let before =
+        cloud.admin(Method::GET, &cloud.identity_id("mi-1"), "2024-11-30", None).await.body;
+    cloud.admin(Method::DELETE, &cloud.identity_id("mi-1"), "2024-11-30", None).await;
+    let after = cloud.put_identity("mi-1").await;
+    for id in ["principalId", "clientId"] {
+        assert_ne!(before["properties"][id], after["properties"][id]);
+    }
+    assert_eq!(status(&cloud, &token, &url).await, 401);
+    assert_eq!(cloud.metadata("vm1", METADATA).await.status, StatusCode::BAD_REQUEST);
+    let patch = async |map: serde_json::Value| {
+        let body = json!({ "identity": { "type": "SystemAssigned, UserAssigned", "userAssignedIdentities": map } });
+        let answer =
+            cloud.admin(Method::PATCH, &cloud.vm_id("vm1"), "2024-07-01", Some(body)).await;
+        assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
+    };
+    cloud.put_identity("mi-2").await;
+    patch(json!({ cloud.identity_id("mi-1"): null, cloud.identity_id("mi-2"): {} })).await;
+    patch(json!({ cloud.identity_id("mi-1"): {} })).await;
+    let selector =
+        format!("{METADATA}&client_id={}", after["properties"]["clientId"].as_str().unwrap());
+    assert_eq!(cloud.metadata("vm1", &selector).await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn an_unassigned_identitys_token_is_refused_and_stays_so() {
+    let (cloud, token, url, _) = reader(Choice::default()).await;
+    cloud.put_vm("vm2", false, &["mi-1"]).await;
+    let elsewhere = cloud.vm_token("vm2", VAULT_AUDIENCE, "").await;
+    cloud.clock.advance(time::Duration::seconds(10));
+    cloud.put_vm("vm1", true, &[]).await;
+    assert_eq!(status(&cloud, &token, &url).await, 401, "the VM lost the identity");
+    assert_eq!(status(&cloud, &elsewhere, &url).await, 200, "the other VM still has it");
+    cloud.put_vm("vm1", true, &["mi-1"]).await;
+    assert_eq!(
+        status(&cloud, &token, &url).await,
+        401,
+        "an old token is not of the new assignment"
+    );
+}
+
+#[tokio::test]
+async fn a_deleted_vms_own_identity_is_gone() {
+    let cloud = Cloud::start().await;
+    let own = cloud.open_vault("kv1").await;
+    let url = cloud.vault_url("kv1", "/secrets/s1?api-version=7.4");
+    cloud.vault(Some(&own), Method::PUT, &url, Some(json!({ "value": "x" }))).await;
+    let vm = cloud.put_vm("vm1", true, &[]).await;
+    cloud
+        .grant(
+            &cloud.vault_id("kv1"),
+            SECRETS_USER,
+            vm["identity"]["principalId"].as_str().unwrap(),
+        )
+        .await;
+    let token = cloud.vm_token("vm1", VAULT_AUDIENCE, "").await;
+    assert_eq!(status(&cloud, &token, &url).await, 200);
+    assert_eq!(
+        cloud.admin(Method::DELETE, &cloud.vm_id("vm1"), "2024-07-01", None).await.status,
+        StatusCode::OK
+    );
+    assert_eq!(status(&cloud, &token, &url).await, 401);
+    assert!(cloud.administration.attachments().await.unwrap().is_empty());
+    let again = cloud.put_vm("vm1", true, &[]).await;
+    assert_ne!(again["identity"]["principalId"], vm["identity"]["principalId"]);
+    let token = cloud.vm_token("vm1", VAULT_AUDIENCE, "").await;
+    assert_eq!(status(&cloud, &token, &url).await, 403, "the role was the former identity's");
+}
+
+/// In the azure profile a token lives until `exp`, as there.
+#[tokio::test]
+async fn in_the_azure_profile_an_issued_token_lives_on() {
+    let azure = Choice { profile: Profile::Azure, ..Choice::default() };
+    let (cloud, token, url, _) = reader(azure).await;
+    cloud.admin(Method::DELETE, &cloud.identity_id("mi-1"), "2024-11-30", None).await;
+    assert_eq!(status(&cloud, &token, &url).await, 200);
+    assert_eq!(cloud.metadata("vm1", METADATA).await.status, StatusCode::BAD_REQUEST);
+}
+
+/// Ninety days pass: credentials are renewed, and no token request fails.
+#[tokio::test]
+async fn a_year_passes_and_every_token_request_succeeds() {
+    let cloud = Cloud::start().await;
+    cloud.put_vm("vm1", true, &[]).await;
+    let url = format!("{}/metadata/identity/oauth2/token?{METADATA}", cloud.imds("vm1").await);
+    for day in 0..365 {
+        cloud.clock.advance(time::Duration::days(1));
+        let answer = cloud.get(&url, &[("Metadata", "true")]).await;
+        assert_eq!(answer.status, StatusCode::OK, "day {day}: {}", answer.body);
+    }
+}
