@@ -79,6 +79,10 @@ pub const SIGNING_KEY_WAIT_MAX: std::time::Duration = std::time::Duration::from_
 pub const SIGNING_QUEUE_MAX: usize = 4096;
 /// Answers that one local endpoint keeps ready.
 pub const CACHED_ANSWERS_PER_ATTACHMENT_MAX: usize = 256;
+/// Characters of a stranger's text that an audit record keeps.
+pub const AUDITED_CHARS_MAX: usize = 300;
+/// Open connections of the metrics listener.
+pub const METRICS_CONNECTIONS_MAX: usize = 64;
 /// How long the activity log is kept. Source: Azure Monitor, activity log retention.
 pub const ACTIVITY_RETENTION: Duration = Duration::days(90);
 /// How long a deleted secret can be recovered when its vault says nothing else.

@@ -31,6 +31,13 @@ impl<K, V> Default for PersistentMap<K, V> {
     }
 }
 
+impl<K, V> PersistentMap<K, V> {
+    /// Whether nothing was written to either since one was copied from the other. May be `false` for equal maps.
+    pub fn is_copy_of(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.spine, &other.spine)
+    }
+}
+
 impl<K: Ord + Clone, V: Clone> PersistentMap<K, V> {
     /// How many entries there are.
     pub fn len(&self) -> usize {
@@ -144,7 +151,9 @@ mod tests {
             map.insert(key, key);
         }
         let before = map.clone();
+        assert!(before.is_copy_of(&map));
         map.remove(&500);
+        assert!(!before.is_copy_of(&map));
         map.insert(7, 70);
         assert_eq!(before.get(&500), Some(&500));
         assert_eq!(before.get(&7), Some(&7));

@@ -60,6 +60,11 @@ impl<R: Record> Table<R> {
             .map(|(_, record)| record)
     }
 
+    /// Whether no record was written since one table was copied from the other.
+    pub fn is_copy_of(&self, other: &Self) -> bool {
+        self.0.is_copy_of(&other.0)
+    }
+
     /// How many records there are.
     pub fn len(&self) -> usize {
         self.0.len()

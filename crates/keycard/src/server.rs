@@ -24,6 +24,7 @@ use keycard_domain::ids::TenantId;
 use keycard_domain::limits::{self, Limits, Profile};
 use keycard_domain::operation::OperationContext;
 use keycard_domain::resource_id::ArmResourceId;
+use keycard_domain::snapshot::Snapshot;
 use keycard_domain::state::{Ports, State};
 use keycard_domain::store::Store;
 use keycard_domain::token::audience::{Audiences, Service};
@@ -292,21 +293,33 @@ struct Host {
 const RENEWAL_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Opens and closes local endpoints, drops tokens and renews credentials as the state changes and time passes.
-async fn follow_hosts(state: Arc<State>, host: Host, stopped: watch::Receiver<bool>) {
+async fn follow_hosts(state: Arc<State>, host: Host, mut stopped: watch::Receiver<bool>) {
     let mut revisions = state.revisions();
+    let mut seen = state.snapshot_to_keep();
     host.listeners.follow().await;
     let mut renewal = tokio::time::interval(RENEWAL_INTERVAL);
-    let mut stopped = stopped;
     loop {
         tokio::select! {
             changed = revisions.changed() => {
                 if changed.is_err() { return }
-                host.tokens.drop_stale();
-                host.listeners.follow().await;
+                let present = state.snapshot_to_keep();
+                follow_changes(&host, &seen, &present).await;
+                seen = present;
             }
             _ = renewal.tick() => host.credentials.renew_due(&held_identities(&state)).await,
             _ = stopped.changed() => return,
         }
+    }
+}
+
+/// Most commits concern neither resources nor principals: then there is nothing to follow.
+async fn follow_changes(host: &Host, seen: &Snapshot, present: &Snapshot) {
+    let same_resources = present.compute_resources.is_copy_of(&seen.compute_resources);
+    if !same_resources || !present.service_principals.is_copy_of(&seen.service_principals) {
+        host.tokens.drop_stale();
+    }
+    if !same_resources {
+        host.listeners.follow().await;
     }
 }
 
@@ -618,12 +631,15 @@ async fn serve_https(
     }
 }
 
+/// Beyond the bound, connections wait in the kernel's queue.
 async fn serve_metrics(
     listener: TcpListener,
     faces: Arc<Faces>,
     mut stopped: watch::Receiver<bool>,
 ) {
+    let connections = Arc::new(Semaphore::new(limits::METRICS_CONNECTIONS_MAX));
     loop {
+        let Ok(permit) = Arc::clone(&connections).acquire_owned().await else { return };
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
             _ = stopped.changed() => return,
@@ -639,6 +655,7 @@ async fn serve_metrics(
                 async move { faces.metrics.answer(&request.map(Body::new)) }
             };
             connection::serve(stream, answer, async move { drop(stopped.changed().await) }).await;
+            drop(permit);
         });
     }
 }

@@ -19,6 +19,7 @@ use crate::audit::{AuditRecord, SignIn};
 use crate::directory::application::SecretCheck;
 use crate::directory::{ServicePrincipal, Tenant};
 use crate::ids::{ClientId, TenantId};
+use crate::limits;
 use crate::operation::OperationContext;
 use crate::records::Versioned;
 use crate::resource_id::ArmResourceId;
@@ -65,9 +66,9 @@ impl TokenService for Issuer {
                 .unwrap_or(i64::MAX),
             correlation_id: operation.correlation_id.to_string(),
             tenant_id: request.tenant.to_string(),
-            app_id: request.client_id.clone(),
+            app_id: shortened(&request.client_id),
             service_principal_id: None,
-            resource_identity: request.resource.clone(),
+            resource_identity: shortened(&request.resource),
             result_type: "0".to_owned(),
             result_description: None,
             service_principal_credential_thumbprint: None,
@@ -76,7 +77,7 @@ impl TokenService for Issuer {
         let outcome = self.mint(operation, &request, &mut sign_in).await;
         if let Err(error) = &outcome {
             error.result_type().clone_into(&mut sign_in.result_type);
-            sign_in.result_description = Some(error.to_string());
+            sign_in.result_description = Some(shortened(&error.to_string()));
         }
         self.state.audit.append(AuditRecord::SignIn(sign_in)).await?;
         outcome
@@ -206,6 +207,11 @@ impl Issuer {
         self.state.entropy.fill(&mut bytes);
         encoding::base64url_encode(&bytes)
     }
+}
+
+/// What a stranger wrote, as much of it as the record keeps.
+fn shortened(text: &str) -> String {
+    text.chars().take(limits::AUDITED_CHARS_MAX).collect()
 }
 
 /// Finds the client in the tenant and checks its proof.

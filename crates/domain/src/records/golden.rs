@@ -1,0 +1,218 @@
+//! The stored form of every noun, frozen. A test that fails here asks for a migration, not for a new golden line.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, json};
+use uuid::Uuid;
+
+use super::{Record, decode, encode};
+use crate::compute::{ComputeKind, ComputeResource, PowerState};
+use crate::credential::IdentityCredential;
+use crate::directory::application::{KeyCredential, PasswordCredential};
+use crate::directory::identity_block::{SystemAssigned, UserAssigned};
+use crate::directory::service_principal::{Generation, ServicePrincipalKind};
+use crate::directory::tenant::{Issuer, Subscription};
+use crate::directory::{
+    Application, IdentityBlock, ServicePrincipal, Tenant, UserAssignedIdentity,
+};
+use crate::ids::{ClientId, PrincipalId, RoleAssignmentId, SubscriptionId, TenantId};
+use crate::key_vault::Vault;
+use crate::key_vault::access_policy::{AccessPolicy, Permissions};
+use crate::rbac::assignment::PrincipalType;
+use crate::rbac::{RbacScope, RoleAssignment, built_in_roles};
+use crate::resource_id::ArmResourceId;
+use crate::resources::resource_group::ResourceGroup;
+use crate::token::signing_key::SigningKeyRecord;
+
+const TENANT: TenantId = TenantId::new(Uuid::from_u128(1));
+const SUBSCRIPTION: SubscriptionId = SubscriptionId::new(Uuid::from_u128(2));
+const PRINCIPAL: PrincipalId = PrincipalId::new(Uuid::from_u128(3));
+const CLIENT: ClientId = ClientId::new(Uuid::from_u128(4));
+
+fn id(provider: &str, name: &str) -> ArmResourceId {
+    format!("/subscriptions/{SUBSCRIPTION}/resourceGroups/g/providers/{provider}/{name}")
+        .parse()
+        .unwrap()
+}
+
+fn check<R: Record + PartialEq + std::fmt::Debug>(record: &R, key: &str, golden: &str) {
+    let bytes = encode(record);
+    assert_eq!(std::str::from_utf8(&bytes).unwrap(), golden, "the stored form of {}", R::KIND);
+    assert_eq!(&decode::<R>(golden.as_bytes()).unwrap(), record);
+    assert_eq!(format!("{}/{}", R::KIND, record.record_id()), key);
+}
+
+#[test]
+fn an_unknown_version_is_refused() {
+    assert!(decode::<Generation>(br#"{"v":2,"r":{"path":"/p","deletions":3}}"#).is_err());
+}
+
+#[test]
+fn directory_records_are_frozen() {
+    check(
+        &Tenant {
+            id: TENANT,
+            display_name: "t".into(),
+            issuers: vec![Issuer { v1: "a".into(), v2: "b".into() }],
+            identity_authority_certificate: vec![1, 2],
+            identity_authority_key_sealed: vec![3],
+            created_at: 5,
+        },
+        "tenants/00000000-0000-0000-0000-000000000001",
+        r#"{"v":1,"r":{"id":"00000000-0000-0000-0000-000000000001","display_name":"t","issuers":[{"v1":"a","v2":"b"}],"identity_authority_certificate":"AQI=","identity_authority_key_sealed":"Aw==","created_at":5}}"#,
+    );
+    check(
+        &Subscription { id: SUBSCRIPTION, tenant_id: TENANT, display_name: "s".into() },
+        "subscriptions/00000000-0000-0000-0000-000000000002",
+        r#"{"v":1,"r":{"id":"00000000-0000-0000-0000-000000000002","tenant_id":"00000000-0000-0000-0000-000000000001","display_name":"s"}}"#,
+    );
+    check(
+        &ServicePrincipal {
+            id: PRINCIPAL,
+            client_id: CLIENT,
+            tenant_id: TENANT,
+            display_name: "vm".into(),
+            kind: ServicePrincipalKind::SystemAssigned(id(
+                "Microsoft.Compute",
+                "virtualMachines/vm",
+            )),
+            is_enabled: true,
+            created_at: 5,
+        },
+        "service-principals/00000000-0000-0000-0000-000000000003",
+        r#"{"v":1,"r":{"id":"00000000-0000-0000-0000-000000000003","client_id":"00000000-0000-0000-0000-000000000004","tenant_id":"00000000-0000-0000-0000-000000000001","display_name":"vm","kind":{"systemAssigned":"/subscriptions/00000000-0000-0000-0000-000000000002/resourceGroups/g/providers/Microsoft.Compute/virtualMachines/vm"},"is_enabled":true,"created_at":5}}"#,
+    );
+    check(
+        &Generation { path: "/p".into(), deletions: 3 },
+        "generations//p",
+        r#"{"v":1,"r":{"path":"/p","deletions":3}}"#,
+    );
+    check(
+        &Application {
+            client_id: CLIENT,
+            tenant_id: TENANT,
+            display_name: "a".into(),
+            passwords: vec![PasswordCredential { sha256: [0; 32], expires_at: Some(7) }],
+            keys: vec![KeyCredential { certificate: vec![9], sha1: [0; 20], sha256: [0; 32] }],
+        },
+        "applications/00000000-0000-0000-0000-000000000004",
+        r#"{"v":1,"r":{"client_id":"00000000-0000-0000-0000-000000000004","tenant_id":"00000000-0000-0000-0000-000000000001","display_name":"a","passwords":[{"sha256":"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=","expires_at":7}],"keys":[{"certificate":"CQ==","sha1":"AAAAAAAAAAAAAAAAAAAAAAAAAAA=","sha256":"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="}]}}"#,
+    );
+    check(
+        &IdentityCredential {
+            principal_id: PRINCIPAL,
+            resource: id("Microsoft.Compute", "virtualMachines/vm"),
+            public_point: vec![4],
+            sha1: [0; 20],
+            sha256: [0; 32],
+            not_before: 1,
+            not_after: 2,
+        },
+        "identity-credentials/00000000-0000-0000-0000-000000000003/0000000000000000000000000000000000000000000000000000000000000000",
+        r#"{"v":1,"r":{"principal_id":"00000000-0000-0000-0000-000000000003","resource":"/subscriptions/00000000-0000-0000-0000-000000000002/resourceGroups/g/providers/Microsoft.Compute/virtualMachines/vm","public_point":"BA==","sha1":"AAAAAAAAAAAAAAAAAAAAAAAAAAA=","sha256":"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=","not_before":1,"not_after":2}}"#,
+    );
+    check(
+        &SigningKeyRecord {
+            key_id: "k".into(),
+            tenant_id: TENANT,
+            certificate: vec![1],
+            private_key_sealed: vec![2],
+            created_at: 5,
+        },
+        "signing-keys/k",
+        r#"{"v":1,"r":{"key_id":"k","tenant_id":"00000000-0000-0000-0000-000000000001","certificate":"AQ==","private_key_sealed":"Ag==","created_at":5}}"#,
+    );
+}
+
+#[test]
+fn resource_records_are_frozen() {
+    let group = "/subscriptions/00000000-0000-0000-0000-000000000002/resourcegroups/g/providers";
+    let tags = BTreeMap::from([("a".to_owned(), "b".to_owned())]);
+    check(
+        &ResourceGroup {
+            subscription_id: SUBSCRIPTION,
+            name: "G".into(),
+            location: "l".into(),
+            tags: tags.clone(),
+        },
+        "resource-groups/00000000-0000-0000-0000-000000000002/g",
+        r#"{"v":1,"r":{"subscription_id":"00000000-0000-0000-0000-000000000002","name":"G","location":"l","tags":{"a":"b"}}}"#,
+    );
+    check(
+        &UserAssignedIdentity {
+            id: id("Microsoft.ManagedIdentity", "userAssignedIdentities/mi"),
+            location: "l".into(),
+            tags: tags.clone(),
+            tenant_id: TENANT,
+            principal_id: PRINCIPAL,
+            client_id: CLIENT,
+        },
+        &format!(
+            "user-assigned-identities/{group}/microsoft.managedidentity/userassignedidentities/mi"
+        ),
+        r#"{"v":1,"r":{"id":"/subscriptions/00000000-0000-0000-0000-000000000002/resourceGroups/g/providers/Microsoft.ManagedIdentity/userAssignedIdentities/mi","location":"l","tags":{"a":"b"},"tenant_id":"00000000-0000-0000-0000-000000000001","principal_id":"00000000-0000-0000-0000-000000000003","client_id":"00000000-0000-0000-0000-000000000004"}}"#,
+    );
+    let assigned = UserAssigned {
+        identity: id("Microsoft.ManagedIdentity", "userAssignedIdentities/mi"),
+        principal_id: PRINCIPAL,
+        client_id: CLIENT,
+        assigned_at: 6,
+    };
+    let system = SystemAssigned { principal_id: PRINCIPAL, client_id: CLIENT };
+    check(
+        &ComputeResource {
+            id: id("Microsoft.Compute", "virtualMachines/vm"),
+            kind: ComputeKind::VirtualMachine,
+            location: "l".into(),
+            tags: BTreeMap::new(),
+            identity: IdentityBlock {
+                system_assigned: Some(system),
+                user_assigned: vec![assigned],
+            },
+            power_state: PowerState::Deallocated,
+            instance_id: Uuid::from_u128(8),
+            properties: Map::from_iter([("p".to_owned(), json!(1))]),
+            other: Map::new(),
+        },
+        &format!("compute-resources/{group}/microsoft.compute/virtualmachines/vm"),
+        r#"{"v":1,"r":{"id":"/subscriptions/00000000-0000-0000-0000-000000000002/resourceGroups/g/providers/Microsoft.Compute/virtualMachines/vm","kind":"VirtualMachine","location":"l","tags":{},"identity":{"system_assigned":{"principal_id":"00000000-0000-0000-0000-000000000003","client_id":"00000000-0000-0000-0000-000000000004"},"user_assigned":[{"identity":"/subscriptions/00000000-0000-0000-0000-000000000002/resourceGroups/g/providers/Microsoft.ManagedIdentity/userAssignedIdentities/mi","principal_id":"00000000-0000-0000-0000-000000000003","client_id":"00000000-0000-0000-0000-000000000004","assigned_at":6}]},"power_state":"Deallocated","instance_id":"00000000-0000-0000-0000-000000000008","properties":{"p":1},"other":{}}}"#,
+    );
+    check(
+        &RoleAssignment {
+            id: RoleAssignmentId::new(Uuid::from_u128(9)),
+            scope: RbacScope::parse("/subscriptions/S").unwrap(),
+            principal_id: PRINCIPAL,
+            principal_type: PrincipalType::ServicePrincipal,
+            role: built_in_roles::OWNER,
+            description: None,
+            created_at: 1,
+            updated_at: 2,
+            created_by: None,
+        },
+        "role-assignments//subscriptions/s|00000000-0000-0000-0000-000000000009",
+        r#"{"v":1,"r":{"id":"00000000-0000-0000-0000-000000000009","scope":"/subscriptions/S","principal_id":"00000000-0000-0000-0000-000000000003","principal_type":"ServicePrincipal","role":"8e3af657-a8ff-443c-a75c-2fe8c4bcb635","description":null,"created_at":1,"updated_at":2,"created_by":null}}"#,
+    );
+    let policy = AccessPolicy {
+        tenant_id: TENANT,
+        object_id: PRINCIPAL,
+        application_id: None,
+        permissions: Permissions { secrets: vec!["get".into()], ..Permissions::default() },
+    };
+    check(
+        &Vault {
+            id: id("Microsoft.KeyVault", "vaults/KV"),
+            location: "l".into(),
+            tags: BTreeMap::new(),
+            tenant_id: TENANT,
+            sku: "standard".into(),
+            access_policies: vec![policy],
+            uses_rbac: true,
+            retention_days: 90,
+            has_purge_protection: false,
+            other: Map::new(),
+            deleted: None,
+        },
+        "vaults/kv",
+        r#"{"v":1,"r":{"id":"/subscriptions/00000000-0000-0000-0000-000000000002/resourceGroups/g/providers/Microsoft.KeyVault/vaults/KV","location":"l","tags":{},"tenant_id":"00000000-0000-0000-0000-000000000001","sku":"standard","access_policies":[{"tenant_id":"00000000-0000-0000-0000-000000000001","object_id":"00000000-0000-0000-0000-000000000003","application_id":null,"permissions":{"keys":[],"secrets":["get"],"certificates":[],"storage":[]}}],"uses_rbac":true,"retention_days":90,"has_purge_protection":false,"other":{},"deleted":null}}"#,
+    );
+}
