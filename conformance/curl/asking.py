@@ -22,14 +22,20 @@ class Answer:
         return json.loads(self.body)
 
 
-def curl(url, *arguments, stdin=None):
+class NoAnswer(Exception):
+    """curl came back without an answer. Says what curl said and leaves the arguments, tokens among them, out."""
+
+
+def curl(url, *arguments):
     """One request; `arguments` are curl's own."""
     with tempfile.TemporaryDirectory() as directory:
         head, body = pathlib.Path(directory, "head"), pathlib.Path(directory, "body")
         body.touch()
         fixed = ["--silent", "--show-error", "--globoff", "--path-as-is", "--max-time", str(ANSWER_SECONDS_MAX)]
         outputs = ["--dump-header", str(head), "--output", str(body)]
-        subprocess.run(["curl", *fixed, *outputs, *arguments, url], check=True, input=stdin, text=True)
+        done = subprocess.run(["curl", *fixed, *outputs, *arguments, url], stderr=subprocess.PIPE, text=True)
+        if done.returncode:
+            raise NoAnswer(f"{done.stderr.strip()} ({url})")
         return parse(head.read_text(), body.read_text())
 
 

@@ -73,8 +73,8 @@ pub const CREDENTIALS_PER_ATTACHMENT_MAX: usize = 2;
 pub const ISSUERS_KEPT_MAX: usize = 8;
 /// How often a write that lost a race is tried again before the caller sees the conflict.
 pub const COMMIT_ATTEMPTS_MAX: usize = 16;
-/// How long a mint waits for the first signing key of a fresh server.
-pub const SIGNING_KEY_WAIT_MAX: std::time::Duration = std::time::Duration::from_secs(20);
+/// How long a caller waits for a token to be granted; the first mint of a fresh server waits for its signing key.
+pub const GRANT_TIME_MAX: std::time::Duration = std::time::Duration::from_secs(20);
 /// Mints that wait for a signing thread; beyond that the caller is asked to come again.
 pub const SIGNING_QUEUE_MAX: usize = 4096;
 /// Answers that one local endpoint keeps ready.

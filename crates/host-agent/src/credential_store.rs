@@ -19,7 +19,6 @@ use keycard_domain::ids::PrincipalId;
 use keycard_domain::limits;
 use keycard_domain::resource_id::ArmResourceId;
 use serde::Serialize;
-use time::UtcDateTime;
 use tokio::sync::Mutex as AsyncMutex;
 
 /// Why there is no credential to sign with.
@@ -174,16 +173,5 @@ impl CredentialStore {
         };
         let issued = self.enrolment.enrol(request).await?;
         Ok(Arc::new(HeldCredential { key, issued }))
-    }
-
-    /// When the held credential of an identity ends; for health and tests.
-    pub async fn not_after(
-        &self,
-        resource: &ArmResourceId,
-        principal: PrincipalId,
-    ) -> Option<UtcDateTime> {
-        let slot = self.slots().get(&(resource.clone(), principal)).map(Arc::clone)?;
-        let held = slot.lock().await;
-        held.as_ref().map(|held| held.issued.not_after)
     }
 }

@@ -11,6 +11,7 @@ use keycard_domain::compute::{ComputeResource, PowerState};
 use keycard_domain::credential::enrolment::{EnrolmentError, IdentityNames};
 use keycard_domain::directory::{ServicePrincipal, lookup};
 use keycard_domain::ids::PrincipalId;
+use keycard_domain::limits;
 use keycard_domain::operation::{Caller, OperationContext};
 use keycard_domain::resource_id::ArmResourceId;
 use keycard_domain::token::grant::{
@@ -20,6 +21,7 @@ use keycard_domain::token::source::{
     AccessToken, Freshness, Reuse, TokenError, TokenRequest, TokenSource,
 };
 use tokio::sync::Mutex as AsyncMutex;
+use tokio::time::timeout;
 
 use crate::credential_store::{CredentialError, CredentialStore};
 
@@ -157,7 +159,9 @@ impl HostTokenSource {
             resource: audience.to_owned(),
             capabilities: Vec::new(),
         };
-        let granted = self.service.grant(operation, request).await?;
+        let granted = timeout(limits::GRANT_TIME_MAX, self.service.grant(operation, request)).await;
+        let granted = granted
+            .unwrap_or(Err(GrantError::SigningUnavailable("the token was not granted in time")))?;
         Ok(access_token(granted, operation.now.unix_timestamp()))
     }
 }

@@ -21,11 +21,15 @@ fn variable(name: &str) -> Option<PathBuf> {
 }
 
 impl Places {
-    /// The places that the environment names: `KEYCARD_HOME`, `XDG_STATE_HOME`, `XDG_CONFIG_HOME`, `HOME`.
+    /// The places that the environment names: `KEYCARD_HOME`, `XDG_STATE_HOME`, `XDG_CONFIG_HOME`, `HOME`; the
+    /// system's own where it names none.
     pub fn from_environment() -> Self {
-        let user = variable("HOME").unwrap_or_else(|| PathBuf::from("/tmp"));
-        let state = variable("XDG_STATE_HOME").unwrap_or_else(|| user.join(".local/state"));
-        let config = variable("XDG_CONFIG_HOME").unwrap_or_else(|| user.join(".config"));
+        let below_user = |path: &str| variable("HOME").map(|home| home.join(path));
+        let place = |name: &str, user: &str, system: &str| {
+            variable(name).or_else(|| below_user(user)).unwrap_or_else(|| PathBuf::from(system))
+        };
+        let state = place("XDG_STATE_HOME", ".local/state", "/var/lib");
+        let config = place("XDG_CONFIG_HOME", ".config", "/etc");
         Self {
             home: variable("KEYCARD_HOME").unwrap_or_else(|| state.join("keycard")),
             config: config.join("keycard"),
@@ -45,6 +49,18 @@ impl Places {
     /// What belongs to one running server: its CA certificate and bundle.
     pub fn run_directory(&self, port: u16) -> PathBuf {
         self.home.join("up").join(format!("{}-{port}", std::process::id()))
+    }
+
+    /// Removes what servers that were killed have left behind.
+    pub fn clear_stale_runs(&self) {
+        let runs = std::fs::read_dir(self.home.join("up")).into_iter().flatten().flatten();
+        for run in runs {
+            let name = run.file_name().to_string_lossy().into_owned();
+            let process = name.split('-').next().unwrap_or_default();
+            if !Path::new("/proc").join(process).exists() {
+                let _ = std::fs::remove_dir_all(run.path());
+            }
+        }
     }
 
     /// Where master keys are kept.

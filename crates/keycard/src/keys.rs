@@ -86,17 +86,23 @@ fn key_from_text(path: &Path, text: &[u8]) -> Result<SealingKey, KeyError> {
     Ok(SealingKey::from_bytes(bytes.try_into().map_err(|_| malformed())?))
 }
 
+/// Stands in a directory whose master key was given by a file: a start without the file must not make another key.
+const GIVEN: &str = "given-by-file";
+
 /// The master key of a data directory: from the given file, or the one made when the directory was.
 pub(crate) fn master_key(
     places: &Places,
     data: &Path,
     given: Option<&Path>,
 ) -> Result<SealingKey, KeyError> {
-    if let Some(path) = given {
-        let text = read(path)?.ok_or_else(|| KeyError::Malformed(path.to_owned()))?;
-        return key_from_text(path, &text);
-    }
     let id_file = data.join("master-key-id");
+    if let Some(path) = given {
+        let key = key_from_text(path, &fs::read(path).map_err(at(path))?)?;
+        if read(&id_file)?.is_none() {
+            write_private(&id_file, GIVEN.as_bytes())?;
+        }
+        return Ok(key);
+    }
     match read(&id_file)? {
         Some(id) => find_master_key(places, data, String::from_utf8_lossy(&id).trim()),
         None => make_master_key(places, &id_file),

@@ -27,7 +27,7 @@ pub(crate) struct Metrics {
     answers: Family<Answered, Counter>,
     revision: Gauge,
     identities: Gauge,
-    cached_answers: Gauge,
+    cached_answers: Counter,
     state: Arc<State>,
 }
 
@@ -35,7 +35,7 @@ impl Metrics {
     pub(crate) fn new(state: Arc<State>) -> Self {
         let mut registry = Registry::with_prefix("keycard");
         let (answers, revision) = (Family::<Answered, Counter>::default(), Gauge::default());
-        let (identities, cached_answers) = (Gauge::default(), Gauge::default());
+        let (identities, cached_answers) = (Gauge::default(), Counter::default());
         registry.register("answers", "Answers of the HTTPS listener", answers.clone());
         registry.register(
             "state_revision",
@@ -79,7 +79,8 @@ impl Metrics {
         let count = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
         self.revision.set(count(snapshot.revision.0));
         self.identities.set(count(snapshot.service_principals.len() as u64));
-        self.cached_answers.set(count(fast_lane::cached_answers()));
+        let uncounted = fast_lane::cached_answers().saturating_sub(self.cached_answers.get());
+        self.cached_answers.inc_by(uncounted);
         let mut text = String::new();
         match encode(&mut text, &self.registry) {
             Ok(()) => {

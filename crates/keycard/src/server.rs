@@ -31,6 +31,7 @@ use keycard_domain::token::audience::{Audiences, Service};
 use keycard_domain::token::issuer::Issuer;
 use keycard_domain::token::signing_key;
 use keycard_domain::token::verify::TokenVerifier;
+use keycard_domain::upkeep;
 use keycard_host_agent::credential_store::CredentialStore;
 use keycard_host_agent::listen::Listeners;
 use keycard_host_agent::token_source::HostTokenSource;
@@ -158,6 +159,8 @@ pub async fn start(options: Options) -> Result<Server, StartError> {
     let first = bootstrap(&state, &operation, &issuer, certificate).await.map_err(other)?;
     tasks.push(tokio::spawn(make_signing_key(Arc::clone(&state), first.tenant_id)));
 
+    tasks.push(tokio::spawn(keep_up(Arc::clone(&state), stopped.clone())));
+
     let faces = Faces::mount(&state, &names, options.link_local.clone());
     tasks.push(tokio::spawn(follow_hosts(Arc::clone(&state), faces.host.clone(), stopped.clone())));
 
@@ -260,6 +263,18 @@ async fn follow(state: Arc<State>, stopped: watch::Receiver<bool>) {
     .await;
 }
 
+/// Removes what has outlived its time.
+async fn keep_up(state: Arc<State>, stopped: watch::Receiver<bool>) {
+    repeat(stopped, || async {
+        let operation = OperationContext::system(state.clock.now(), state.entropy.uuid());
+        if let Err(error) = upkeep::pass(&state, &operation).await {
+            tracing::error!(%error, "due work could not be done");
+        }
+        tokio::time::sleep(UPKEEP_INTERVAL).await;
+    })
+    .await;
+}
+
 /// Makes the tenant's first signing key, where it has none. Takes a tenth of a second, so it is done beside.
 async fn make_signing_key(state: Arc<State>, tenant: TenantId) {
     while signing_key::active(&state.snapshot_to_keep(), tenant).is_none() {
@@ -289,15 +304,15 @@ struct Host {
     credentials: Arc<CredentialStore>,
 }
 
-/// How often credentials are looked at for renewal.
-const RENEWAL_INTERVAL: Duration = Duration::from_secs(60);
+/// How often due work is looked for: credentials to renew, what has outlived its time.
+const UPKEEP_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Opens and closes local endpoints, drops tokens and renews credentials as the state changes and time passes.
 async fn follow_hosts(state: Arc<State>, host: Host, mut stopped: watch::Receiver<bool>) {
     let mut revisions = state.revisions();
     let mut seen = state.snapshot_to_keep();
     host.listeners.follow().await;
-    let mut renewal = tokio::time::interval(RENEWAL_INTERVAL);
+    let mut renewal = tokio::time::interval(UPKEEP_INTERVAL);
     loop {
         tokio::select! {
             changed = revisions.changed() => {

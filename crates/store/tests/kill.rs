@@ -133,7 +133,7 @@ fn key(side: &str, name: &str) -> StoreKey {
 }
 
 fn sign_in(name: &str) -> AuditRecord {
-    AuditRecord::SignIn(SignIn {
+    AuditRecord::ManagedIdentitySignIn(SignIn {
         time_unix_ms: 0,
         correlation_id: name.to_owned(),
         tenant_id: String::new(),

@@ -14,9 +14,12 @@ use crate::state::State;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "category")]
 pub enum AuditRecord {
-    /// A token was issued or refused.
+    /// A managed identity's token was issued or refused.
     #[serde(rename = "ManagedIdentitySignInLogs")]
-    SignIn(SignIn),
+    ManagedIdentitySignIn(SignIn),
+    /// An application's token was issued or refused, or an unknown client's request.
+    #[serde(rename = "ServicePrincipalSignInLogs")]
+    ApplicationSignIn(SignIn),
     /// A call reached a vault.
     #[serde(rename = "AuditEvent")]
     VaultAccess(VaultAccess),

@@ -161,31 +161,30 @@ pub async fn put(
             check_name(id.name())?;
             let existing = snapshot.vaults.get(&id.name().to_ascii_lowercase());
             let base = match existing {
-                Some(vault) if vault.deleted.is_some() && request.recovers => recovered(vault),
-                Some(vault) if is_reserved(vault, operation) => {
-                    return Err(VaultError::NameTakenByDeleted(vault.name().to_owned()));
+                // A vault is recovered where it was: rights on another place are none on what it holds.
+                Some(vault) if vault.deleted.is_some() && request.recovers && vault.id == *id => {
+                    recovered(vault)
                 }
-                Some(vault) if vault.deleted.is_none() && vault.id == *id => {
-                    vault.record.as_ref().clone()
-                }
-                Some(vault) if vault.deleted.is_none() => {
-                    return Err(VaultError::NameTaken(vault.name().to_owned()));
-                }
-                _ if request.recovers => {
+                Some(vault) if vault.deleted.is_some() && request.recovers => {
                     return Err(VaultError::NothingToRecover(id.name().to_owned()));
                 }
-                _ => fresh(id, tenant_id, request, rbac_by_default)?,
+                Some(vault) if vault.deleted.is_some() => {
+                    return Err(VaultError::NameTakenByDeleted(vault.name().to_owned()));
+                }
+                Some(vault) if vault.id == *id => vault.record.as_ref().clone(),
+                Some(vault) => {
+                    return Err(VaultError::NameTaken(vault.name().to_owned()));
+                }
+                None if request.recovers => {
+                    return Err(VaultError::NothingToRecover(id.name().to_owned()));
+                }
+                None => fresh(id, tenant_id, request, rbac_by_default)?,
             };
             let resource = with_settings(base, request, tenant_id)?;
             changes.put(snapshot, &resource);
             Ok(Put { resource, is_new: existing.is_none() })
         })
         .await
-}
-
-/// A deleted vault's name stays reserved until it is purged or its time is over.
-fn is_reserved(vault: &Vault, operation: &OperationContext) -> bool {
-    vault.deleted.is_some_and(|deletion| deletion.purge_at > operation.now.unix_timestamp())
 }
 
 fn recovered(vault: &Vault) -> Vault {
@@ -393,10 +392,37 @@ pub async fn purge(
     if !is_purgeable {
         return Err(VaultError::PurgeProtected);
     }
-    secret::purge_all(state, &key).await?;
+    remove(state, operation, &key).await
+}
+
+/// Removes the deleted vaults whose time is over, whether they are protected from purging or not.
+pub(crate) async fn remove_expired(
+    state: &State,
+    operation: &OperationContext,
+) -> Result<(), VaultError> {
+    let now = operation.now.unix_timestamp();
+    let is_over = |vault: &Vault| vault.deleted.is_some_and(|deletion| deletion.purge_at <= now);
+    let expired: Vec<String> = {
+        let snapshot = state.snapshot();
+        let over = snapshot.vaults.iter().filter(|(_, vault)| is_over(vault));
+        over.map(|(key, _)| key.to_owned()).collect()
+    };
+    for key in expired {
+        remove(state, operation, &key).await?;
+    }
+    Ok(())
+}
+
+/// What is in the vault goes first: a name is free only when nothing is left that a new vault could find.
+async fn remove(
+    state: &State,
+    operation: &OperationContext,
+    key: &str,
+) -> Result<bool, VaultError> {
+    secret::purge_all(state, key).await?;
     state
         .transact(operation, |snapshot, changes| {
-            let vault = snapshot.vaults.get(&key).filter(|vault| vault.deleted.is_some());
+            let vault = snapshot.vaults.get(key).filter(|vault| vault.deleted.is_some());
             if let Some(vault) = vault {
                 changes.delete(snapshot, vault.record.as_ref());
             }

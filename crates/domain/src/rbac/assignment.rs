@@ -124,7 +124,7 @@ pub enum AssignmentError {
     Write(#[from] WriteError),
 }
 
-/// Gives a role, or finds it given already under the same name.
+/// Gives a role; given again under the same name it stays as it is, with the new description.
 pub async fn create(
     state: &State,
     operation: &OperationContext,
@@ -142,16 +142,13 @@ fn plan(
     operation: &OperationContext,
     new: &NewAssignment,
 ) -> Result<RoleAssignment, AssignmentError> {
+    let description_chars = new.description.as_ref().map_or(0, |text| text.chars().count());
+    if description_chars > limits::DESCRIPTION_CHARS_MAX {
+        return Err(AssignmentError::DescriptionTooLong);
+    }
     let existing = snapshot.role_assignments.get(&record_id(&new.scope, new.id));
     if let Some(existing) = existing {
         return update(snapshot, changes, operation, existing, new);
-    }
-    if new
-        .description
-        .as_ref()
-        .is_some_and(|text| text.chars().count() > limits::DESCRIPTION_CHARS_MAX)
-    {
-        return Err(AssignmentError::DescriptionTooLong);
     }
     built_in_roles::find(new.role).ok_or(AssignmentError::RoleNotFound(new.role))?;
     let principal_type = principal_type(snapshot, new)?;
@@ -162,8 +159,7 @@ fn plan(
     if let Some(twin) = twin {
         return Err(AssignmentError::Exists(twin.id));
     }
-    let in_subscription = snapshot.role_assignments.len();
-    if in_subscription >= state.limits.role_assignments_per_subscription_max {
+    if is_full(snapshot, &new.scope, state.limits.role_assignments_per_subscription_max) {
         return Err(AssignmentError::LimitReached);
     }
     let now = operation.now.unix_timestamp();
@@ -182,6 +178,15 @@ fn plan(
     Ok(assignment)
 }
 
+/// Whether the scope's subscription holds as many assignments as it may. They are counted only when there are enough.
+fn is_full(snapshot: &Snapshot, scope: &RbacScope, max: usize) -> bool {
+    let of_subscription =
+        |other: &RoleAssignment| other.scope.subscription() == scope.subscription();
+    snapshot.role_assignments.len() >= max
+        && snapshot.role_assignments.iter().filter(|(_, other)| of_subscription(other)).count()
+            >= max
+}
+
 fn update(
     snapshot: &Snapshot,
     changes: &mut Changes,
@@ -193,7 +198,7 @@ fn update(
         return Err(AssignmentError::UpdateNotPermitted);
     }
     if existing.description == new.description {
-        return Err(AssignmentError::Exists(existing.id));
+        return Ok(existing.record.as_ref().clone());
     }
     let updated = RoleAssignment {
         description: new.description.clone(),

@@ -118,7 +118,8 @@ impl GrantError {
             Self::AssertionKeyUnknown(_) | Self::AssertionClaimWrong(_) => "700027",
             Self::AssertionOutsideValidity => "700024",
             Self::ResourceNotFound { .. } => "500011",
-            Self::Throttled { .. } | Self::SigningUnavailable(_) | Self::Audit(_) => "90055",
+            Self::Throttled { .. } => "90055",
+            Self::SigningUnavailable(_) | Self::Audit(_) => "90033",
         }
     }
 }

@@ -79,7 +79,7 @@ impl TokenService for Issuer {
             error.result_type().clone_into(&mut sign_in.result_type);
             sign_in.result_description = Some(shortened(&error.to_string()));
         }
-        self.state.audit.append(AuditRecord::SignIn(sign_in)).await?;
+        self.state.audit.append(self.record(sign_in)).await?;
         outcome
     }
 }
@@ -94,6 +94,18 @@ impl Issuer {
     ) -> Self {
         let throttles = arc_swap::ArcSwap::default();
         Self { state, signers, audiences, token_services, keys: OpenKeys::default(), throttles }
+    }
+
+    /// Sign-ins of managed identities are a category of their own.
+    fn record(&self, sign_in: SignIn) -> AuditRecord {
+        let snapshot = self.state.snapshot();
+        let principal = sign_in.service_principal_id.as_ref().and_then(|id| id.parse().ok());
+        let principal = principal.and_then(|id| snapshot.service_principal(id));
+        if principal.is_some_and(|principal| principal.identity_resource().is_some()) {
+            AuditRecord::ManagedIdentitySignIn(sign_in)
+        } else {
+            AuditRecord::ApplicationSignIn(sign_in)
+        }
     }
 
     async fn mint(

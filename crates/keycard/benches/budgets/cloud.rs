@@ -16,12 +16,17 @@ const FORM: (&str, &str) = ("Content-Type", "application/x-www-form-urlencoded")
 
 /// The administrator, signed in.
 pub(crate) struct Cloud<'a> {
-    pub(crate) keycard: &'a Keycard,
-    loopback: Target,
+    keycard: &'a Keycard,
     connection: Connection,
+    pub(crate) requests: Requests,
+}
+
+/// The administrator's requests to Resource Manager as bytes.
+pub(crate) struct Requests {
+    authority: String,
     token: String,
     /// The resource group in which everything is.
-    pub(crate) group: String,
+    group: String,
 }
 
 pub(crate) fn text<'v>(value: &'v Value, pointer: &str) -> Outcome<&'v str> {
@@ -47,6 +52,31 @@ pub(crate) fn secret_proof(keycard: &Keycard) -> String {
     format!("client_secret={}", keycard.description.administrator.client_secret.expose())
 }
 
+impl Requests {
+    /// The bytes of a Resource Manager request.
+    fn arm(&self, method: &str, path: &str, version: &str, body: &Value) -> Vec<u8> {
+        let bearer = format!("Bearer {}", self.token);
+        let headers = [("Authorization", bearer.as_str()), ("Content-Type", "application/json")];
+        let path = format!("{path}?api-version={version}");
+        let body = if body.is_null() { String::new() } else { body.to_string() };
+        request(method, &self.authority, &path, &headers, &body)
+    }
+
+    fn identity_id(&self, name: &str) -> String {
+        format!("{}/providers/Microsoft.ManagedIdentity/userAssignedIdentities/{name}", self.group)
+    }
+
+    /// The request that makes a user-assigned identity.
+    pub(crate) fn put_identity(&self, name: &str) -> Vec<u8> {
+        let body = json!({ "location": "local" });
+        self.arm("PUT", &self.identity_id(name), "2024-11-30", &body)
+    }
+
+    fn vm_id(&self, name: &str) -> String {
+        format!("{}/providers/Microsoft.Compute/virtualMachines/{name}", self.group)
+    }
+}
+
 impl<'a> Cloud<'a> {
     /// Signs in and makes a resource group.
     pub(crate) fn begin(keycard: &'a Keycard) -> Outcome<Self> {
@@ -57,25 +87,11 @@ impl<'a> Cloud<'a> {
         let token = text(&connection.accepted(&wanted)?, "/access_token")?.to_owned();
         let subscription = &keycard.description.subscription_id;
         let group = format!("/subscriptions/{subscription}/resourceGroups/bench");
-        let mut cloud = Self { keycard, loopback, connection, token, group };
-        let group = cloud.group.clone();
+        let authority = loopback.authority();
+        let requests = Requests { authority, token, group: group.clone() };
+        let mut cloud = Self { keycard, connection, requests };
         cloud.arm("PUT", &group, "2024-11-01", &json!({ "location": "local" }))?;
         Ok(cloud)
-    }
-
-    /// The bytes of a Resource Manager request.
-    pub(crate) fn arm_request(
-        &self,
-        method: &str,
-        path: &str,
-        version: &str,
-        body: &Value,
-    ) -> Vec<u8> {
-        let bearer = format!("Bearer {}", self.token);
-        let headers = [("Authorization", bearer.as_str()), ("Content-Type", "application/json")];
-        let path = format!("{path}?api-version={version}");
-        let body = if body.is_null() { String::new() } else { body.to_string() };
-        request(method, &self.loopback.authority(), &path, &headers, &body)
     }
 
     /// Sends a Resource Manager request that must succeed.
@@ -86,27 +102,13 @@ impl<'a> Cloud<'a> {
         version: &str,
         body: &Value,
     ) -> Outcome<Value> {
-        let request = self.arm_request(method, path, version, body);
+        let request = self.requests.arm(method, path, version, body);
         self.connection.accepted(&request)
-    }
-
-    pub(crate) fn identity_id(&self, name: &str) -> String {
-        format!("{}/providers/Microsoft.ManagedIdentity/userAssignedIdentities/{name}", self.group)
-    }
-
-    /// The request that makes a user-assigned identity.
-    pub(crate) fn identity_request(&self, name: &str) -> Vec<u8> {
-        let body = json!({ "location": "local" });
-        self.arm_request("PUT", &self.identity_id(name), "2024-11-30", &body)
     }
 
     pub(crate) fn put_identity(&mut self, name: &str) -> Outcome<Value> {
-        let request = self.identity_request(name);
+        let request = self.requests.put_identity(name);
         self.connection.accepted(&request)
-    }
-
-    pub(crate) fn vm_id(&self, name: &str) -> String {
-        format!("{}/providers/Microsoft.Compute/virtualMachines/{name}", self.group)
     }
 
     /// Makes a VM with a system-assigned identity; its answer.
@@ -116,7 +118,7 @@ impl<'a> Cloud<'a> {
             "identity": { "type": "SystemAssigned" },
             "properties": { "hardwareProfile": { "vmSize": "Standard_B1s" } },
         });
-        let id = self.vm_id(name);
+        let id = self.requests.vm_id(name);
         self.arm("PUT", &id, "2024-07-01", &body)
     }
 
@@ -130,9 +132,9 @@ impl<'a> Cloud<'a> {
         let entry = if is_assigned { json!({}) } else { Value::Null };
         let body = json!({ "identity": {
             "type": "SystemAssigned, UserAssigned",
-            "userAssignedIdentities": { self.identity_id(identity): entry },
+            "userAssignedIdentities": { self.requests.identity_id(identity): entry },
         }});
-        let id = self.vm_id(vm);
+        let id = self.requests.vm_id(vm);
         self.arm("PATCH", &id, "2024-07-01", &body)
     }
 
@@ -141,7 +143,7 @@ impl<'a> Cloud<'a> {
         let subscription = &self.keycard.description.subscription_id;
         let path = format!("/subscriptions/{subscription}/providers/Keycard.Local/listAttachments");
         let answer = self.arm("POST", &path, "2026-11-01", &json!({}))?;
-        let id = self.vm_id(vm);
+        let id = self.requests.vm_id(vm);
         let all = answer.pointer("/value").and_then(Value::as_array).ok_or("no attachments")?;
         let mine = all.iter().find(|attachment| {
             text(attachment, "/resourceId").is_ok_and(|other| other.eq_ignore_ascii_case(&id))
@@ -152,7 +154,7 @@ impl<'a> Cloud<'a> {
 
     /// Makes a vault with the secret `safe`; the connection to it.
     pub(crate) fn put_vault(&mut self, name: &str) -> Outcome<Vault> {
-        let scope = format!("{}/providers/Microsoft.KeyVault/vaults/{name}", self.group);
+        let scope = format!("{}/providers/Microsoft.KeyVault/vaults/{name}", self.requests.group);
         let body = json!({ "location": "local", "properties": {
             "tenantId": self.keycard.description.tenant_id,
             "sku": { "family": "A", "name": "standard" },

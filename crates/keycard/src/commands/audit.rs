@@ -25,7 +25,11 @@ pub(crate) struct Verify {
 impl Audit {
     pub(crate) fn run(self) -> Result<(), Failure> {
         let Self::Verify(verify) = self;
-        let verified = audit_log::verify(&verify.data_dir.join("audit"))?;
+        let log = verify.data_dir.join("audit");
+        if !log.is_dir() {
+            return Err(Failure(format!("{} holds no audit log", verify.data_dir.display())));
+        }
+        let verified = audit_log::verify(&log)?;
         match verify.output {
             Output::Json => print(&serde_json::to_string(&serde_json::json!({
                 "records": verified.records,

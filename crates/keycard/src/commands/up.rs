@@ -59,6 +59,7 @@ enum IssuerChoice {
 impl Up {
     pub(crate) async fn run(self) -> Result<(), Failure> {
         let places = Places::from_environment();
+        places.clear_stale_runs();
         let output = self.output;
         let server = server::start(self.options(places.clone())?).await?;
         let server_file = places.server_file();

@@ -20,3 +20,4 @@ mod restart;
 mod revocation;
 mod sweep;
 mod tidy;
+mod upkeep;

@@ -557,3 +557,22 @@ async fn the_cloud_describes_itself_for_az() {
     let array = cloud.get(&url.replace("2022-09-01", "2019-05-01"), &[]).await.body;
     assert!(array.is_array());
 }
+
+/// Whoever may write vaults in one group must not take over a deleted vault of another.
+#[tokio::test]
+async fn a_vault_is_recovered_only_where_it_was() {
+    let cloud = Cloud::start().await;
+    cloud.open_vault("kv1").await;
+    cloud.admin(Method::DELETE, &cloud.vault_id("kv1"), "2023-07-01", None).await;
+    let elsewhere = cloud.group().replace("rg1", "rg2");
+    cloud.put(&elsewhere, "2024-11-01", json!({ "location": "local" })).await;
+    let body = json!({ "location": "local", "properties": {
+        "tenantId": cloud.description().tenant_id, "createMode": "recover",
+    }});
+    let path = format!("{elsewhere}/providers/Microsoft.KeyVault/vaults/kv1");
+    let answer = cloud.admin(Method::PUT, &path, "2023-07-01", Some(body)).await;
+    assert_eq!(
+        (answer.status, &answer.body["error"]["code"]),
+        (StatusCode::NOT_FOUND, &json!("DeletedVaultNotFound"))
+    );
+}

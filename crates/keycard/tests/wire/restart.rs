@@ -44,16 +44,23 @@ impl Up {
         )
     }
 
-    fn kill(mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
+    /// SIGKILL, by [`Drop`]: also when a test stops in between.
+    fn kill(self) {
+        drop(self);
     }
 
     /// Interrupts it as a person would, and waits for the end.
-    fn interrupt(mut self) -> bool {
+    fn interrupt(&mut self) -> bool {
         let pid = rustix::process::Pid::from_child(&self.child);
         rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
         self.child.wait().unwrap().success()
+    }
+}
+
+impl Drop for Up {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 
@@ -124,7 +131,7 @@ async fn nothing_acknowledged_is_lost_to_kill_9() {
 #[tokio::test]
 async fn a_restart_keeps_tenant_secret_and_keys_and_tells_no_secret_to_the_disk() {
     let directory = TempDir::new().unwrap();
-    let first = Up::start(directory.path()).await;
+    let mut first = Up::start(directory.path()).await;
     let group = first.group("rg1");
     first
         .administration

@@ -12,8 +12,9 @@ use keycard_crypto::secret::Secret;
 use keycard_domain::ids::TenantId;
 use keycard_domain::limits;
 use keycard_domain::operation::OperationContext;
-use keycard_domain::token::grant::{ClientProof, GrantRequest, GrantedToken};
+use keycard_domain::token::grant::{ClientProof, GrantError, GrantRequest, GrantedToken};
 use serde::{Deserialize, Serialize};
+use tokio::time::timeout;
 
 use super::Entra;
 use super::error::{EntraError, Failure};
@@ -76,7 +77,10 @@ async fn grant(
         resource: resource(&form)?,
         capabilities: capabilities(&form),
     };
-    entra.tokens.grant(operation, request).await.map_err(EntraError::Grant)
+    let granted = timeout(limits::GRANT_TIME_MAX, entra.tokens.grant(operation, request)).await;
+    granted
+        .unwrap_or(Err(GrantError::SigningUnavailable("the token was not granted in time")))
+        .map_err(EntraError::Grant)
 }
 
 fn tenant(params: &Params) -> Result<TenantId, EntraError> {

@@ -20,14 +20,14 @@ const REST: Duration = Duration::from_secs(1);
 
 pub(crate) fn measure(settings: &Settings) -> Outcome<Vec<Row>> {
     let keycard = Keycard::up(settings, &[])?;
-    let cloud = Cloud::begin(&keycard)?;
+    let requests = Cloud::begin(&keycard)?.requests;
     let empty = keycard.resident_mib()?;
     let mut connections =
         (0..CONNECTIONS).map(|_| keycard.loopback().connect()).collect::<Outcome<Vec<_>>>()?;
     let begin = Instant::now();
     side_by_side(&mut connections, |first, connection: &mut Connection| {
         for number in (first..IDENTITIES).step_by(CONNECTIONS) {
-            connection.accepted(&cloud.identity_request(&format!("identity-{number}")))?;
+            connection.accepted(&requests.put_identity(&format!("identity-{number}")))?;
         }
         Ok(())
     })?;

@@ -13,7 +13,7 @@ use keycard_store::sqlite::SqliteStore;
 use tokio::runtime::Runtime;
 
 use super::{SLICES, add, by_thread};
-use crate::cloud::Cloud;
+use crate::cloud::{Cloud, Requests};
 use crate::load::{median, side_by_side};
 use crate::process::Keycard;
 use crate::report::{Budget, Reference, Row};
@@ -38,7 +38,7 @@ pub(crate) fn measure(settings: &Settings) -> Outcome<Vec<Row>> {
     // The second start finds its master key only with the first one's configuration, so it gets new data.
     let fresh = directory.path().join("fresh").to_string_lossy().into_owned();
     let keycard = Keycard::up(settings, &["--data-dir", &fresh])?;
-    let cloud = Cloud::begin(&keycard)?;
+    let requests = Cloud::begin(&keycard)?.requests;
     let mut connections =
         (0..WRITERS).map(|_| keycard.loopback().connect()).collect::<Outcome<Vec<_>>>()?;
     let raw = Raw {
@@ -53,7 +53,7 @@ pub(crate) fn measure(settings: &Settings) -> Outcome<Vec<Row>> {
     let (mut used, mut written) = (std::collections::BTreeMap::new(), 0);
     for _ in 0..SLICES {
         let before = keycard.cpu()?;
-        let (count, rate) = wire_slice(&cloud, &mut connections, &next)?;
+        let (count, rate) = wire_slice(&requests, &mut connections, &next)?;
         add(&mut used, &keycard.cpu()?.since(&before));
         written += count;
         rates.push(rate);
@@ -83,7 +83,7 @@ async fn last_commit(data: &Path) -> Outcome<Vec<Entry>> {
 
 /// Writers over the wire for the time of a slice: how many writes, and how many a second.
 fn wire_slice(
-    cloud: &Cloud<'_>,
+    requests: &Requests,
     connections: &mut [Connection],
     next: &AtomicUsize,
 ) -> Outcome<(usize, f64)> {
@@ -92,7 +92,7 @@ fn wire_slice(
         let mut count = 0;
         while begin.elapsed() < SLICE {
             let number = next.fetch_add(1, Ordering::Relaxed);
-            connection.accepted(&cloud.identity_request(&format!("identity-{number}")))?;
+            connection.accepted(&requests.put_identity(&format!("identity-{number}")))?;
             count += 1;
         }
         Ok(count)

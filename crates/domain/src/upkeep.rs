@@ -1,0 +1,24 @@
+//! Due work: what has outlived its time is removed. One pass does all that is due; who calls it only ticks.
+
+use crate::audit::activity;
+use crate::key_vault::vault::{self, VaultError};
+use crate::operation::OperationContext;
+use crate::state::{State, WriteError};
+
+/// Work that is due and could not be done; the next pass tries again.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum UpkeepError {
+    /// Deleted vaults whose time is over.
+    #[error("expired vaults cannot be removed: {0}")]
+    Vaults(#[from] VaultError),
+    /// Entries of the activity log that are no longer kept.
+    #[error("the activity log cannot be pruned: {0}")]
+    Activity(#[from] WriteError),
+}
+
+/// Does what is due at the operation's moment.
+pub async fn pass(state: &State, operation: &OperationContext) -> Result<(), UpkeepError> {
+    vault::remove_expired(state, operation).await?;
+    activity::prune(state, operation).await?;
+    Ok(())
+}

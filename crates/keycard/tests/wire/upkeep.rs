@@ -1,0 +1,148 @@
+//! Due work on a state of its own: what has outlived its time is removed, and nothing else.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use keycard_crypto::seal::SealingKey;
+use keycard_crypto::secret::Secret;
+use keycard_domain::bootstrap::{Bootstrap, IssuerForm, bootstrap};
+use keycard_domain::clock::{Clock, ManualClock};
+use keycard_domain::entropy::SeededEntropy;
+use keycard_domain::key_vault::secret::{NewSecret, SecretName, Secrets};
+use keycard_domain::key_vault::vault::{self, VaultError, VaultRequest};
+use keycard_domain::limits::{Limits, Profile};
+use keycard_domain::operation::{Caller, OperationContext, Principal};
+use keycard_domain::resource_id::ArmResourceId;
+use keycard_domain::resources::resource_group::{self, ResourceGroup};
+use keycard_domain::state::{Ports, State};
+use keycard_domain::store::Store;
+use keycard_domain::upkeep;
+use keycard_store::audit_log::MemoryAuditLog;
+use keycard_store::memory::MemoryStore;
+use time::UtcDateTime;
+
+struct Node {
+    state: Arc<State>,
+    store: Arc<MemoryStore>,
+    clock: Arc<ManualClock>,
+    first: Bootstrap,
+    following: Arc<AtomicBool>,
+}
+
+impl Node {
+    async fn start() -> Self {
+        let clock =
+            Arc::new(ManualClock::at(UtcDateTime::from_unix_timestamp(1_800_000_000).unwrap()));
+        let store = Arc::new(MemoryStore::new());
+        let state = State::open(Ports {
+            store: store.clone(),
+            audit: Arc::new(MemoryAuditLog::new(10)),
+            clock: clock.clone(),
+            entropy: Arc::new(SeededEntropy::new(1)),
+            limits: Limits::of(Profile::Standard),
+            master_key: SealingKey::generate(),
+        })
+        .await
+        .unwrap();
+        let following = Arc::new(AtomicBool::new(true));
+        let (follower, goes_on) = (Arc::clone(&state), Arc::clone(&following));
+        tokio::spawn(async move {
+            while goes_on.load(Ordering::Relaxed) {
+                follower.follow().await.unwrap();
+            }
+        });
+        let operation = OperationContext::system(clock.now(), state.entropy.uuid());
+        let first = bootstrap(&state, &operation, &IssuerForm::Azure, None).await.unwrap();
+        Self { state, store, clock, first, following }
+    }
+
+    /// An operation of the administrator, now.
+    fn operation(&self) -> OperationContext {
+        let id = self.state.entropy.uuid();
+        OperationContext {
+            caller: Caller::Principal(Principal {
+                tenant_id: self.first.tenant_id,
+                principal_id: self.first.principal_id,
+                client_id: self.first.client_id,
+                issuer: String::new(),
+            }),
+            ..OperationContext::system(self.clock.now(), id)
+        }
+    }
+
+    async fn pass(&self) {
+        let operation = OperationContext::system(self.clock.now(), self.state.entropy.uuid());
+        upkeep::pass(&self.state, &operation).await.unwrap();
+    }
+
+    async fn stored_below(&self, prefix: &str) -> usize {
+        self.store.list(prefix, None, 1000).await.unwrap().entries.len()
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        self.following.store(false, Ordering::Relaxed);
+    }
+}
+
+#[tokio::test]
+async fn a_deleted_vault_is_gone_with_its_secrets_when_its_time_is_over() {
+    let node = Node::start().await;
+    let group = ResourceGroup {
+        subscription_id: node.first.subscription_id,
+        name: "g".into(),
+        location: "local".into(),
+        tags: std::collections::BTreeMap::new(),
+    };
+    resource_group::put(&node.state, &node.operation(), &group).await.unwrap();
+    let id: ArmResourceId =
+        format!("{}/providers/Microsoft.KeyVault/vaults/kv1", group.path()).parse().unwrap();
+    let request = VaultRequest { location: Some("local".into()), ..VaultRequest::default() };
+    let put = async || vault::put(&node.state, &node.operation(), &id, &request, true).await;
+    let made = put().await.unwrap().resource;
+    let new = NewSecret {
+        value: Secret::new("x".into()),
+        content_type: None,
+        is_enabled: None,
+        not_before: None,
+        expires: None,
+        tags: std::collections::BTreeMap::new(),
+    };
+    let name: SecretName = "s1".parse().unwrap();
+    let operation = node.operation();
+    Secrets::of(&node.state, &operation, &made).set(&name, &new).await.unwrap();
+    vault::delete(&node.state, &node.operation(), &id).await.unwrap();
+
+    node.clock.advance(time::Duration::days(90) - time::Duration::SECOND);
+    node.pass().await;
+    assert!(matches!(put().await, Err(VaultError::NameTakenByDeleted(_))));
+    assert_eq!(node.stored_below("payload/secret").await, 2);
+
+    node.clock.advance(time::Duration::SECOND);
+    node.pass().await;
+    assert_eq!(node.stored_below("payload/secret").await, 0);
+    assert!(put().await.unwrap().is_new);
+}
+
+#[tokio::test]
+async fn the_activity_log_is_kept_for_ninety_days() {
+    let node = Node::start().await;
+    let put = async |name: &str| {
+        let group = ResourceGroup {
+            subscription_id: node.first.subscription_id,
+            name: name.into(),
+            location: "local".into(),
+            tags: std::collections::BTreeMap::new(),
+        };
+        resource_group::put(&node.state, &node.operation(), &group).await.unwrap();
+    };
+    put("old").await;
+    node.clock.advance(time::Duration::days(60));
+    put("young").await;
+    node.pass().await;
+    assert_eq!(node.stored_below("payload/activity/").await, 2);
+    node.clock.advance(time::Duration::days(31));
+    node.pass().await;
+    assert_eq!(node.stored_below("payload/activity/").await, 1);
+}
