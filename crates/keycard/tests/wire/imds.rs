@@ -59,7 +59,7 @@ async fn spelling_does_not_matter() {
     assert_eq!(slash.body["resource"], "https://vault.azure.net/");
 }
 
-/// 8, 9: the probes of DefaultAzureCredential rely on it.
+/// 8, 9: the probes of `DefaultAzureCredential` rely on it.
 #[tokio::test]
 async fn without_the_metadata_header_every_request_is_refused_first() {
     let cloud = Cloud::start().await;

@@ -4,6 +4,7 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::indexing_slicing,
+    clippy::string_slice,
     clippy::panic,
     clippy::needless_pass_by_value,
     reason = "a test stops at the first surprise, and reads best without ceremony"
