@@ -251,7 +251,8 @@ async fn accept_up_to(
                 let lane = Arc::clone(&lane);
                 async move { lane.answer(request).await }
             };
-            connection::serve(stream, answer, async move { drop(closed.changed().await) }).await;
+            connection::serve_http1(stream, answer, async move { drop(closed.changed().await) })
+                .await;
             drop(permit);
         });
     }

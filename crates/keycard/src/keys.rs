@@ -56,8 +56,21 @@ pub(crate) fn private_directory(path: &Path) -> Result<(), KeyError> {
     fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(at(path))
 }
 
-/// Writes a file that only its owner reads, whole or not at all.
+/// Writes a file that only its owner reads, whole or not at all, and has it on disk when it returns.
 pub(crate) fn write_private(path: &Path, bytes: &[u8]) -> Result<(), KeyError> {
+    write_through(path, bytes, fs::File::sync_all)
+}
+
+/// The same for what each start makes anew: nobody misses it after a loss of power.
+pub(crate) fn write_for_this_run(path: &Path, bytes: &[u8]) -> Result<(), KeyError> {
+    write_through(path, bytes, |_| Ok(()))
+}
+
+fn write_through(
+    path: &Path,
+    bytes: &[u8],
+    settle: impl FnOnce(&fs::File) -> std::io::Result<()>,
+) -> Result<(), KeyError> {
     let temporary = path.with_extension(format!("{}.new", std::process::id()));
     let written = fs::OpenOptions::new()
         .write(true)
@@ -65,7 +78,7 @@ pub(crate) fn write_private(path: &Path, bytes: &[u8]) -> Result<(), KeyError> {
         .truncate(true)
         .mode(0o600)
         .open(&temporary)
-        .and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()))
+        .and_then(|mut file| file.write_all(bytes).and_then(|()| settle(&file)))
         .and_then(|()| fs::rename(&temporary, path));
     written.map_err(at(path))
 }

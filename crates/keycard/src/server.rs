@@ -524,8 +524,8 @@ fn write_trust_files(
     let bundle = format!("{}\n{pem}", system.unwrap_or_default());
     let files =
         TrustFiles { authority: directory.join("ca.pem"), bundle: directory.join("bundle.pem") };
-    keys::write_private(&files.authority, pem.as_bytes())?;
-    keys::write_private(&files.bundle, bundle.as_bytes())?;
+    keys::write_for_this_run(&files.authority, pem.as_bytes())?;
+    keys::write_for_this_run(&files.bundle, bundle.as_bytes())?;
     Ok(files)
 }
 

@@ -6,13 +6,15 @@ use std::future::Future;
 use axum::response::Response;
 use http::Request;
 use hyper::body::Incoming;
+use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use keycard_domain::limits;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-/// Serves a connection until the client or the shutdown ends it; requests under way are answered first.
+/// Serves a connection of the HTTPS listener, in the version that the client speaks, until the client or the shutdown
+/// ends it; requests under way are answered first.
 pub async fn serve<I, F, R>(io: I, answer: F, shutdown: impl Future<Output = ()>)
 where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -32,10 +34,7 @@ where
         .max_concurrent_streams(limits::STREAMS_MAX)
         .max_header_list_size(HEAD_BYTES_MAX_HTTP2)
         .keep_alive_interval(limits::HEAD_TIME_MAX);
-    let service = service_fn(|request| {
-        let answered = answer(request);
-        async move { Ok::<_, Infallible>(answered.await) }
-    });
+    let service = service_fn(move |request| answered(answer(request)));
     let connection = builder.serve_connection(TokioIo::new(io), service);
     tokio::pin!(connection, shutdown);
     // A broken connection is the client's affair: whatever it asked for was answered or will not be heard.
@@ -46,6 +45,36 @@ where
             let _ = tokio::time::timeout(limits::BODY_TIME_MAX, connection).await;
         }
     }
+}
+
+/// Serves a connection of a local endpoint: HTTP/1.1, which is all that workloads speak there.
+pub async fn serve_http1<I, F, R>(io: I, answer: F, shutdown: impl Future<Output = ()>)
+where
+    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    F: Fn(Request<Incoming>) -> R,
+    R: Future<Output = Response> + Send + 'static,
+{
+    let mut builder = http1::Builder::new();
+    builder
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits::HEAD_TIME_MAX)
+        .max_buf_size(limits::HEAD_BYTES_MAX)
+        .max_headers(limits::HEADERS_MAX);
+    let service = service_fn(move |request| answered(answer(request)));
+    let connection = builder.serve_connection(TokioIo::new(io), service);
+    tokio::pin!(connection, shutdown);
+    tokio::select! {
+        _ = connection.as_mut() => {}
+        () = shutdown.as_mut() => {
+            connection.as_mut().graceful_shutdown();
+            let _ = tokio::time::timeout(limits::BODY_TIME_MAX, connection).await;
+        }
+    }
+}
+
+/// An answer as hyper wants it: every request is answered, none fails.
+async fn answered(answer: impl Future<Output = Response>) -> Result<Response, Infallible> {
+    Ok(answer.await)
 }
 
 /// [`limits::HEAD_BYTES_MAX`] in HTTP/2's type.
@@ -60,13 +89,26 @@ const HEAD_BYTES_MAX_HTTP2: u32 = {
 mod tests {
     use super::*;
     use axum::body::Body;
-    use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 
-    /// What the server says to these bytes until it closes the connection.
+    /// What both kinds of listener say to these bytes until they close the connection.
     async fn answer_to(sent: &[u8]) -> String {
-        let (mut client, server) = duplex(1024 * 1024);
         let answer = |_| async { Response::new(Body::from("answered")) };
-        let serving = tokio::spawn(serve(server, answer, std::future::pending()));
+        let (client, server) = duplex(1024 * 1024);
+        let https = converse(client, sent, serve(server, answer, std::future::pending())).await;
+        let (client, server) = duplex(1024 * 1024);
+        let local =
+            converse(client, sent, serve_http1(server, answer, std::future::pending())).await;
+        assert_eq!(https.lines().next(), local.lines().next());
+        local
+    }
+
+    async fn converse(
+        mut client: DuplexStream,
+        sent: &[u8],
+        serving: impl Future<Output = ()> + Send + 'static,
+    ) -> String {
+        let serving = tokio::spawn(serving);
         client.write_all(sent).await.unwrap();
         let mut received = Vec::new();
         client.read_to_end(&mut received).await.unwrap();

@@ -122,20 +122,26 @@ impl<'a> Cloud<'a> {
         self.arm("PUT", &id, "2024-07-01", &body)
     }
 
-    /// Gives a VM a user-assigned identity beside its own, or takes it away.
-    pub(crate) fn assign_identity(
-        &mut self,
-        vm: &str,
-        identity: &str,
-        is_assigned: bool,
-    ) -> Outcome<Value> {
-        let entry = if is_assigned { json!({}) } else { Value::Null };
-        let body = json!({ "identity": {
-            "type": "SystemAssigned, UserAssigned",
-            "userAssignedIdentities": { self.requests.identity_id(identity): entry },
-        }});
+    /// Gives a VM a user-assigned identity beside its own.
+    pub(crate) fn assign_identity(&mut self, vm: &str, identity: &str) -> Outcome<Value> {
+        let identity = self.requests.identity_id(identity);
+        self.patch_identity(
+            vm,
+            &json!({
+                "type": "SystemAssigned, UserAssigned",
+                "userAssignedIdentities": { identity: {} },
+            }),
+        )
+    }
+
+    /// Takes all user-assigned identities from a VM.
+    pub(crate) fn unassign_identities(&mut self, vm: &str) -> Outcome<Value> {
+        self.patch_identity(vm, &json!({ "type": "SystemAssigned" }))
+    }
+
+    fn patch_identity(&mut self, vm: &str, identity: &Value) -> Outcome<Value> {
         let id = self.requests.vm_id(vm);
-        self.arm("PATCH", &id, "2024-07-01", &body)
+        self.arm("PATCH", &id, "2024-07-01", &json!({ "identity": identity }))
     }
 
     /// The metadata endpoint of a VM.

@@ -67,7 +67,7 @@ impl Up {
         if let Some(home) = server_file.parent() {
             keys::private_directory(home)?;
         }
-        keys::write_private(&server_file, line.as_bytes())?;
+        keys::write_for_this_run(&server_file, line.as_bytes())?;
         match output {
             Output::Json => print(&line)?,
             Output::Table => print(&summary(&server.description))?,

@@ -63,7 +63,7 @@ impl Scene<'_> {
     fn live_and_die(&mut self, name: &str) -> Outcome<[Duration; 3]> {
         let begin = Instant::now();
         let identity = self.cloud.put_identity(name)?;
-        self.cloud.assign_identity(VM, name, true)?;
+        self.cloud.assign_identity(VM, name)?;
         let selector = format!("&client_id={}", text(&identity, "/properties/clientId")?);
         let answer = self.metadata.accepted(&metadata_request(&self.endpoint, &selector))?;
         let first_token = begin.elapsed();
@@ -79,7 +79,7 @@ impl Scene<'_> {
 
         self.cloud.put_role_assignment(&scope, SECRETS_USER, &principal)?;
         self.vault.connection.accepted(&read)?;
-        self.cloud.assign_identity(VM, name, false)?;
+        self.cloud.unassign_identities(VM)?;
         let identity = self.time_until(401, &read)?;
         Ok([first_token, role, identity])
     }
