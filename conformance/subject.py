@@ -38,6 +38,8 @@ def describe(keycard, told, in_namespace):
             "id": vm["id"],
             "principalId": vm["identity"]["principalId"],
             "variables": {} if in_namespace else variables(keycard, vm["id"], "imds"),
+            # An endpoint of the other kind on the same machine, for clients that know no other.
+            "appService": local_only(variables(keycard, vm["id"], "app-service")),
         },
         "site": {
             "id": told["site"]["id"],

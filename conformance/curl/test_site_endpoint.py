@@ -15,10 +15,7 @@ VAULT = "https://vault.azure.net"
 SELECTORS = {"client_id": "clientId", "object_id": "principalId", "principal_id": "principalId", "mi_res_id": "id"}
 
 
-@pytest.fixture(scope="session")
-def ask(subject):
-    variables = subject["site"]["variables"]
-
+def asker(variables):
     def ask(*arguments, header="X-IDENTITY-HEADER", secret=variables["IDENTITY_HEADER"], separator="?", **query):
         query = {"api-version": "2019-08-01", "resource": VAULT, **query}
         query = urllib.parse.urlencode({name: value for name, value in query.items() if value is not None})
@@ -26,6 +23,11 @@ def ask(subject):
         return asking.curl(f"{variables['IDENTITY_ENDPOINT']}{separator}{query}", *headers, *arguments)
 
     return ask
+
+
+@pytest.fixture(scope="session")
+def ask(subject):
+    return asker(subject["site"]["variables"])
 
 
 def assert_error(answer, status):
@@ -114,3 +116,11 @@ def test_the_old_dialect_has_its_own_selector(subject, ask):
 def test_a_bad_request_is_refused_in_app_services_shape(ask, query):
     """33."""
     assert_error(ask(**query), 400)
+
+
+def test_a_virtual_machine_may_have_such_an_endpoint_too(subject, ask):
+    """28. The contract, `keycard env --as RESOURCE --kind app-service`; its header opens no other endpoint."""
+    own = subject["vm"]["appService"]
+    body = asker(own)().json()
+    assert claims.claims(body["access_token"])["oid"] == subject["vm"]["principalId"]
+    assert_error(ask(secret=own["IDENTITY_HEADER"]), 401)

@@ -1,4 +1,4 @@
-//! The load generators: each connection has a thread, and all begin at the same moment.
+//! The load generators: simple, bounded, and the same for every server.
 
 use std::sync::Barrier;
 use std::thread;
@@ -22,7 +22,11 @@ impl Client {
     }
 
     fn send(&mut self) -> Outcome<()> {
-        match self.connection.exchange(&self.request)? {
+        self.connection.send(&self.request)
+    }
+
+    fn receive(&mut self) -> Outcome<()> {
+        match self.connection.receive()? {
             (200..=299, _) => Ok(()),
             (status, body) => {
                 Err(format!("status {status} under load: {}", String::from_utf8_lossy(body)).into())
@@ -31,11 +35,14 @@ impl Client {
     }
 }
 
-/// Sends `count` requests over each connection, each as soon as the one before is answered. How long it took.
-pub(crate) fn closed_loop(clients: &mut [Client], count: usize) -> Outcome<Duration> {
-    let begin = Instant::now();
-    side_by_side(clients, |_, client| (0..count).try_for_each(|_| client.send()))?;
-    Ok(begin.elapsed())
+/// Sends a request over every connection, then reads every answer, `count` times. One thread does it, so that the
+/// server meets the same pattern each time: it is never out of work for long, and has a processor to itself.
+pub(crate) fn rounds(clients: &mut [Client], count: usize) -> Outcome<()> {
+    for _ in 0..count {
+        clients.iter_mut().try_for_each(Client::send)?;
+        clients.iter_mut().try_for_each(Client::receive)?;
+    }
+    Ok(())
 }
 
 /// Sends `count` requests in all at a steady rate, whether the ones before are answered or not, and returns the
@@ -59,6 +66,7 @@ pub(crate) fn open_loop(
                 begin = Instant::now();
             }
             client.send()?;
+            client.receive()?;
             latencies.push(begin.elapsed());
         }
         Ok(latencies)

@@ -111,26 +111,22 @@ fn run() -> Outcome<ExitCode> {
         return Err("no row has such a name; --list names them all".into());
     }
     let mut rows = Vec::new();
+    let mut is_whole = true;
     for (number, group) in groups.iter().enumerate() {
         eprintln!("bench: {} of {}: {}", number + 1, groups.len(), group.rows.join("; "));
-        rows.extend(measured(group, &settings).into_iter().filter(|row| settings.wants(row.name)));
+        let measured = (group.measure)(&settings).unwrap_or_else(|error| {
+            is_whole = false;
+            let failed = |name: &&'static str| Row::failed(name, format!("not measured: {error}"));
+            group.rows.iter().map(failed).collect()
+        });
+        for row in measured.into_iter().filter(|row| settings.wants(row.name)) {
+            row.notes.iter().for_each(|note| eprintln!("bench:   {note}"));
+            rows.push(row);
+        }
     }
     let path = settings.output.join("results.json");
     report::write_json(&rows, &path)?;
     println!("{}", report::table(&rows));
     println!("As JSON: {}", path.display());
-    let is_whole = rows.iter().all(Row::is_measured);
     Ok(if is_whole { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-}
-
-/// The rows of a group; where it fails, each of them says why.
-fn measured(group: &Group, settings: &Settings) -> Vec<Row> {
-    let rows = (group.measure)(settings).unwrap_or_else(|error| {
-        let failed = |name: &&'static str| Row::failed(name, format!("not measured: {error}"));
-        group.rows.iter().map(failed).collect()
-    });
-    for row in rows.iter().filter(|row| settings.wants(row.name)) {
-        row.notes.iter().for_each(|note| eprintln!("bench:   {note}"));
-    }
-    rows
 }

@@ -23,7 +23,7 @@ use crate::{Outcome, Settings};
 struct Owned(Child);
 
 /// How long a server may take to stop.
-const STOP_TIME_MAX: Duration = Duration::from_secs(5);
+const STOP_TIME_MAX: Duration = Duration::from_secs(10);
 
 impl Drop for Owned {
     fn drop(&mut self) {
@@ -54,9 +54,18 @@ pub(crate) struct Keycard {
 impl Keycard {
     /// Starts the release binary and waits for its line of JSON.
     pub(crate) fn up(settings: &Settings, arguments: &[&str]) -> Outcome<Self> {
+        Self::start(settings, Command::new(&settings.binary), arguments)
+    }
+
+    /// Starts it where its instructions can be counted.
+    pub(crate) fn counted(settings: &Settings, counter: &Counter) -> Outcome<Self> {
+        Self::start(settings, counter.command(&settings.binary), &[])
+    }
+
+    fn start(settings: &Settings, mut command: Command, arguments: &[&str]) -> Outcome<Self> {
         let home = settings.temporary_directory()?;
         let log = File::create(settings.output.join("keycard.log"))?;
-        let child = Command::new(&settings.binary)
+        let child = command
             .args(["up", "--port", "0", "--output", "json"])
             .args(arguments)
             .env("KEYCARD_HOME", home.path().join("home"))
@@ -87,13 +96,17 @@ impl Keycard {
         self.target("localhost")
     }
 
+    pub(crate) fn pid(&self) -> u32 {
+        self.process.0.id()
+    }
+
     pub(crate) fn cpu(&self) -> Outcome<CpuTimes> {
-        CpuTimes::of(self.process.0.id())
+        CpuTimes::of(self.pid())
     }
 
     /// Resident memory, in MiB.
     pub(crate) fn resident_mib(&self) -> Outcome<f64> {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.process.0.id()))?;
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid()))?;
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).ok_or("no VmRSS")?;
         let kib: f64 = line.trim().trim_end_matches("kB").trim().parse()?;
         Ok(kib / 1024.0)
@@ -161,11 +174,22 @@ pub(crate) struct Nginx {
 impl Nginx {
     /// Starts it, or says why there is none.
     pub(crate) fn serve(settings: &Settings, body: &str) -> Outcome<Self> {
+        let binary = nginx_binary().ok_or("nginx not available")?;
+        Self::start(settings, Command::new(binary), body)
+    }
+
+    /// Starts it where its instructions can be counted.
+    pub(crate) fn counted(settings: &Settings, counter: &Counter, body: &str) -> Outcome<Self> {
+        let binary = nginx_binary().ok_or("nginx not available")?;
+        Self::start(settings, counter.command(&binary), body)
+    }
+
+    fn start(settings: &Settings, mut command: Command, body: &str) -> Outcome<Self> {
         let prefix = settings.temporary_directory()?;
         let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
         let configuration = prefix.path().join("nginx.conf");
         fs::write(&configuration, nginx_configuration(prefix.path(), port, body))?;
-        let child = Command::new(nginx_binary().ok_or("nginx not available")?)
+        let child = command
             .arg("-p")
             .arg(prefix.path())
             .arg("-c")
@@ -184,8 +208,12 @@ impl Nginx {
         Ok(nginx)
     }
 
+    pub(crate) fn pid(&self) -> u32 {
+        self.process.0.id()
+    }
+
     pub(crate) fn cpu(&self) -> Outcome<CpuTimes> {
-        CpuTimes::of(self.process.0.id())
+        CpuTimes::of(self.pid())
     }
 }
 
@@ -224,4 +252,49 @@ http {{
 }}
 "
     )
+}
+
+/// Counts the instructions that a server executes in user space, through valgrind's callgrind.
+pub(crate) struct Counter {
+    directory: TempDir,
+}
+
+impl Counter {
+    /// A counter for one process, or why there is none.
+    pub(crate) fn new(settings: &Settings) -> Outcome<Self> {
+        if !Path::new("/usr/bin/callgrind_control").is_file() {
+            return Err("valgrind not available".into());
+        }
+        Ok(Self { directory: settings.temporary_directory()? })
+    }
+
+    fn file(&self) -> PathBuf {
+        self.directory.path().join("callgrind.out")
+    }
+
+    fn command(&self, binary: &Path) -> Command {
+        let mut command = Command::new("valgrind");
+        command
+            .args(["--quiet", "--tool=callgrind", "--instr-atstart=no"])
+            .arg(format!("--callgrind-out-file={}", self.file().display()))
+            .arg(binary);
+        command
+    }
+
+    /// Switches counting on or off in the process that [`Self::command`] started.
+    pub(crate) fn switch(&self, pid: u32, state: &str) -> Outcome<()> {
+        let status = Command::new("callgrind_control")
+            .args(["-i", state, &pid.to_string()])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status()?;
+        if status.success() { Ok(()) } else { Err(format!("callgrind_control: {status}").into()) }
+    }
+
+    /// What was counted, once the process has ended.
+    pub(crate) fn instructions(&self) -> Outcome<f64> {
+        let text = fs::read_to_string(self.file())?;
+        let total = text.lines().find_map(|line| line.strip_prefix("totals: "));
+        Ok(total.ok_or("callgrind wrote no total")?.trim().parse()?)
+    }
 }

@@ -67,7 +67,7 @@ impl Row {
         }
     }
 
-    pub(crate) fn is_measured(&self) -> bool {
+    fn is_measured(&self) -> bool {
         self.value.is_finite()
     }
 

@@ -71,8 +71,17 @@ struct Head {
 impl Connection {
     /// Sends a prepared request and reads the whole answer; its status and body.
     pub(crate) fn exchange(&mut self, request: &[u8]) -> Outcome<(u16, &[u8])> {
+        self.send(request)?;
+        self.receive()
+    }
+
+    pub(crate) fn send(&mut self, request: &[u8]) -> Outcome<()> {
         self.stream.write_all(request)?;
-        self.stream.flush()?;
+        Ok(self.stream.flush()?)
+    }
+
+    /// Reads the whole answer to the one request that was sent.
+    pub(crate) fn receive(&mut self) -> Outcome<(u16, &[u8])> {
         self.received.clear();
         let mut chunk = [0; 16 * 1024];
         loop {

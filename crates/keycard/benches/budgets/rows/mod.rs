@@ -23,7 +23,7 @@ pub(crate) struct Group {
 
 /// Every row there is.
 pub(crate) const GROUPS: &[Group] = &[
-    Group { rows: &[cached::CPU, cached::LATENCY], measure: cached::measure },
+    Group { rows: &[cached::CPU, cached::LATENCY, cached::INSTRUCTIONS], measure: cached::measure },
     Group { rows: &[mint::METADATA, mint::ASSERTION, mint::SECRET], measure: mint::measure },
     Group { rows: &[start::START, start::BINARY], measure: start::measure },
     Group { rows: &[identities::CREATION, identities::MEMORY], measure: identities::measure },
