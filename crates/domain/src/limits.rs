@@ -31,6 +31,10 @@ pub const LOCAL_CONNECTIONS_MAX: usize = 1024;
 pub const HEAD_TIME_MAX: std::time::Duration = std::time::Duration::from_secs(15);
 /// How long a client may take to send a request's body.
 pub const BODY_TIME_MAX: std::time::Duration = std::time::Duration::from_secs(30);
+/// Bytes of a refused request's body that are read and forgotten, so that the client hears the refusal.
+pub const DISCARDED_BODY_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// How long that may take.
+pub const DISCARDED_BODY_TIME_MAX: std::time::Duration = std::time::Duration::from_secs(5);
 /// How long a TLS handshake may take.
 pub const HANDSHAKE_TIME_MAX: std::time::Duration = std::time::Duration::from_secs(10);
 /// Concurrent HTTP/2 streams of one connection.

@@ -261,7 +261,8 @@ impl Changes {
         self.put(snapshot, &Generation { path: path.key(), deletions });
     }
 
-    fn rely_on<R: Record>(&mut self, snapshot: &Snapshot, record: &R) -> StoreKey
+    /// Relies on a record being as the snapshot shows it, without writing it.
+    pub fn rely_on<R: Record>(&mut self, snapshot: &Snapshot, record: &R) -> StoreKey
     where
         Snapshot: Holds<R>,
     {

@@ -18,7 +18,7 @@ use keycard_domain::token::grant::{
     ClientProof, GrantError, GrantRequest, GrantedToken, TokenService,
 };
 use keycard_domain::token::source::{
-    AccessToken, Freshness, Reuse, TokenError, TokenRequest, TokenSource,
+    AccessToken, Freshness, Licence, Reuse, TokenError, TokenRequest, TokenSource,
 };
 use tokio::sync::Mutex as AsyncMutex;
 use tokio::time::timeout;
@@ -50,12 +50,17 @@ struct CacheKey {
 /// One place per key: the lock makes one request at a time, the rest find its token.
 type Slot = Arc<AsyncMutex<Option<AccessToken>>>;
 
+/// An identity on a resource.
+type Assignment = (ArmResourceId, PrincipalId);
+
 /// The token source of this host.
 #[derive(Debug)]
 pub struct HostTokenSource {
     view: Arc<dyn HostView>,
     service: Arc<dyn TokenService>,
     credentials: Arc<CredentialStore>,
+    /// One per assignment that tokens were asked for. Whatever was given under it ends with it, wherever it is kept.
+    licences: Mutex<HashMap<Assignment, Licence>>,
     cache: Mutex<HashMap<CacheKey, Slot>>,
 }
 
@@ -69,7 +74,7 @@ impl HostTokenSource {
         service: Arc<dyn TokenService>,
         credentials: Arc<CredentialStore>,
     ) -> Self {
-        Self { view, service, credentials, cache: Mutex::default() }
+        Self { view, service, credentials, licences: Mutex::default(), cache: Mutex::default() }
     }
 
     fn cache(&self) -> std::sync::MutexGuard<'_, HashMap<CacheKey, Slot>> {
@@ -88,32 +93,38 @@ impl HostTokenSource {
         Arc::clone(cache.entry(key.clone()).or_default())
     }
 
-    /// Drops what can no longer be given: to be called whenever the resources or principals have changed.
+    fn licences(&self) -> std::sync::MutexGuard<'_, HashMap<Assignment, Licence>> {
+        self.licences.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The licence of an assignment. Taken before the assignment is looked at for the last time: a change after that
+    /// finds it here and withdraws it.
+    fn licence(&self, key: &CacheKey) -> Licence {
+        self.licences().entry((key.resource.clone(), key.principal)).or_default().clone()
+    }
+
+    /// Ends what can no longer be given: to be called whenever the resources or principals have changed.
     pub fn drop_stale(&self) {
         let mut gone = Vec::new();
-        self.cache().retain(|key, slot| {
-            let keeps = self.may_still_give(key);
+        self.licences().retain(|(resource, principal), licence| {
+            let keeps = self.may_still_give(resource, *principal);
             if !keeps {
-                gone.push((key.clone(), Arc::clone(slot)));
+                licence.withdraw();
+                gone.push((resource.clone(), *principal));
             }
             keeps
         });
-        for (key, slot) in gone {
-            // A slot that is locked is being filled by a request that checks for itself; its token is not kept.
-            if let Ok(held) = slot.try_lock()
-                && let Some(token) = held.as_ref()
-            {
-                token.reuse.withdraw();
-            }
-            self.credentials.forget(&key.resource, key.principal);
+        for (resource, principal) in gone {
+            self.cache().retain(|key, _| key.resource != resource || key.principal != principal);
+            self.credentials.forget(&resource, principal);
         }
     }
 
-    fn may_still_give(&self, key: &CacheKey) -> bool {
-        self.view.resource(&key.resource).is_some_and(|resource| {
+    fn may_still_give(&self, resource: &ArmResourceId, principal: PrincipalId) -> bool {
+        self.view.resource(resource).is_some_and(|resource| {
             resource.power_state == PowerState::Running
-                && resource.identity.principals().any(|principal| principal == key.principal)
-        }) && self.view.principal(key.principal).is_some()
+                && resource.identity.principals().any(|of_resource| of_resource == principal)
+        }) && self.view.principal(principal).is_some()
     }
 
     async fn fetch(
@@ -122,7 +133,7 @@ impl HostTokenSource {
         resource: &ArmResourceId,
         principal: &ServicePrincipal,
         audience: &str,
-    ) -> Result<AccessToken, TokenError> {
+    ) -> Result<GrantedToken, TokenError> {
         let first = self.request(operation, resource, principal, audience).await;
         match first {
             // The server does not know this credential (it was restored, say): enrol anew, once.
@@ -140,7 +151,7 @@ impl HostTokenSource {
         resource: &ArmResourceId,
         principal: &ServicePrincipal,
         audience: &str,
-    ) -> Result<AccessToken, TokenError> {
+    ) -> Result<GrantedToken, TokenError> {
         let identity = IdentityNames {
             tenant_id: principal.tenant_id,
             principal_id: principal.id,
@@ -160,9 +171,8 @@ impl HostTokenSource {
             capabilities: Vec::new(),
         };
         let granted = timeout(limits::GRANT_TIME_MAX, self.service.grant(operation, request)).await;
-        let granted = granted
-            .unwrap_or(Err(GrantError::SigningUnavailable("the token was not granted in time")))?;
-        Ok(access_token(granted, operation.now.unix_timestamp()))
+        let late = GrantError::SigningUnavailable("the token was not granted in time");
+        Ok(granted.unwrap_or(Err(late))?)
     }
 }
 
@@ -177,14 +187,14 @@ fn unavailable(error: &CredentialError) -> TokenError {
     }
 }
 
-fn access_token(granted: GrantedToken, now: i64) -> AccessToken {
+fn access_token(granted: GrantedToken, now: i64, licence: Licence) -> AccessToken {
     AccessToken {
         token: granted.token,
         resource: granted.resource,
         client_id: granted.client_id,
         expires_on: granted.expires_on,
         not_before: granted.not_before,
-        reuse: Reuse::until(now + (granted.expires_on - now) / 2),
+        reuse: Reuse::until(now + (granted.expires_on - now) / 2, licence),
     }
 }
 
@@ -210,6 +220,7 @@ impl TokenSource for HostTokenSource {
             principal: principal.id,
             audience: request.resource.clone(),
         };
+        let licence = self.licence(&key);
         let slot = self.slot(&key);
         let mut held = slot.lock().await;
         let now = operation.now.unix_timestamp();
@@ -217,47 +228,47 @@ impl TokenSource for HostTokenSource {
         if let Some(token) = cached.filter(|token| token.reuse.is_good_at(now)) {
             return Ok(token.clone());
         }
-        match self.fetch(operation, &resource.id, &principal, &request.resource).await {
-            Ok(token) => {
+        let fetched = self.fetch(operation, &resource.id, &principal, &request.resource).await;
+        // What was taken away while the token was on its way is not given out any more.
+        if !self.may_still_give(&key.resource, key.principal) {
+            licence.withdraw();
+            return Err(TokenError::IdentityNotFound);
+        }
+        match fetched {
+            Ok(granted) => {
+                let token = access_token(granted, now, licence);
                 if let Some(former) = held.replace(token.clone()) {
                     former.reuse.withdraw();
                 }
                 Ok(token)
             }
-            Err(error) => self.fall_back(&mut held, &key, now, error),
+            Err(error) => fall_back(&mut held, now, error),
         }
     }
 }
 
-impl HostTokenSource {
-    /// A token past half of its life is still good while a newer one cannot be had; a refusal ends it.
-    fn fall_back(
-        &self,
-        held: &mut Option<AccessToken>,
-        key: &CacheKey,
-        now: i64,
-        error: TokenError,
-    ) -> Result<AccessToken, TokenError> {
-        let is_passing = matches!(
-            error,
-            TokenError::Unavailable { .. }
-                | TokenError::Refused(
-                    GrantError::SigningUnavailable(_)
-                        | GrantError::Audit(_)
-                        | GrantError::Throttled { .. }
-                )
-        );
-        let usable =
-            held.as_ref().filter(|token| token.expires_on > now && !token.reuse.is_withdrawn());
-        match usable {
-            Some(token) if is_passing && self.may_still_give(key) => Ok(token.clone()),
-            _ => {
-                // A failure is never kept as an answer, and an unknown audience leaves nothing behind.
-                if held.is_none() {
-                    self.cache().remove(key);
-                }
-                Err(error)
-            }
-        }
+/// A token past half of its life is still good while a newer one cannot be had; a refusal ends it. A failure is never
+/// kept as an answer.
+fn fall_back(
+    held: &mut Option<AccessToken>,
+    now: i64,
+    error: TokenError,
+) -> Result<AccessToken, TokenError> {
+    let is_passing = matches!(
+        error,
+        TokenError::Unavailable { .. }
+            | TokenError::Refused(
+                GrantError::SigningUnavailable(_)
+                    | GrantError::Audit(_)
+                    | GrantError::Throttled { .. }
+            )
+    );
+    let is_usable = |token: &&AccessToken| token.expires_on > now && !token.reuse.is_withdrawn();
+    if let Some(token) = held.as_ref().filter(is_usable).filter(|_| is_passing) {
+        return Ok(token.clone());
     }
+    if let Some(former) = held.take() {
+        former.reuse.withdraw();
+    }
+    Err(error)
 }

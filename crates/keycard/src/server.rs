@@ -43,6 +43,7 @@ use keycard_wire::entra::{self, Entra};
 use keycard_wire::host_names::{AZURE_SUFFIXES, FaceName, HostNames, host_of, requested_authority};
 use keycard_wire::key_vault::{self, KeyVault, VaultName};
 use keycard_wire::local::LocalFace;
+use keycard_wire::request::discard_body;
 use keycard_wire::route::{Answer, Row};
 use keycard_wire::{connection, unbuilt};
 use time::UtcDateTime;
@@ -460,15 +461,19 @@ impl Faces {
         let (parts, body) = request.into_parts();
         let authority = requested_authority(&parts).unwrap_or_default();
         let host = host_of(&authority).unwrap_or_default();
-        let request = Request::from_parts(parts, Body::new(body));
+        let mut request = Request::from_parts(parts, Body::new(body));
         let face = self.names.face(&host);
+        let is_unbuilt =
+            matches!(face, None | Some(FaceName::Graph | FaceName::Blob(_) | FaceName::Portal));
+        if is_unbuilt {
+            discard_body(request.body_mut()).await;
+        }
         let (name, response) = match face {
             None => ("none", unbuilt::unknown_host(&host)),
             Some(FaceName::Loopback) => self.answer_by_path(request).await,
             Some(FaceName::ResourceManager) => ("arm", self.arm.answer(request).await),
             Some(FaceName::TokenService) => ("entra", self.entra.answer(request).await),
             Some(FaceName::KeyVault(vault)) => {
-                let mut request = request;
                 request.extensions_mut().insert(VaultName(vault));
                 ("key_vault", self.key_vault.answer(request).await)
             }

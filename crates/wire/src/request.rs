@@ -141,6 +141,15 @@ async fn read_body_within(
     }
 }
 
+/// Reads what is left of a refused request's body, within bounds, and forgets it. A connection that is closed on a client
+/// which is still sending breaks before the client has read why it was refused.
+pub async fn discard_body(body: &mut Body) {
+    let bounded = Limited::new(body, limits::DISCARDED_BODY_BYTES_MAX);
+    let mut bounded = std::pin::pin!(bounded);
+    let discard = async { while let Some(Ok(_)) = bounded.as_mut().frame().await {} };
+    let _ = tokio::time::timeout(limits::DISCARDED_BODY_TIME_MAX, discard).await;
+}
+
 /// The ids that follow a request through its answer and the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RequestIds {

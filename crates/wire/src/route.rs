@@ -16,7 +16,7 @@ use http::request::Parts;
 use http::{Method, StatusCode};
 use keycard_domain::operation::OperationContext;
 
-use crate::request::{PathError, RequestIds, Segments};
+use crate::request::{PathError, RequestIds, Segments, discard_body};
 
 /// Who may pass a row. Without one a row does not compile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -118,6 +118,7 @@ impl<S> Route<S> {
         }
         let path = |segments: &[String]| format!("/{}", segments.join("/"));
         Some(Params {
+            has_scope: matches!(self.pattern.first(), Some(Piece::Scope)),
             scope: path(scope),
             resource: path(all.get(..resource_length).unwrap_or_default()),
             values,
@@ -129,6 +130,7 @@ impl<S> Route<S> {
 #[derive(Clone, Debug, Default)]
 pub struct Params {
     values: Vec<(&'static str, String)>,
+    has_scope: bool,
     scope: String,
     resource: String,
 }
@@ -142,6 +144,12 @@ impl Params {
     /// What `{*scope}` stood for: a path, `/` for the root.
     pub fn scope(&self) -> &str {
         &self.scope
+    }
+
+    /// What a role has to be given on for the request: the scope of an extension resource, which is what its rights
+    /// are about, and the resource itself for all others.
+    pub fn subject(&self) -> &str {
+        if self.has_scope { &self.scope } else { &self.resource }
     }
 
     /// The path up to the last parameter: what the request is about.
@@ -276,12 +284,15 @@ impl<S: Clone + Send + Sync + 'static> Face<S> {
 
     /// Answers a request.
     pub async fn answer(&self, request: Request) -> Response {
-        let (mut parts, body) = request.into_parts();
+        let (mut parts, mut body) = request.into_parts();
         let entered = Entered { ids: self.gate.ids(&parts) };
         parts.extensions.insert(entered);
         let mut response = match self.pass(&mut parts).await {
             Ok(handler) => handler(Request::from_parts(parts, body), self.state.clone()).await,
-            Err(refusal) => refusal,
+            Err(refusal) => {
+                discard_body(&mut body).await;
+                refusal
+            }
         };
         self.gate.finish(&entered, &mut response);
         response

@@ -248,9 +248,9 @@ fn merge(
         })
         .cloned()
         .collect();
-    for (identity, entry) in listed {
+    for (identity, _) in listed {
         let is_there = merged.iter().any(|assigned| assigned.identity == *identity);
-        if *entry == MapEntry::Assign && !is_there {
+        if listing(identity) == Some(MapEntry::Assign) && !is_there {
             merged.push(assign(snapshot, operation, identity)?);
         }
     }

@@ -11,7 +11,7 @@ use keycard_crypto::encoding;
 use keycard_crypto::secret::Secret;
 use serde::{Deserialize, Serialize};
 
-use super::vault::{Deletion, Vault};
+use super::vault::{self, Deletion, Vault};
 use crate::directory::Tenant;
 use crate::limits;
 use crate::operation::OperationContext;
@@ -180,6 +180,9 @@ pub enum SecretError {
     /// There is no such deleted secret.
     #[error("deleted secret {0} does not exist")]
     DeletedNotFound(String),
+    /// The vault was deleted since the call came in.
+    #[error("vault {0} is gone")]
+    VaultGone(String),
     /// The name is taken by a deleted secret.
     #[error("secret {0} is deleted but recoverable")]
     DeletedButRecoverable(String),
@@ -383,8 +386,19 @@ impl<'a> Secrets<'a> {
         let mut changes = Changes::default();
         put(&mut changes, &head, former.map(|(_, entry)| entry).as_ref());
         put(&mut changes, &stored, None);
+        self.rely_on_vault(&mut changes)?;
         self.state.commit(changes).await?;
         Ok(SecretBundle { version: stored.without_value(), value: new.value.clone() })
+    }
+
+    /// A secret is not put into a vault that is deleted at the same time.
+    fn rely_on_vault(&self, changes: &mut Changes) -> Result<(), SecretError> {
+        let snapshot = self.state.snapshot();
+        let vault = vault::find_by_name(&snapshot, self.vault.name())
+            .filter(|vault| vault.id == self.vault.id)
+            .ok_or_else(|| SecretError::VaultGone(self.vault.name().to_owned()))?;
+        changes.rely_on(&snapshot, vault.record.as_ref());
+        Ok(())
     }
 
     fn new_version(

@@ -162,7 +162,9 @@ pub async fn put(
             let existing = snapshot.vaults.get(&id.name().to_ascii_lowercase());
             let base = match existing {
                 // A vault is recovered where it was: rights on another place are none on what it holds.
-                Some(vault) if vault.deleted.is_some() && request.recovers && vault.id == *id => {
+                Some(vault)
+                    if is_recoverable(vault, operation) && request.recovers && vault.id == *id =>
+                {
                     recovered(vault)
                 }
                 Some(vault) if vault.deleted.is_some() && request.recovers => {
@@ -185,6 +187,11 @@ pub async fn put(
             Ok(Put { resource, is_new: existing.is_none() })
         })
         .await
+}
+
+/// Deleted, and neither purged nor over its time.
+fn is_recoverable(vault: &Vault, operation: &OperationContext) -> bool {
+    vault.deleted.is_some_and(|deletion| deletion.purge_at > operation.now.unix_timestamp())
 }
 
 fn recovered(vault: &Vault) -> Vault {
@@ -382,15 +389,25 @@ pub async fn purge(
     name: &str,
 ) -> Result<bool, VaultError> {
     let key = name.to_ascii_lowercase();
-    let is_purgeable = {
-        let snapshot = state.snapshot();
-        match snapshot.vaults.get(&key).filter(|vault| vault.deleted.is_some()) {
-            None => return Ok(false),
-            Some(vault) => !vault.has_purge_protection,
-        }
-    };
-    if !is_purgeable {
-        return Err(VaultError::PurgeProtected);
+    let now = operation.now.unix_timestamp();
+    let is_marked = state
+        .transact(operation, |snapshot, changes| {
+            let vault = snapshot.vaults.get(&key);
+            let Some((vault, deletion)) = vault.and_then(|vault| Some((vault, vault.deleted?)))
+            else {
+                return Ok(false);
+            };
+            if vault.has_purge_protection && deletion.purge_at > now {
+                return Err(VaultError::PurgeProtected);
+            }
+            // From here on it cannot be recovered; if the rest is not done now, upkeep does it.
+            let deleted = Some(Deletion { purge_at: now, ..deletion });
+            changes.put(snapshot, &Vault { deleted, ..vault.record.as_ref().clone() });
+            Ok(true)
+        })
+        .await?;
+    if !is_marked {
+        return Ok(false);
     }
     remove(state, operation, &key).await
 }

@@ -47,23 +47,42 @@ pub struct TokenRequest {
     pub freshness: Freshness,
 }
 
+/// Whether something may still be given; shared by all that was given under it, and withdrawn for all at once.
+#[derive(Clone, Debug, Default)]
+pub struct Licence(Arc<AtomicBool>);
+
+impl Licence {
+    /// Ends it, everywhere and for good.
+    pub fn withdraw(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+
+    /// Whether it has ended.
+    pub fn is_withdrawn(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
 /// Until when, and as long as what, the same token may be given again without asking.
 #[derive(Clone, Debug, Default)]
 pub struct Reuse {
     /// Unix seconds: from then on a newer token is to be had.
     pub refresh_at: i64,
-    withdrawn: Arc<AtomicBool>,
+    /// Of the identity on the resource: ends when one is taken from the other, or the resource is switched off.
+    identity: Licence,
+    /// Of this very token: ends when a newer one takes its place.
+    token: Licence,
 }
 
 impl Reuse {
-    /// A token that may be given again until `refresh_at`, Unix seconds.
-    pub fn until(refresh_at: i64) -> Self {
-        Self { refresh_at, withdrawn: Arc::default() }
+    /// A token that may be given again until `refresh_at`, Unix seconds, while the identity may be given.
+    pub fn until(refresh_at: i64, identity: Licence) -> Self {
+        Self { refresh_at, identity, token: Licence::default() }
     }
 
-    /// Ends the reuse everywhere: something the token depends on has changed.
+    /// Ends the reuse of this token.
     pub fn withdraw(&self) {
-        self.withdrawn.store(true, Ordering::Release);
+        self.token.withdraw();
     }
 
     /// Whether the token may be given at this moment, Unix seconds.
@@ -73,7 +92,7 @@ impl Reuse {
 
     /// Whether the reuse has ended before its time.
     pub fn is_withdrawn(&self) -> bool {
-        self.withdrawn.load(Ordering::Acquire)
+        self.token.is_withdrawn() || self.identity.is_withdrawn()
     }
 }
 

@@ -576,3 +576,79 @@ async fn a_vault_is_recovered_only_where_it_was() {
         (StatusCode::NOT_FOUND, &json!("DeletedVaultNotFound"))
     );
 }
+
+/// Rights on an assignment are rights on the scope it grants at, not on its own path.
+#[tokio::test]
+async fn a_role_on_an_assignments_path_does_not_open_its_scope() {
+    let cloud = Cloud::start().await;
+    let (token, principal) = actor(&cloud, "actor").await;
+    let path = format!(
+        "{}/providers/Microsoft.Authorization/roleAssignments/33333333-3333-3333-3333-333333333333",
+        cloud.group()
+    );
+    cloud.grant(&path, "18d7d88d-d35e-4fb5-a5c3-7773c20a72d9", &principal).await;
+    let owner = json!({ "properties": {
+        "roleDefinitionId": "/providers/Microsoft.Authorization/roleDefinitions/8e3af657-a8ff-443c-a75c-2fe8c4bcb635",
+        "principalId": principal,
+    }});
+    let answer = cloud.arm(Some(&token), Method::PUT, &path, "2022-04-01", Some(owner)).await;
+    assert_eq!(answer.status, StatusCode::FORBIDDEN);
+}
+
+#[tokio::test]
+async fn pages_of_a_listing_hold_every_vault_once() {
+    let cloud = Cloud::start().await;
+    for (group, vault) in [("zz", "aaavault"), ("aa", "bbbvault"), ("mm", "cccvault")] {
+        let group = cloud.group().replace("rg1", group);
+        cloud.put(&group, "2024-11-01", json!({ "location": "local" })).await;
+        let body = json!({ "location": "local", "properties": { "tenantId": cloud.description().tenant_id } });
+        cloud
+            .put(
+                &format!("{group}/providers/Microsoft.KeyVault/vaults/{vault}"),
+                "2023-07-01",
+                body,
+            )
+            .await;
+    }
+    let mut path = format!(
+        "{}/providers/Microsoft.KeyVault/vaults?$top=1&api-version=2023-07-01",
+        cloud.subscription()
+    );
+    let mut names = Vec::new();
+    loop {
+        let page = cloud.admin(Method::GET, &path, "", None).await.body;
+        names.extend(
+            page["value"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|vault| vault["name"].as_str().unwrap().to_owned()),
+        );
+        match page["nextLink"].as_str() {
+            Some(link) => {
+                path = link
+                    .split_once("/subscriptions")
+                    .map(|(_, rest)| format!("/subscriptions{rest}"))
+                    .unwrap()
+            }
+            None => break,
+        }
+    }
+    names.sort();
+    assert_eq!(names, ["aaavault", "bbbvault", "cccvault"]);
+}
+
+/// A client that sends a large body without a token hears the refusal, not a broken connection.
+#[tokio::test]
+async fn a_refusal_is_heard_whatever_the_body() {
+    let cloud = Cloud::start().await;
+    cloud.put_vault("kv1", true).await;
+    let large = json!({ "value": "x".repeat(2_000_000) });
+    let arm = cloud.arm(None, Method::PUT, &cloud.group(), "2024-11-01", Some(large.clone())).await;
+    assert_eq!(arm.status, StatusCode::UNAUTHORIZED);
+    let url = cloud.vault_url("kv1", "/secrets/s1?api-version=7.4");
+    assert_eq!(
+        cloud.vault(None, Method::PUT, &url, Some(large)).await.status,
+        StatusCode::UNAUTHORIZED
+    );
+}

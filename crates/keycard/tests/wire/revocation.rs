@@ -151,3 +151,78 @@ async fn a_year_passes_and_every_token_request_succeeds() {
         assert_eq!(answer.status, StatusCode::OK, "day {day}: {}", answer.body);
     }
 }
+
+/// However many tokens a workload asked for in between, the first one ends with its assignment.
+#[tokio::test]
+async fn a_ready_answer_ends_with_the_assignment_however_many_there_are() {
+    let cloud = Cloud::start().await;
+    cloud.put_identity("mi-1").await;
+    cloud.put_vm("vm1", true, &["mi-1"]).await;
+    let base = cloud.imds("vm1").await;
+    let ask = async |query: &str| {
+        let url = format!("{base}/metadata/identity/oauth2/token?api-version=2018-02-01&{query}");
+        cloud.get(&url, &[("Metadata", "true")]).await.status.as_u16()
+    };
+    let user = format!("resource={VAULT_AUDIENCE}&msi_res_id={}", cloud.identity_id("mi-1"));
+    let own = format!("resource={VAULT_AUDIENCE}");
+    assert_eq!((ask(&user).await, ask(&own).await), (200, 200));
+    for number in 100..170 {
+        assert_eq!(ask(&format!("resource=https://acct{number}.blob.core.windows.net")).await, 200);
+    }
+    let body = json!({ "identity": { "type": "SystemAssigned" } });
+    cloud.admin(Method::PATCH, &cloud.vm_id("vm1"), "2024-07-01", Some(body)).await;
+    assert_eq!(settled(&ask, &user, 400).await, 400);
+    assert_eq!(ask(&own).await, 200);
+    cloud
+        .admin(Method::POST, &format!("{}/deallocate", cloud.vm_id("vm1")), "2024-07-01", None)
+        .await;
+    assert_eq!(settled(&ask, &own, 400).await, 400);
+}
+
+/// The answer once it is as expected, within the second that is promised.
+async fn settled(ask: &impl AsyncFn(&str) -> u16, query: &str, expected: u16) -> u16 {
+    let asking = async {
+        loop {
+            let status = ask(query).await;
+            if status == expected {
+                return status;
+            }
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(1), asking).await.unwrap_or_default()
+}
+
+/// Tokens that were on their way while the identity was taken away are not kept ready.
+#[tokio::test]
+async fn a_token_on_its_way_is_not_kept_past_the_unassignment() {
+    let cloud = Cloud::start().await;
+    cloud.put_identity("mi-1").await;
+    for round in 0..5 {
+        cloud.put_vm("vm1", true, &["mi-1"]).await;
+        let base = cloud.imds("vm1").await;
+        let url = |n: usize| {
+            format!(
+                "{base}/metadata/identity/oauth2/token?api-version=2018-02-01&resource={VAULT_AUDIENCE}&x={round}{n}&msi_res_id={}",
+                cloud.identity_id("mi-1")
+            )
+        };
+        let mut asking = tokio::task::JoinSet::new();
+        for n in 0..8 {
+            let (client, url) = (cloud.client.clone(), url(n));
+            asking.spawn(async move {
+                let request = http::Request::get(url)
+                    .header("Metadata", "true")
+                    .body(Default::default())
+                    .unwrap();
+                client.send(request).await.unwrap().status
+            });
+        }
+        cloud.put_vm("vm1", true, &[]).await;
+        while asking.join_next().await.is_some() {}
+        let ask =
+            async |query: &str| cloud.get(query, &[("Metadata", "true")]).await.status.as_u16();
+        for n in 0..8 {
+            assert_eq!(settled(&ask, &url(n), 400).await, 400, "round {round}, target {n}");
+        }
+    }
+}

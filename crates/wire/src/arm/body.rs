@@ -37,8 +37,9 @@ pub(super) fn resource_id(params: &Params) -> Result<ArmResourceId, ArmError> {
 
 /// A page of a listing with the link to the next one.
 ///
-/// The items are given with their keys, in the order of the keys; the skip token is the key of the page's last item.
-pub(super) fn page(uri: &Uri, base: &str, items: Vec<(String, Value)>) -> Value {
+/// The items are given with their keys, in whose order they are shown; the skip token is the key of the page's last item.
+pub(super) fn page(uri: &Uri, base: &str, mut items: Vec<(String, Value)>) -> Value {
+    items.sort_by(|(one, _), (other, _)| one.cmp(other));
     let query = Parameters::of(uri);
     let after = query.non_empty("$skiptoken").unwrap_or_default().to_ascii_lowercase();
     let limit = query
@@ -67,7 +68,8 @@ mod tests {
 
     #[test]
     fn walking_the_links_yields_each_item_once() {
-        let items: Vec<(String, Value)> = (0..7).map(|n| (format!("/a b/{n}"), json!(n))).collect();
+        let items: Vec<(String, Value)> =
+            (0..7).rev().map(|n| (format!("/a b/{n}"), json!(n))).collect();
         let mut uri: Uri = "/list?api-version=2024-01-01&$top=3".parse().unwrap();
         let mut seen = Vec::new();
         loop {

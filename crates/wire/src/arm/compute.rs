@@ -75,42 +75,67 @@ fn power_routes() -> Vec<Route<Arm>> {
     ]
 }
 
-/// Members of a request that keycard reads itself.
-const KNOWN: &[&str] =
-    &["id", "name", "type", "location", "tags", "identity", "properties", "etag", "resources"];
+/// Further top-level members that are kept and returned.
+const KEPT: &[&str] = &["kind", "sku", "zones", "plan", "extendedLocation", "managedBy"];
+
+/// A member by its name, whose case means nothing.
+fn member(body: &Map<String, Value>, name: &str) -> Option<Value> {
+    let found = body.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
+    found.map(|(_, value)| value).filter(|value| !value.is_null()).cloned()
+}
 
 fn read(body: &Map<String, Value>) -> Result<ComputeRequest, ArmError> {
-    let member = |name: &str| body.get(name).filter(|value| !value.is_null()).cloned();
     let malformed = |error: serde_json::Error| ArmError::BodyMalformed(error.to_string());
+    let kept = |name: &&str| member(body, name).map(|value| ((*name).to_owned(), value));
     Ok(ComputeRequest {
-        location: member("location").map(serde_json::from_value).transpose().map_err(malformed)?,
-        tags: member("tags")
+        location: member(body, "location")
+            .map(serde_json::from_value)
+            .transpose()
+            .map_err(malformed)?,
+        tags: member(body, "tags")
             .map(serde_json::from_value::<BTreeMap<String, String>>)
             .transpose()
             .map_err(malformed)?,
-        identity: identity::read(body.get("identity"))?,
-        properties: member("properties")
+        identity: identity::read(member(body, "identity").as_ref())?,
+        properties: member(body, "properties")
             .map(serde_json::from_value::<Map<String, Value>>)
             .transpose()
             .map_err(malformed)?
             .map(without_secrets),
-        other: body
-            .iter()
-            .filter(|(name, value)| !KNOWN.contains(&name.as_str()) && !value.is_null())
-            .map(|(name, value)| (name.clone(), value.clone()))
-            .collect(),
+        other: KEPT.iter().filter_map(kept).collect(),
     })
 }
 
-/// Passwords and what else Azure never returns are not kept in the first place.
-fn without_secrets(mut properties: Map<String, Value>) -> Map<String, Value> {
-    if let Some(Value::Object(profile)) = properties.get_mut("osProfile") {
-        profile.remove("adminPassword");
-        profile.remove("customData");
-        profile.remove("secrets");
-    }
-    properties.remove("userData");
+/// Members of properties that hold secrets. Azure never returns them; keycard does not keep them in the first place.
+const SECRET_MEMBERS: &[&str] = &[
+    "adminPassword",
+    "customData",
+    "userData",
+    "secrets",
+    "additionalUnattendContent",
+    "protectedSettings",
+    "appSettings",
+    "connectionStrings",
+    "publishingPassword",
+];
+
+/// The properties without what is secret in them, however deep it stands.
+fn without_secrets(properties: Map<String, Value>) -> Map<String, Value> {
+    let is_secret =
+        |name: &str| SECRET_MEMBERS.iter().any(|known| known.eq_ignore_ascii_case(name));
     properties
+        .into_iter()
+        .filter(|(name, _)| !is_secret(name))
+        .map(|(name, value)| (name, value_without_secrets(value)))
+        .collect()
+}
+
+fn value_without_secrets(value: Value) -> Value {
+    match value {
+        Value::Object(members) => Value::Object(without_secrets(members)),
+        Value::Array(items) => Value::Array(items.into_iter().map(value_without_secrets).collect()),
+        plain @ (Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_)) => plain,
+    }
 }
 
 fn resource_json(snapshot: &Snapshot, resource: &ComputeResource) -> Value {
@@ -266,4 +291,28 @@ async fn power(
         .await
         .map_err(|error| ArmError::compute(error, &id, &operation))?;
     Ok(StatusCode::OK)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn member_names_ignore_case_and_secrets_are_not_kept() {
+        let body = json!({
+            "Location": "local",
+            "Identity": { "type": "SystemAssigned" },
+            "Properties": { "osProfile": { "AdminPassword": "x", "name": "n" }, "UserData": "x", "list": [{ "customdata": "x" }] },
+            "systemData": {},
+            "Kind": "app",
+        });
+        let request = read(body.as_object().unwrap()).unwrap();
+        assert_eq!(request.location.as_deref(), Some("local"));
+        assert!(request.identity.is_some());
+        assert_eq!(
+            Value::Object(request.properties.unwrap()),
+            json!({ "osProfile": { "name": "n" }, "list": [{}] })
+        );
+        assert_eq!(Value::Object(request.other), json!({ "kind": "app" }));
+    }
 }

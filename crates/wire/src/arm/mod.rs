@@ -86,7 +86,7 @@ impl ArmGate {
     }
 
     fn check_tenant(&self, params: &Params, principal: &Principal) -> Result<(), ArmError> {
-        let scope = RbacScope::parse(params.resource()).ok();
+        let scope = RbacScope::parse(params.subject()).ok();
         let snapshot = self.0.state.snapshot();
         let owner = scope
             .and_then(|scope| scope.subscription())
@@ -122,7 +122,7 @@ impl ArmGate {
                 return Ok((Caller::Principal(principal), ""));
             }
         };
-        let scope = RbacScope::parse(params.resource()).map_err(|_| ArmError::PathMalformed)?;
+        let scope = RbacScope::parse(params.subject()).map_err(|_| ArmError::PathMalformed)?;
         let snapshot = self.0.state.snapshot();
         let decision =
             rbac::decide(&snapshot, principal.principal_id, Plane::Control, action, &scope);

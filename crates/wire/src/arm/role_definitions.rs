@@ -107,7 +107,6 @@ async fn list(
             items.push((role.id.to_string(), role_json(&scope, role)));
         }
     }
-    items.sort_by(|(one, _), (other, _)| one.cmp(other));
     Ok(Json(page(&uri, &arm.names.url("management"), items)))
 }
 

@@ -268,6 +268,7 @@ fn secret_answer(error: &SecretError) -> Answer {
             "A secret with (name/id) {name} was not found in this key vault. If you recently deleted this secret you may be able to recover it using the correct recovery command. For help resolving this issue, please see https://go.microsoft.com/fwlink/?linkid=2125182"
         )),
         SecretError::DeletedNotFound(name) => not_found(format!("Deleted Secret not found: {name}")),
+        SecretError::VaultGone(name) => VaultFaceError::VaultNotFound(name.clone()).answer(),
         SecretError::DeletedButRecoverable(name) => Answer(
             StatusCode::CONFLICT,
             "Conflict",

@@ -251,8 +251,12 @@ fn token_error(error: &TokenError) -> (StatusCode, String, Option<u32>) {
         TokenError::Refused(GrantError::Throttled { retry_after_seconds }) => {
             (StatusCode::TOO_MANY_REQUESTS, FETCH_FAILED.to_owned(), Some(*retry_after_seconds))
         }
+        // The identity went away between look-up and grant.
+        TokenError::Refused(GrantError::ClientNotFound { .. } | GrantError::TenantNotFound(_)) => {
+            bad("The identity was not found on this resource.")
+        }
         TokenError::Refused(_) => {
-            (StatusCode::INTERNAL_SERVER_ERROR, FETCH_FAILED.to_owned(), None)
+            (StatusCode::SERVICE_UNAVAILABLE, FETCH_FAILED.to_owned(), Some(1))
         }
         TokenError::Unavailable { retry_after_seconds, .. } => {
             (StatusCode::SERVICE_UNAVAILABLE, FETCH_FAILED.to_owned(), Some(*retry_after_seconds))

@@ -36,7 +36,11 @@ pub const SERVER: &str = "IMDS/keycard";
 
 /// Whether the header that keeps forged requests out is there. Its value ignores case: the documents write `True` too.
 pub fn has_metadata_header(headers: &http::HeaderMap) -> bool {
-    headers.get("metadata").is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"true"))
+    let mut values = headers.get_all("metadata").iter();
+    match (values.next(), values.next()) {
+        (Some(value), None) => value.as_bytes().eq_ignore_ascii_case(b"true"),
+        _ => false,
+    }
 }
 
 struct ImdsGate(LocalFace);

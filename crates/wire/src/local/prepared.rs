@@ -54,11 +54,12 @@ impl PreparedAnswer {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use keycard_domain::token::source::Licence;
 
     #[test]
     fn only_the_remaining_time_changes() {
         let body = r#"{"access_token":"t","expires_in":"100","expires_on":"1100","ext_expires_in":"100","resource":"r"}"#;
-        let reuse = Reuse::until(1050);
+        let reuse = Reuse::until(1050, Licence::default());
         let prepared = PreparedAnswer::split(body, 1100, reuse.clone()).unwrap();
         assert_eq!(prepared.body_at(1000), body);
         assert_eq!(prepared.body_at(1001), body.replace("\"100\"", "\"99\""));
