@@ -1,6 +1,6 @@
 //! The command line: noun then verb. Data to standard output, words to standard error; exit 0 done, 1 failed, 2 misused.
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -158,8 +158,11 @@ fn log_to_stderr(is_server: bool) {
         .with_env_var("KEYCARD_LOG")
         .try_from_env()
         .unwrap_or_else(|_| EnvFilter::new(default));
-    let _ =
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr)
+        .try_init();
 }
 
 /// Writes a line of data.

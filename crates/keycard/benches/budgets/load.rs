@@ -45,6 +45,14 @@ pub(crate) fn rounds(clients: &mut [Client], count: usize) -> Outcome<()> {
     Ok(())
 }
 
+/// Sends `count` requests over each connection, each as soon as the one before is answered.
+pub(crate) fn closed_loop(clients: &mut [Client], count: usize) -> Outcome<()> {
+    let again_and_again = |_, client: &mut Client| {
+        (0..count).try_for_each(|_| client.send().and_then(|()| client.receive()))
+    };
+    side_by_side(clients, again_and_again).map(|_| ())
+}
+
 /// Sends `count` requests in all at a steady rate, whether the ones before are answered or not, and returns the
 /// latencies. A request that had to wait for its connection counts from the moment it was due; one that this
 /// machine's timer woke late counts from when it was sent.

@@ -147,14 +147,24 @@ impl CpuTimes {
 
 /// User and system time of a thread. `schedstat` counts the same as `stat`, but in nanoseconds.
 fn cpu_nanos(thread: &Path) -> Outcome<u64> {
-    if let Ok(schedstat) = fs::read_to_string(thread.join("schedstat")) {
-        return Ok(schedstat.split(' ').next().unwrap_or_default().parse()?);
+    match fs::read_to_string(thread.join("schedstat")) {
+        Ok(schedstat) => Ok(schedstat.split(' ').next().unwrap_or_default().parse()?),
+        Err(_) => stat_nanos(thread),
     }
-    let stat = fs::read_to_string(thread.join("stat"))?;
+}
+
+/// User and system time of a process, with the threads that have ended, or of a thread.
+fn stat_nanos(process: &Path) -> Outcome<u64> {
+    let stat = fs::read_to_string(process.join("stat"))?;
     let (_, fields) = stat.rsplit_once(')').ok_or("no stat")?;
     let mut times = fields.split_whitespace().skip(11).map(str::parse::<u64>);
     let (user, system) = (times.next().ok_or("no utime")??, times.next().ok_or("no stime")??);
     Ok((user + system) * TICK_NANOS)
+}
+
+/// CPU time of this process so far, nanoseconds.
+pub(crate) fn load_generator_nanos() -> Outcome<u64> {
+    stat_nanos(Path::new("/proc/self"))
 }
 
 /// CPU time of the calling thread so far, nanoseconds.

@@ -92,6 +92,7 @@ async fn what_is_wrong_with_the_request_is_said() {
         ("api-version=&resource=https://vault.azure.net", "api-version"),
         ("api-version=1999-01-01&resource=https://vault.azure.net", "api-version"),
         ("api-version=latest&resource=https://vault.azure.net", "api-version"),
+        ("api-version=2018-02-30&resource=https://vault.azure.net", "api-version"),
         ("api-version=2018-02-01", "resource"),
         ("api-version=2018-02-01&resource=", "resource"),
         ("api-version=2018-02-01&resource=a&resource=b", "more than once"),
@@ -190,6 +191,9 @@ async fn an_unknown_resource_is_refused_for_good_and_not_remembered() {
         assert_eq!(answer.status, StatusCode::BAD_REQUEST);
         assert_eq!(answer.body["error"], "invalid_resource");
         assert_eq!(answer.body["error_codes"], serde_json::json!([500_011]));
+        for member in ["timestamp", "trace_id", "correlation_id", "error_uri"] {
+            assert!(answer.body[member].is_string(), "{member}: {}", answer.body);
+        }
         assert!(answer.body["error_description"].as_str().unwrap().starts_with(
             "AADSTS500011: The resource principal named https://nobody.example was not found"
         ));

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::error::ArmError;
 use super::{Arm, row};
-use crate::route::{Params, Rbac, Route};
+use crate::route::{Params, Rbac, Route, Unread};
 
 pub(super) fn routes() -> Vec<Route<Arm>> {
     vec![
@@ -43,7 +43,7 @@ fn attachment_json(attachment: &Attachment) -> Value {
     json
 }
 
-async fn list(Rbac(_): Rbac, State(arm): State<Arm>, params: Params) -> Json<Value> {
+async fn list(Rbac(_): Rbac, State(arm): State<Arm>, params: Params, _: Unread) -> Json<Value> {
     let subscription = params.get("subscription").to_ascii_lowercase();
     let attachments = arm.attachments.list().await;
     let items: Vec<Value> = attachments
@@ -58,6 +58,7 @@ async fn attach(
     Rbac(_): Rbac,
     State(arm): State<Arm>,
     params: Params,
+    _: Unread,
 ) -> Result<Json<Value>, ArmError> {
     let resource: ArmResourceId = params.scope().parse().map_err(|_| ArmError::PathMalformed)?;
     let kind = EndpointKind::parse(params.get("kind"))

@@ -18,7 +18,7 @@ use super::body::{JsonBody, page, resource_id};
 use super::error::ArmError;
 use super::{Arm, identity, row};
 use crate::request::Parameters;
-use crate::route::{Params, Rbac, Route};
+use crate::route::{Params, Rbac, Route, Unread};
 
 const VM: &str = "/subscriptions/{subscription}/resourceGroups/{group}/providers/Microsoft.Compute/virtualMachines/{name}";
 const VMS_IN_GROUP: &str = "/subscriptions/{subscription}/resourceGroups/{group}/providers/Microsoft.Compute/virtualMachines";
@@ -58,7 +58,9 @@ macro_rules! power_row {
                 $verb
             ),
             concat!("Microsoft.Compute/virtualMachines/", $verb, "/action"),
-            |operation: Rbac, arm: State<Arm>, params: Params| power(operation, arm, params, $state),
+            |operation: Rbac, arm: State<Arm>, params: Params, _: Unread| {
+                power(operation, arm, params, $state)
+            },
         )
     };
 }

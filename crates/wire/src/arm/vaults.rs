@@ -20,7 +20,7 @@ use super::body::{JsonBody, page, resource_id};
 use super::error::ArmError;
 use super::{Arm, row};
 use crate::request::Parameters;
-use crate::route::{Params, Rbac, Route};
+use crate::route::{Params, Rbac, Route, Unread};
 
 pub(super) fn routes() -> Vec<Route<Arm>> {
     let one = "/subscriptions/{subscription}/resourceGroups/{group}/providers/Microsoft.KeyVault/vaults/{name}";
@@ -311,6 +311,7 @@ async fn purge_deleted(
     Rbac(operation): Rbac,
     State(arm): State<Arm>,
     params: Params,
+    _: Unread,
 ) -> Result<StatusCode, ArmError> {
     let exists = {
         let snapshot = arm.state.snapshot();

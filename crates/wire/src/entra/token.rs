@@ -93,10 +93,10 @@ async fn read_form(headers: &HeaderMap, body: Body) -> Result<Parameters, EntraE
         headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).is_none_or(
             |value| value.to_ascii_lowercase().starts_with("application/x-www-form-urlencoded"),
         );
+    let bytes = read_body(body, limits::TOKEN_FORM_BYTES_MAX).await.map_err(EntraError::Body)?;
     if !is_form {
         return Err(EntraError::ContentTypeWrong);
     }
-    let bytes = read_body(body, limits::TOKEN_FORM_BYTES_MAX).await.map_err(EntraError::Body)?;
     let form = Parameters::parse(&String::from_utf8_lossy(&bytes));
     match form.non_empty("grant_type") {
         Some("client_credentials") => Ok(form),

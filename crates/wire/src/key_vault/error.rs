@@ -73,6 +73,8 @@ pub(super) enum VaultFaceError {
     Secret(SecretError),
     /// The path is none.
     PathMalformed,
+    /// The operation is known and not built.
+    Unsupported(&'static str),
     /// There is nothing at the path.
     PathUnknown,
     /// The path has other methods.
@@ -119,6 +121,12 @@ impl VaultFaceError {
             Self::Body(error) => body_answer(*error),
             Self::Secret(error) => secret_answer(error),
             Self::PathMalformed => bad_parameter("The path of the request is malformed."),
+            Self::Unsupported(what) => Answer(
+                StatusCode::NOT_IMPLEMENTED,
+                "NotImplemented",
+                format!("keycard does not support {what} yet."),
+                None,
+            ),
             Self::PathUnknown => Answer(
                 StatusCode::NOT_FOUND,
                 "NotFound",

@@ -56,6 +56,8 @@ const LIST: &str = "Microsoft.KeyVault/vaults/secrets/readMetadata/action";
 const DELETE: &str = "Microsoft.KeyVault/vaults/secrets/delete";
 const RECOVER: &str = "Microsoft.KeyVault/vaults/secrets/recover/action";
 const PURGE: &str = "Microsoft.KeyVault/vaults/secrets/purge/action";
+const BACKUP: &str = "Microsoft.KeyVault/vaults/secrets/backup/action";
+const RESTORE: &str = "Microsoft.KeyVault/vaults/secrets/restore/action";
 
 fn routes() -> Vec<Route<KeyVault>> {
     use Access::Rbac;
@@ -72,7 +74,9 @@ fn routes() -> Vec<Route<KeyVault>> {
         route(delete.clone(), "/secrets/{name}", Rbac(DELETE), secrets::delete),
         route(get.clone(), "/deletedsecrets", Rbac(LIST), secrets::list_deleted),
         route(get, "/deletedsecrets/{name}", Rbac(LIST), secrets::get_deleted),
-        route(post, "/deletedsecrets/{name}/recover", Rbac(RECOVER), secrets::recover),
+        route(post.clone(), "/deletedsecrets/{name}/recover", Rbac(RECOVER), secrets::recover),
+        route(post.clone(), "/secrets/{name}/backup", Rbac(BACKUP), secrets::backup),
+        route(post, "/secrets/restore", Rbac(RESTORE), secrets::backup),
         route(delete, "/deletedsecrets/{name}", Rbac(PURGE), secrets::purge),
     ]
 }
@@ -89,6 +93,8 @@ fn policy_word(row: &Row) -> &'static str {
         DELETE => "delete",
         RECOVER => "recover",
         PURGE => "purge",
+        BACKUP => "backup",
+        RESTORE => "restore",
         _ => "",
     }
 }
@@ -311,6 +317,8 @@ fn operation_name(method: &Method, path: &str) -> &'static str {
         ("PUT", Some("secrets"), ..) => "SecretSet",
         ("PATCH", Some("secrets"), ..) => "SecretUpdate",
         ("DELETE", Some("secrets"), ..) => "SecretDelete",
+        ("POST", Some("secrets"), Some(_), Some("backup")) => "SecretBackup",
+        ("POST", Some("secrets"), ..) => "SecretRestore",
         ("GET", Some("deletedsecrets"), None, _) => "SecretListDeleted",
         ("GET", Some("deletedsecrets"), ..) => "SecretGetDeleted",
         ("POST", Some("deletedsecrets"), ..) => "SecretRecover",

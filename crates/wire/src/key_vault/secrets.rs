@@ -23,7 +23,7 @@ use serde_json::{Map, Value, json};
 use super::error::VaultFaceError;
 use super::{KeyVault, VaultCall};
 use crate::request::{Parameters, read_body};
-use crate::route::{Params, Rbac};
+use crate::route::{Params, Rbac, Unread};
 
 type Answered = Result<Json<Value>, VaultFaceError>;
 
@@ -50,8 +50,10 @@ pub(super) async fn set(
     params: Params,
     body: Body,
 ) -> Answered {
+    // The body is read whatever the name is: a client that is still sending would not hear the refusal.
+    let body = read_json::<SetBody>(body).await;
     let name = name(&params)?;
-    let new: NewSecret = read_json::<SetBody>(body).await?.try_into()?;
+    let new: NewSecret = body?.try_into()?;
     let bundle = Secrets::of(&face.state, &operation, &call.vault).set(&name, &new).await?;
     Ok(Json(bundle_json(&call, &bundle)))
 }
@@ -74,8 +76,9 @@ pub(super) async fn update(
     params: Params,
     body: Body,
 ) -> Answered {
+    let body = read_json::<UpdateBody>(body).await;
     let name = name(&params)?;
-    let update: SecretUpdate = read_json::<UpdateBody>(body).await?.into();
+    let update: SecretUpdate = body?.into();
     let secrets = Secrets::of(&face.state, &operation, &call.vault);
     let changed = secrets.update(&name, version(&params), &update).await?;
     Ok(Json(Value::Object(version_json(&call, &changed, IdForm::Versioned))))
@@ -149,6 +152,7 @@ pub(super) async fn recover(
     State(face): State<KeyVault>,
     Extension(call): Extension<VaultCall>,
     params: Params,
+    _: Unread,
 ) -> Answered {
     let recovered =
         Secrets::of(&face.state, &operation, &call.vault).recover(&name(&params)?).await?;
@@ -163,6 +167,11 @@ pub(super) async fn purge(
 ) -> Result<StatusCode, VaultFaceError> {
     Secrets::of(&face.state, &operation, &call.vault).purge(&name(&params)?).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// Backups are not built: an opaque blob that could not be restored elsewhere would be none.
+pub(super) async fn backup(Rbac(_): Rbac, State(_): State<KeyVault>, _: Unread) -> VaultFaceError {
+    VaultFaceError::Unsupported("backup and restore of secrets")
 }
 
 /// The body of a set.

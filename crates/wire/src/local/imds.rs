@@ -9,10 +9,12 @@ use axum::response::{IntoResponse, Response};
 use http::request::Parts;
 use http::{HeaderValue, Method, StatusCode, Uri, header};
 use keycard_domain::directory::lookup::DefaultRule;
+use keycard_domain::ids::TenantId;
 use keycard_domain::operation::OperationContext;
 use keycard_domain::token::grant::GrantError;
 use keycard_domain::token::source::{AccessToken, Freshness, Selector, TokenError, TokenRequest};
 use serde::Serialize;
+use time::macros::format_description;
 
 use super::prepared::PreparedAnswer;
 use super::{Foreign, LocalFace, SelectorError, check_origin, operation, selector};
@@ -92,23 +94,45 @@ async fn identity_token(
     State(local): State<LocalFace>,
 ) -> Result<Response, ImdsError> {
     let echo = query.echo.clone();
-    let token = local.tokens.acquire(&operation, query.request).await?;
+    let acquired = local.tokens.acquire(&operation, query.request).await;
+    let token = acquired.map_err(|error| ImdsError::of_token(error, &operation))?;
     Ok(token_answer(&token, echo, operation.now.unix_timestamp()))
 }
 
-/// The api-versions of the metadata service that know the identity category. Later ones are taken as well.
-const OLDEST_API_VERSION: &str = "2018-02-01";
-
-fn is_api_version(text: &str) -> bool {
-    let digits =
-        |part: &str, length| part.len() == length && part.bytes().all(|b| b.is_ascii_digit());
-    let mut parts = text.split('-');
-    let is_date = matches!(
-        (parts.next(), parts.next(), parts.next(), parts.next()),
-        (Some(y), Some(m), Some(d), None) if digits(y, 4) && digits(m, 2) && digits(d, 2)
-    );
-    is_date && text >= OLDEST_API_VERSION
-}
+/// The api-versions of the metadata service from the first that knows the identity category.
+/// Source: Microsoft Learn, Azure Instance Metadata Service, supported API versions.
+const API_VERSIONS: &[&str] = &[
+    "2018-02-01",
+    "2018-04-02",
+    "2018-10-01",
+    "2019-02-01",
+    "2019-03-11",
+    "2019-04-30",
+    "2019-06-01",
+    "2019-06-04",
+    "2019-08-01",
+    "2019-08-15",
+    "2019-11-01",
+    "2020-06-01",
+    "2020-07-15",
+    "2020-09-01",
+    "2020-10-01",
+    "2020-12-01",
+    "2021-01-01",
+    "2021-02-01",
+    "2021-03-01",
+    "2021-05-01",
+    "2021-08-01",
+    "2021-10-01",
+    "2021-11-01",
+    "2021-11-15",
+    "2021-12-13",
+    "2023-07-01",
+    "2023-11-15",
+    "2024-03-15",
+    "2024-07-17",
+    "2025-04-07",
+];
 
 /// The query of a token request.
 struct TokenQuery {
@@ -136,7 +160,7 @@ impl<S: Send + Sync> axum::extract::FromRequestParts<S> for TokenQuery {
 impl TokenQuery {
     fn parse(uri: &Uri) -> Result<Self, ImdsError> {
         let query = Parameters::of(uri);
-        if !query.non_empty("api-version").is_some_and(is_api_version) {
+        if !query.non_empty("api-version").is_some_and(|version| API_VERSIONS.contains(&version)) {
             return Err(ImdsError::ApiVersionInvalid);
         }
         if query.has_duplicates() {
@@ -208,12 +232,43 @@ enum ImdsError {
     PathUnknown,
     MethodNotAllowed,
     TooManyRequests(u32),
+    ResourceUnknown(Box<UnknownResource>),
     Token(TokenError),
 }
 
-impl From<TokenError> for ImdsError {
-    fn from(error: TokenError) -> Self {
-        Self::Token(error)
+impl ImdsError {
+    /// A refusal by the token service is passed on with what follows the request.
+    fn of_token(error: TokenError, operation: &OperationContext) -> Self {
+        let TokenError::Refused(GrantError::ResourceNotFound { resource, tenant }) = error else {
+            return Self::Token(error);
+        };
+        let form = format_description!("[year]-[month]-[day] [hour]:[minute]:[second]Z");
+        Self::ResourceUnknown(Box::new(UnknownResource {
+            resource,
+            tenant,
+            trace_id: operation.request_id.to_string(),
+            correlation_id: operation.correlation_id.to_string(),
+            timestamp: operation.now.format(&form).unwrap_or_default(),
+        }))
+    }
+}
+
+/// The token service knows no such resource: what it says, and what follows the request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct UnknownResource {
+    resource: String,
+    tenant: TenantId,
+    trace_id: String,
+    correlation_id: String,
+    timestamp: String,
+}
+
+impl UnknownResource {
+    fn description(&self) -> String {
+        format!(
+            "AADSTS500011: The resource principal named {} was not found in the tenant named {}. This can happen if the application has not been installed by the administrator of the tenant or consented to by any user in the tenant. You might have sent your authentication request to the wrong tenant. Trace ID: {} Correlation ID: {} Timestamp: {}",
+            self.resource, self.tenant, self.trace_id, self.correlation_id, self.timestamp
+        )
     }
 }
 
@@ -272,6 +327,9 @@ impl ImdsError {
                 "Too many requests".to_owned(),
                 Some(*seconds),
             ),
+            Self::ResourceUnknown(unknown) => {
+                Answer(StatusCode::BAD_REQUEST, "invalid_resource", unknown.description(), None)
+            }
             Self::Token(error) => token_error(error),
         }
     }
@@ -296,22 +354,21 @@ fn unavailable(retry_after_seconds: u32) -> Answer {
     Answer(StatusCode::SERVICE_UNAVAILABLE, "service_unavailable", text, Some(retry_after_seconds))
 }
 
+fn invalid_resource() -> Answer {
+    let text = "AADSTS500011: The resource principal was not found in the tenant".to_owned();
+    Answer(StatusCode::BAD_REQUEST, "invalid_resource", text, None)
+}
+
 fn refused(refusal: &GrantError) -> Answer {
     match refusal {
-        GrantError::ResourceNotFound { resource, tenant } => Answer(
-            StatusCode::BAD_REQUEST,
-            "invalid_resource",
-            format!(
-                "AADSTS500011: The resource principal named {resource} was not found in the tenant named {tenant}. This can happen if the application has not been installed by the administrator of the tenant or consented to by any user in the tenant. You might have sent your authentication request to the wrong tenant."
-            ),
-            None,
-        ),
         GrantError::Throttled { retry_after_seconds } => Answer(
             StatusCode::TOO_MANY_REQUESTS,
             "too_many_requests",
             "The tenant's rate of token requests is exceeded".to_owned(),
             Some(*retry_after_seconds),
         ),
+        // Answered with the request's ids, as `UnknownResource`.
+        GrantError::ResourceNotFound { .. } => invalid_resource(),
         // The identity went away between look-up and grant.
         GrantError::ClientNotFound { .. } | GrantError::TenantNotFound(_) => {
             token_error(&TokenError::IdentityNotFound)
@@ -332,15 +389,40 @@ fn refused(refusal: &GrantError) -> Answer {
 struct ErrorBody {
     error: &'static str,
     error_description: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    error_codes: Option<[u32; 1]>,
+    #[serde(flatten)]
+    details: Option<ErrorDetails>,
+}
+
+/// What the token service adds to a refusal.
+#[derive(Serialize)]
+struct ErrorDetails {
+    error_codes: [u32; 1],
+    timestamp: String,
+    trace_id: String,
+    correlation_id: String,
+    error_uri: &'static str,
+}
+
+impl From<&UnknownResource> for ErrorDetails {
+    fn from(unknown: &UnknownResource) -> Self {
+        Self {
+            error_codes: [500_011],
+            timestamp: unknown.timestamp.clone(),
+            trace_id: unknown.trace_id.clone(),
+            correlation_id: unknown.correlation_id.clone(),
+            error_uri: "https://login.microsoftonline.com/error?code=500011",
+        }
+    }
 }
 
 impl IntoResponse for ImdsError {
     fn into_response(self) -> Response {
         let Answer(status, error, error_description, retry_after) = self.answer();
-        let error_codes = (error == "invalid_resource").then_some([500_011]);
-        let body = serde_json::to_string(&ErrorBody { error, error_description, error_codes });
+        let mut details = None;
+        if let Self::ResourceUnknown(unknown) = &self {
+            details = Some(ErrorDetails::from(unknown.as_ref()));
+        }
+        let body = serde_json::to_string(&ErrorBody { error, error_description, details });
         let headers = [(header::CONTENT_TYPE, "application/json; charset=utf-8")];
         let retry_after = retry_after.map(|seconds| [(header::RETRY_AFTER, seconds.to_string())]);
         (status, headers, retry_after, body.unwrap_or_default()).into_response()

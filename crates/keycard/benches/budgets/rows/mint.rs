@@ -1,41 +1,40 @@
 //! A new token over the wire, beside a loop that does nothing but sign.
 //!
-//! A tenant may mint 2,000 tokens/s, and one core signs more than that: so rates cannot be compared. What is compared
-//! is what a second of CPU yields, at a steady rate below the throttle.
+//! A tenant may mint 2,000 tokens/s, and one core signs more than that: so what is compared is not the rate but what a
+//! second of CPU yields, in bursts at full speed that the throttle lets pass.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::thread;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use keycard_crypto::signing_key::SigningKey;
 use keycard_crypto::x509::certificate_pem;
 use keycard_crypto::{digest, encoding, jwt, test_keys};
 use serde_json::json;
-use time::{Duration, OffsetDateTime};
+use time::OffsetDateTime;
 
 use super::{SLICES, add, by_thread, micros};
 use crate::cloud::{Cloud, VAULT_AUDIENCE, metadata_request, secret_proof, token_request};
-use crate::load::{Client, median, open_loop, percentile, side_by_side};
+use crate::load::{Client, closed_loop, median, side_by_side};
 use crate::process::{Keycard, own_cpu_nanos};
 use crate::report::{Budget, Reference, Row};
 use crate::wire::Target;
 use crate::{Outcome, Settings};
 
 pub(crate) const METADATA: &str =
-    "mint at a metadata endpoint (assertion signed and verified, token signed, audited) at 1,500/s";
+    "mint at a metadata endpoint (assertion signed and verified, token signed, audited)";
 pub(crate) const ASSERTION: &str =
-    "mint over TLS with an assertion (verified, token signed, audited) at 1,500/s";
-pub(crate) const SECRET: &str =
-    "mint over TLS with a client secret (token signed, audited) at 1,500/s";
+    "mint over TLS with an assertion (verified, token signed, audited)";
+pub(crate) const SECRET: &str = "mint over TLS with a client secret (token signed, audited)";
 
-const CONNECTIONS: usize = 8;
-const RATE: u32 = 1_500;
-/// Two fifths of a second's.
-const MINTS: u32 = 600;
+const CONNECTIONS: usize = 16;
+const MINTS_PER_CONNECTION: usize = 60;
 const RAW_SIGNATURES: usize = 600;
 /// As many as a token has to be signed.
 const MESSAGE_BYTES: usize = 1_100;
+/// The tenant's throttle: what a slice took beyond it has to be waited for.
+const MINTS_PER_SECOND: f64 = 2_000.0;
 
 /// One way to a new token: a target and a request for each connection.
 struct Way {
@@ -43,12 +42,12 @@ struct Way {
     asked: Vec<(Target, Vec<u8>)>,
     slices: Vec<f64>,
     by_thread: BTreeMap<String, u64>,
-    latencies: Vec<f64>,
+    rates: Vec<f64>,
 }
 
 impl Way {
     fn new(name: &'static str, asked: Vec<(Target, Vec<u8>)>) -> Self {
-        Self { name, asked, slices: Vec::new(), by_thread: BTreeMap::new(), latencies: Vec::new() }
+        Self { name, asked, slices: Vec::new(), by_thread: BTreeMap::new(), rates: Vec::new() }
     }
 
     /// The same request on every connection.
@@ -57,24 +56,27 @@ impl Way {
     }
 
     fn slice(&mut self, keycard: &Keycard) -> Outcome<()> {
+        let begin = Instant::now();
         let mut clients = self
             .asked
             .iter()
             .map(|(target, request)| Client::warmed_up(target, request.clone()))
             .collect::<Outcome<Vec<_>>>()?;
-        let before = keycard.cpu()?;
-        let latencies = open_loop(&mut clients, RATE, MINTS)?;
+        let (before, connected) = (keycard.cpu()?, begin.elapsed());
+        closed_loop(&mut clients, MINTS_PER_CONNECTION)?;
+        let elapsed = begin.elapsed();
         let used = keycard.cpu()?.since(&before);
-        self.slices.push(micros(used.values().sum(), f64::from(MINTS)));
+        self.slices.push(micros(used.values().sum(), mints()));
+        self.rates.push(mints() / (elapsed - connected).as_secs_f64());
         add(&mut self.by_thread, &used);
-        self.latencies.extend(latencies.iter().map(|latency| latency.as_secs_f64() * 1000.0));
+        let owed = (mints() + CONNECTIONS as f64) / MINTS_PER_SECOND;
+        thread::sleep(Duration::from_secs_f64(owed).saturating_sub(elapsed));
         Ok(())
     }
 
     fn row(&self, raw: f64) -> Row {
         let each = median(&self.slices);
-        let count = f64::from(MINTS) * SLICES as f64;
-        let (p50, p99) = (percentile(&self.latencies, 0.5), percentile(&self.latencies, 0.99));
+        let rate = median(&self.rates);
         Row {
             name: self.name,
             value: 1e6 / each,
@@ -83,11 +85,17 @@ impl Way {
             budget: Budget::RatioAtLeast(0.9),
             notes: vec![
                 format!("{each:.0} µs of CPU per token, {raw:.0} µs per raw signature"),
-                by_thread("a token", &self.by_thread, count),
-                format!("latency: p50 {p50:.2} ms, p99 {p99:.2} ms"),
+                by_thread("a token", &self.by_thread, mints() * SLICES as f64),
+                format!(
+                    "{rate:.0} tokens/s in bursts, with the load generator on the same machine"
+                ),
             ],
         }
     }
+}
+
+fn mints() -> f64 {
+    (CONNECTIONS * MINTS_PER_CONNECTION) as f64
 }
 
 pub(crate) fn measure(settings: &Settings) -> Outcome<Vec<Row>> {
@@ -158,7 +166,7 @@ fn now() -> Outcome<OffsetDateTime> {
 /// The key that the administrator brings, and its certificate.
 fn certificate() -> Outcome<(SigningKey, Vec<u8>)> {
     let key = test_keys::signing_key();
-    let (from, until) = (now()? - Duration::hours(1), now()? + Duration::days(1));
+    let (from, until) = (now()? - time::Duration::hours(1), now()? + time::Duration::days(1));
     let certificate = key.self_signed_certificate("bench", from, until)?;
     Ok((key, certificate))
 }

@@ -3,6 +3,7 @@
 //! Nothing outside the store knows SQLite, so the reference is the store: the rows of one such request, read from the
 //! data directory, are committed again under new keys by as many writers, on the same disk.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,10 +13,10 @@ use keycard_domain::store::{Commit, Entry, Expectation, Store, StoreKey, Write};
 use keycard_store::sqlite::SqliteStore;
 use tokio::runtime::Runtime;
 
-use super::{SLICES, add, by_thread};
+use super::{SLICES, add, by_thread, micros};
 use crate::cloud::{Cloud, Requests};
 use crate::load::{median, side_by_side};
-use crate::process::Keycard;
+use crate::process::{Keycard, load_generator_nanos};
 use crate::report::{Budget, Reference, Row};
 use crate::wire::Connection;
 use crate::{Outcome, Settings};
@@ -50,11 +51,12 @@ pub(crate) fn measure(settings: &Settings) -> Outcome<Vec<Row>> {
 
     let next = AtomicUsize::new(0);
     let (mut rates, mut raw_rates) = (Vec::new(), Vec::new());
-    let (mut used, mut written) = (std::collections::BTreeMap::new(), 0);
+    let (mut used, mut generator, mut written) = (BTreeMap::new(), 0, 0);
     for _ in 0..SLICES {
-        let before = keycard.cpu()?;
+        let (before, generator_before) = (keycard.cpu()?, load_generator_nanos()?);
         let (count, rate) = wire_slice(&requests, &mut connections, &next)?;
         add(&mut used, &keycard.cpu()?.since(&before));
+        generator += load_generator_nanos()? - generator_before;
         written += count;
         rates.push(rate);
         raw_rates.push(raw.slice()?);
@@ -69,6 +71,10 @@ pub(crate) fn measure(settings: &Settings) -> Outcome<Vec<Row>> {
         notes: vec![
             format!("a write is {} rows of {bytes} bytes in all", raw.model.len()),
             by_thread("a write", &used, written as f64),
+            format!(
+                "the load generator takes {:.1} µs of the same CPUs for each",
+                micros(generator, written as f64)
+            ),
         ],
     }])
 }
