@@ -629,7 +629,7 @@ async fn pages_of_a_listing_hold_every_vault_once() {
                 path = link
                     .split_once("/subscriptions")
                     .map(|(_, rest)| format!("/subscriptions{rest}"))
-                    .unwrap()
+                    .unwrap();
             }
             None => break,
         }
