@@ -4,7 +4,7 @@
 //! shows to be gone is dropped at once. One request per key is under way at a time; the others wait for it.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use keycard_domain::compute::{ComputeResource, PowerState};
@@ -40,15 +40,11 @@ pub trait HostView: std::fmt::Debug + Send + Sync + 'static {
     fn token_endpoint(&self, principal: &ServicePrincipal) -> String;
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct CacheKey {
-    resource: ArmResourceId,
-    principal: PrincipalId,
-    audience: String,
-}
-
-/// One place per key: the lock makes one request at a time, the rest find its token.
+/// One place per identity and audience: the lock makes one request at a time, the rest find its token.
 type Slot = Arc<AsyncMutex<Option<AccessToken>>>;
+
+/// The tokens of one resource, by identity and audience.
+type Slots = HashMap<(PrincipalId, String), Slot>;
 
 /// An identity on a resource.
 type Assignment = (ArmResourceId, PrincipalId);
@@ -59,9 +55,10 @@ pub struct HostTokenSource {
     view: Arc<dyn HostView>,
     service: Arc<dyn TokenService>,
     credentials: Arc<CredentialStore>,
-    /// One per assignment that tokens were asked for. Whatever was given under it ends with it, wherever it is kept.
-    licences: Mutex<HashMap<Assignment, Licence>>,
-    cache: Mutex<HashMap<CacheKey, Slot>>,
+    /// One per assignment that tokens were asked for, with the moment of the assignment. Whatever was given under it
+    /// ends with it, wherever it is kept.
+    licences: Mutex<HashMap<Assignment, (Licence, i64)>>,
+    cache: Mutex<HashMap<ArmResourceId, Slots>>,
 }
 
 /// Tokens kept for one resource; an application asks for a handful of audiences.
@@ -77,54 +74,69 @@ impl HostTokenSource {
         Self { view, service, credentials, licences: Mutex::default(), cache: Mutex::default() }
     }
 
-    fn cache(&self) -> std::sync::MutexGuard<'_, HashMap<CacheKey, Slot>> {
+    fn cache(&self) -> MutexGuard<'_, HashMap<ArmResourceId, Slots>> {
         self.cache.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn slot(&self, key: &CacheKey) -> Slot {
-        let mut cache = self.cache();
-        if let Some(slot) = cache.get(key) {
-            return Arc::clone(slot);
-        }
-        let of_resource = cache.keys().filter(|other| other.resource == key.resource).count();
-        if of_resource >= TOKENS_PER_RESOURCE_MAX {
-            cache.retain(|other, _| other.resource != key.resource);
-        }
-        Arc::clone(cache.entry(key.clone()).or_default())
+    fn licences(&self) -> MutexGuard<'_, HashMap<Assignment, (Licence, i64)>> {
+        self.licences.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn licences(&self) -> std::sync::MutexGuard<'_, HashMap<Assignment, Licence>> {
-        self.licences.lock().unwrap_or_else(PoisonError::into_inner)
+    fn slot(&self, (resource, principal): &Assignment, audience: &str) -> Slot {
+        let mut cache = self.cache();
+        let slots = cache.entry(resource.clone()).or_default();
+        let key = (*principal, audience.to_owned());
+        if slots.len() >= TOKENS_PER_RESOURCE_MAX && !slots.contains_key(&key) {
+            slots.clear();
+        }
+        Arc::clone(slots.entry(key).or_default())
     }
 
     /// The licence of an assignment. Taken before the assignment is looked at for the last time: a change after that
     /// finds it here and withdraws it.
-    fn licence(&self, key: &CacheKey) -> Licence {
-        self.licences().entry((key.resource.clone(), key.principal)).or_default().clone()
+    fn licence(&self, assignment: &Assignment, assigned_at: i64) -> Licence {
+        let mut licences = self.licences();
+        let (licence, of) =
+            licences.entry(assignment.clone()).or_insert((Licence::default(), assigned_at));
+        if *of != assigned_at {
+            licence.withdraw();
+            (*licence, *of) = (Licence::default(), assigned_at);
+        }
+        licence.clone()
     }
 
     /// Ends what can no longer be given: to be called whenever the resources or principals have changed.
     pub fn drop_stale(&self) {
         let mut gone = Vec::new();
-        self.licences().retain(|(resource, principal), licence| {
-            let keeps = self.may_still_give(resource, *principal);
+        self.licences().retain(|assignment, (licence, assigned_at)| {
+            let keeps = self.assigned_at(assignment) == Some(*assigned_at);
             if !keeps {
                 licence.withdraw();
-                gone.push((resource.clone(), *principal));
+                gone.push(assignment.clone());
             }
             keeps
         });
         for (resource, principal) in gone {
-            self.cache().retain(|key, _| key.resource != resource || key.principal != principal);
+            if let Some(slots) = self.cache().get_mut(&resource) {
+                slots.retain(|(of, _), _| *of != principal);
+            }
             self.credentials.forget(&resource, principal);
         }
+        self.cache().retain(|resource, _| self.view.resource(resource).is_some());
     }
 
-    fn may_still_give(&self, resource: &ArmResourceId, principal: PrincipalId) -> bool {
-        self.view.resource(resource).is_some_and(|resource| {
-            resource.power_state == PowerState::Running
-                && resource.identity.principals().any(|of_resource| of_resource == principal)
-        }) && self.view.principal(principal).is_some()
+    /// Since when a running resource has a living identity, Unix seconds; zero for its own. `None` when tokens of the
+    /// identity may not be given on the resource.
+    fn assigned_at(&self, (resource, principal): &Assignment) -> Option<i64> {
+        let resource = self.view.resource(resource)?;
+        self.view.principal(*principal)?;
+        if resource.power_state != PowerState::Running {
+            return None;
+        }
+        let identity = &resource.identity;
+        let own = identity.system_assigned.as_ref().filter(|own| own.principal_id == *principal);
+        let assigned = identity.user_assigned.iter().find(|of| of.principal_id == *principal);
+        own.map(|_| 0).or(assigned.map(|assigned| assigned.assigned_at))
     }
 
     async fn fetch(
@@ -215,13 +227,10 @@ impl TokenSource for HostTokenSource {
         let found = lookup::find(&resource, &request.selector, request.default_rule)?;
         let principal =
             self.view.principal(found.principal_id).ok_or(TokenError::IdentityNotFound)?;
-        let key = CacheKey {
-            resource: resource.id.clone(),
-            principal: principal.id,
-            audience: request.resource.clone(),
-        };
-        let licence = self.licence(&key);
-        let slot = self.slot(&key);
+        let assignment = (resource.id.clone(), principal.id);
+        let assigned_at = self.assigned_at(&assignment).ok_or(TokenError::IdentityNotFound)?;
+        let licence = self.licence(&assignment, assigned_at);
+        let slot = self.slot(&assignment, &request.resource);
         let mut held = slot.lock().await;
         let now = operation.now.unix_timestamp();
         let cached = held.as_ref().filter(|_| request.freshness == Freshness::Cached);
@@ -230,7 +239,7 @@ impl TokenSource for HostTokenSource {
         }
         let fetched = self.fetch(operation, &resource.id, &principal, &request.resource).await;
         // What was taken away while the token was on its way is not given out any more.
-        if !self.may_still_give(&key.resource, key.principal) {
+        if self.assigned_at(&assignment) != Some(assigned_at) {
             licence.withdraw();
             return Err(TokenError::IdentityNotFound);
         }

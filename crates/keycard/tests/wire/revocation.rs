@@ -226,3 +226,16 @@ async fn a_token_on_its_way_is_not_kept_past_the_unassignment() {
         }
     }
 }
+
+/// Taken away and given back at once: the old token is the former assignment's, and is not given any more.
+#[tokio::test]
+async fn an_identity_given_back_gets_a_new_token() {
+    let (cloud, old, url, _) = reader(Choice::default()).await;
+    cloud.clock.advance(time::Duration::seconds(10));
+    cloud.put_vm("vm1", true, &[]).await;
+    cloud.put_vm("vm1", true, &["mi-1"]).await;
+    let selector = format!("&msi_res_id={}", cloud.identity_id("mi-1"));
+    let new = cloud.vm_token("vm1", VAULT_AUDIENCE, &selector).await;
+    assert_ne!(new.expose(), old.expose());
+    assert_eq!((status(&cloud, &old, &url).await, status(&cloud, &new, &url).await), (401, 200));
+}
