@@ -73,6 +73,12 @@ pub const CREDENTIAL_VALIDITY: Duration = Duration::days(90);
 pub const CREDENTIAL_RENEWAL_AGE: Duration = Duration::days(45);
 /// Credentials kept for one identity on one resource: the one in use and the one it replaces.
 pub const CREDENTIALS_PER_ATTACHMENT_MAX: usize = 2;
+/// Age at which a token-signing key gets a successor.
+pub const SIGNING_KEY_ROTATION_AGE: Duration = Duration::days(60);
+/// How long a new signing key is published before it signs: longer than verifiers keep the keys they fetched.
+pub const SIGNING_KEY_PUBLISHED_BEFORE: Duration = Duration::hours(24);
+/// How long a key stays published once its successor signs: longer than any token lives.
+pub const SIGNING_KEY_RETIRED_AFTER: Duration = Duration::hours(25);
 /// Issuers whose tokens a tenant still accepts: the present one and those it used before a change of port or domain.
 pub const ISSUERS_KEPT_MAX: usize = 8;
 /// How often a write that lost a race is tried again before the caller sees the conflict.

@@ -4,6 +4,7 @@ use crate::audit::activity;
 use crate::key_vault::vault::{self, VaultError};
 use crate::operation::OperationContext;
 use crate::state::{State, WriteError};
+use crate::token::signing_key;
 
 /// Work that is due and could not be done; the next pass tries again.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -11,14 +12,15 @@ pub enum UpkeepError {
     /// Deleted vaults whose time is over.
     #[error("expired vaults cannot be removed: {0}")]
     Vaults(#[from] VaultError),
-    /// Entries of the activity log that are no longer kept.
-    #[error("the activity log cannot be pruned: {0}")]
-    Activity(#[from] WriteError),
+    /// Entries of the activity log that are no longer kept, or signing keys that are no longer needed.
+    #[error("outlived records cannot be removed: {0}")]
+    Records(#[from] WriteError),
 }
 
 /// Does what is due at the operation's moment.
 pub async fn pass(state: &State, operation: &OperationContext) -> Result<(), UpkeepError> {
     vault::remove_expired(state, operation).await?;
     activity::prune(state, operation).await?;
+    signing_key::remove_outlived(state, operation).await?;
     Ok(())
 }

@@ -158,7 +158,11 @@ pub async fn start(options: Options) -> Result<Server, StartError> {
     let operation = OperationContext::system(state.clock.now(), state.entropy.uuid());
     let certificate = options.administrator_certificate.clone();
     let first = bootstrap(&state, &operation, &issuer, certificate).await.map_err(other)?;
-    tasks.push(tokio::spawn(make_signing_key(Arc::clone(&state), first.tenant_id)));
+    tasks.push(tokio::spawn(keep_signing_keys(
+        Arc::clone(&state),
+        first.tenant_id,
+        stopped.clone(),
+    )));
 
     tasks.push(tokio::spawn(keep_up(Arc::clone(&state), stopped.clone())));
 
@@ -276,25 +280,28 @@ async fn keep_up(state: Arc<State>, stopped: watch::Receiver<bool>) {
     .await;
 }
 
-/// Makes the tenant's first signing key, where it has none. Takes a tenth of a second, so it is done beside.
-async fn make_signing_key(state: Arc<State>, tenant: TenantId) {
-    while signing_key::active(&state.snapshot_to_keep(), tenant).is_none() {
-        let made = tokio::task::spawn_blocking(SigningKey::generate).await;
-        let registered = match made {
-            Ok(Ok(key)) => {
-                let operation = OperationContext::system(state.clock.now(), state.entropy.uuid());
-                signing_key::register(&state, &operation, tenant, &key)
-                    .await
-                    .map_err(|e| e.to_string())
-            }
-            Ok(Err(error)) => Err(error.to_string()),
-            Err(error) => Err(error.to_string()),
-        };
-        if let Err(error) = registered {
+/// Makes the signing keys of a tenant when they are due: the first at once, its successors as they come of age.
+async fn keep_signing_keys(state: Arc<State>, tenant: TenantId, stopped: watch::Receiver<bool>) {
+    repeat(stopped, || async {
+        let now = state.clock.now();
+        if !signing_key::is_key_due(&state.snapshot_to_keep(), tenant, now) {
+            tokio::time::sleep(UPKEEP_INTERVAL).await;
+            return;
+        }
+        if let Err(error) = make_signing_key(&state, tenant).await {
             tracing::error!(%error, "no signing key could be made");
             tokio::time::sleep(RETRY_PAUSE).await;
         }
-    }
+    })
+    .await;
+}
+
+/// Takes a tenth of a second of computing, so it is done beside.
+async fn make_signing_key(state: &State, tenant: TenantId) -> Result<(), StartError> {
+    let key =
+        tokio::task::spawn_blocking(SigningKey::generate).await.map_err(other)?.map_err(other)?;
+    let operation = OperationContext::system(state.clock.now(), state.entropy.uuid());
+    signing_key::register(state, &operation, tenant, &key).await.map_err(other)
 }
 
 /// The embedded host side.

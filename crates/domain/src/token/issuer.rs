@@ -114,7 +114,7 @@ impl Issuer {
         request: &GrantRequest,
         sign_in: &mut SignIn,
     ) -> Result<GrantedToken, GrantError> {
-        self.await_signing_key(request.tenant).await?;
+        self.await_signing_key(request.tenant, operation).await?;
         let snapshot = self.state.snapshot_to_keep();
         let tenant =
             snapshot.tenant(request.tenant).ok_or(GrantError::TenantNotFound(request.tenant))?;
@@ -130,7 +130,7 @@ impl Issuer {
             });
         }
         self.throttle(request.tenant, operation)?;
-        let record = signing_key::active(&snapshot, tenant.id)
+        let record = signing_key::active(&snapshot, tenant.id, operation.now)
             .ok_or(GrantError::SigningUnavailable("the tenant has no signing key"))?;
         let unique_id = self.unique_token_id();
         let token = self.sign(operation, request, tenant, &proven, record, &unique_id).await?;
@@ -182,13 +182,17 @@ impl Issuer {
     }
 
     /// The first key of a fresh server is made in the background: only the first mint waits for it.
-    async fn await_signing_key(&self, tenant: TenantId) -> Result<(), GrantError> {
+    async fn await_signing_key(
+        &self,
+        tenant: TenantId,
+        operation: &OperationContext,
+    ) -> Result<(), GrantError> {
         let mut revisions = self.state.revisions();
         loop {
             {
                 let snapshot = self.state.snapshot();
                 if snapshot.tenant(tenant).is_none()
-                    || signing_key::active(&snapshot, tenant).is_some()
+                    || signing_key::active(&snapshot, tenant, operation.now).is_some()
                 {
                     return Ok(());
                 }

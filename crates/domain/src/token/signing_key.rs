@@ -8,9 +8,11 @@ use keycard_crypto::jwk::Jwk;
 use keycard_crypto::signing_key::{PublicKey, SigningKey};
 use keycard_crypto::{digest, encoding};
 use serde::{Deserialize, Serialize};
+use time::UtcDateTime;
 
 use crate::directory::Tenant;
 use crate::ids::TenantId;
+use crate::limits;
 use crate::operation::OperationContext;
 use crate::records::Record;
 use crate::snapshot::Snapshot;
@@ -46,7 +48,7 @@ fn sealing_place(tenant: TenantId, key_id: &str) -> String {
 }
 
 /// How long the published certificate of a signing key runs. Verifiers do not look at it; keys rotate long before.
-const CERTIFICATE_VALIDITY: time::Duration = time::Duration::days(5 * 365);
+const CERTIFICATE_VALIDITY: time::Duration = time::Duration::days(365);
 
 /// A signing key that could not be made or opened.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -59,7 +61,15 @@ pub enum SigningKeyError {
     Write(#[from] WriteError),
 }
 
-/// Records a freshly made key as the tenant's signing key, unless it has one.
+/// Whether the tenant needs a new signing key: it has none, or the newest has come of age.
+pub fn is_key_due(snapshot: &Snapshot, tenant: TenantId, now: UtcDateTime) -> bool {
+    let newest = of_tenant(snapshot, tenant).map(|key| key.created_at).max();
+    newest.is_none_or(|at| {
+        at + limits::SIGNING_KEY_ROTATION_AGE.whole_seconds() <= now.unix_timestamp()
+    })
+}
+
+/// Records a freshly made key, if one is due.
 ///
 /// Making the key takes a tenth of a second of computing: the caller does it where it disturbs nobody.
 pub async fn register(
@@ -71,12 +81,44 @@ pub async fn register(
     let record = seal(state, operation, tenant, key)?;
     state
         .transact(operation, |snapshot, changes| {
-            if active(snapshot, tenant).is_none() {
+            if is_key_due(snapshot, tenant, operation.now) {
                 changes.put(snapshot, &record);
             }
             Ok(())
         })
         .await
+}
+
+/// Removes the keys that no living token was signed with.
+pub(crate) async fn remove_outlived(
+    state: &State,
+    operation: &OperationContext,
+) -> Result<(), WriteError> {
+    state
+        .transact(operation, |snapshot, changes| {
+            for (_, tenant) in snapshot.tenants.iter() {
+                for key in outlived(snapshot, tenant.id, operation.now) {
+                    changes.delete(snapshot, key);
+                }
+            }
+            Ok(())
+        })
+        .await
+}
+
+/// When a key begins to sign, Unix seconds.
+fn signs_from(key: &SigningKeyRecord) -> i64 {
+    key.created_at + limits::SIGNING_KEY_PUBLISHED_BEFORE.whole_seconds()
+}
+
+/// The keys whose successor has been signing for longer than any token lives.
+fn outlived(snapshot: &Snapshot, tenant: TenantId, now: UtcDateTime) -> Vec<&SigningKeyRecord> {
+    let Some(active) = active(snapshot, tenant, now) else { return Vec::new() };
+    let retired_at = signs_from(active) + limits::SIGNING_KEY_RETIRED_AFTER.whole_seconds();
+    let is_outlived = |key: &&SigningKeyRecord| {
+        key.created_at < active.created_at && retired_at <= now.unix_timestamp()
+    };
+    of_tenant(snapshot, tenant).filter(is_outlived).collect()
 }
 
 fn seal(
@@ -99,9 +141,16 @@ fn seal(
     Ok(SigningKeyRecord { key_id, tenant_id, certificate, private_key_sealed, created_at })
 }
 
-/// The key that signs the tenant's tokens: the newest.
-pub fn active(snapshot: &Snapshot, tenant: TenantId) -> Option<&SigningKeyRecord> {
-    of_tenant(snapshot, tenant).max_by_key(|key| key.created_at)
+/// The key that signs the tenant's tokens: the newest that has been published long enough, or the only one.
+pub fn active(
+    snapshot: &Snapshot,
+    tenant: TenantId,
+    now: UtcDateTime,
+) -> Option<&SigningKeyRecord> {
+    let is_known = |key: &&SigningKeyRecord| signs_from(key) <= now.unix_timestamp();
+    let newest_known =
+        of_tenant(snapshot, tenant).filter(is_known).max_by_key(|key| key.created_at);
+    newest_known.or_else(|| of_tenant(snapshot, tenant).min_by_key(|key| key.created_at))
 }
 
 fn of_tenant(snapshot: &Snapshot, tenant: TenantId) -> impl Iterator<Item = &SigningKeyRecord> {

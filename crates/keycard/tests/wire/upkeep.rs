@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use keycard_crypto::seal::SealingKey;
 use keycard_crypto::secret::Secret;
+use keycard_crypto::signing_key::SigningKey;
+use keycard_crypto::signing_pool::SigningPool;
 use keycard_domain::bootstrap::{Bootstrap, IssuerForm, bootstrap};
 use keycard_domain::clock::{Clock, ManualClock};
 use keycard_domain::entropy::SeededEntropy;
@@ -16,6 +18,11 @@ use keycard_domain::resource_id::ArmResourceId;
 use keycard_domain::resources::resource_group::{self, ResourceGroup};
 use keycard_domain::state::{Ports, State};
 use keycard_domain::store::Store;
+use keycard_domain::token::audience::{Audiences, Service};
+use keycard_domain::token::grant::{ClientProof, GrantRequest, TokenService};
+use keycard_domain::token::issuer::Issuer;
+use keycard_domain::token::signing_key;
+use keycard_domain::token::verify::TokenVerifier;
 use keycard_domain::upkeep;
 use keycard_store::audit_log::MemoryAuditLog;
 use keycard_store::memory::MemoryStore;
@@ -145,4 +152,64 @@ async fn the_activity_log_is_kept_for_ninety_days() {
     node.clock.advance(time::Duration::days(31));
     node.pass().await;
     assert_eq!(node.stored_below("payload/activity/").await, 1);
+}
+
+/// data-planes 6: a successor is published before it signs, and the old key as long as its tokens live.
+#[tokio::test]
+async fn signing_keys_rotate_and_tokens_of_the_old_one_live_on() {
+    let node = Node::start().await;
+    let tenant = node.first.tenant_id;
+    let verifier = TokenVerifier::default();
+    let issuer = Issuer::new(
+        Arc::clone(&node.state),
+        SigningPool::start(1, 10),
+        Audiences::default(),
+        vec![],
+    );
+    let make = async || {
+        let operation = OperationContext::system(node.clock.now(), node.state.entropy.uuid());
+        let key = SigningKey::generate().unwrap();
+        signing_key::register(&node.state, &operation, tenant, &key).await.unwrap();
+    };
+    let is_due = || signing_key::is_key_due(&node.state.snapshot(), tenant, node.clock.now());
+    let token = async || {
+        let operation = OperationContext::system(node.clock.now(), node.state.entropy.uuid());
+        let request = GrantRequest {
+            tenant,
+            client_id: node.first.client_id.to_string(),
+            proof: Some(ClientProof::Secret(node.first.client_secret.clone())),
+            resource: "https://vault.azure.net".into(),
+            capabilities: vec![],
+        };
+        issuer.grant(&operation, request).await.unwrap().token
+    };
+    let is_good = |token: &Secret| {
+        verifier.verify(&node.state, token.expose(), Service::KeyVault, None).is_ok()
+    };
+    let kid = |token: &Secret| crate::harness::header(token)["kid"].clone();
+
+    assert!(is_due());
+    make().await;
+    let first = token().await;
+    node.clock.advance(time::Duration::days(60) - time::Duration::SECOND);
+    assert!(!is_due());
+    node.clock.advance(time::Duration::SECOND);
+    assert!(is_due());
+    make().await;
+    let before = token().await;
+    assert_eq!(kid(&before), kid(&first), "the new key is published, and does not sign yet");
+    node.clock.advance(time::Duration::hours(24) - time::Duration::SECOND);
+    let last = token().await;
+    assert_eq!(kid(&last), kid(&first));
+    node.clock.advance(time::Duration::SECOND);
+    let successor = token().await;
+    assert_ne!(kid(&successor), kid(&first));
+    assert!(is_good(&last) && is_good(&successor));
+    node.clock.advance(time::Duration::hours(25) - time::Duration::SECOND);
+    node.pass().await;
+    assert_eq!(node.state.snapshot().signing_keys.len(), 2);
+    node.clock.advance(time::Duration::SECOND);
+    node.pass().await;
+    assert_eq!(node.state.snapshot().signing_keys.len(), 1, "no living token is of the old key");
+    assert_eq!(kid(&token().await), kid(&successor));
 }
