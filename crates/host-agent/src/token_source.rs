@@ -97,7 +97,7 @@ impl HostTokenSource {
     fn licence(&self, assignment: &Assignment, assigned_at: i64) -> Licence {
         let mut licences = self.licences();
         let (licence, of) =
-            licences.entry(assignment.clone()).or_insert((Licence::default(), assigned_at));
+            licences.entry(assignment.clone()).or_insert_with(|| (Licence::default(), assigned_at));
         if *of != assigned_at {
             licence.withdraw();
             (*licence, *of) = (Licence::default(), assigned_at);
@@ -136,7 +136,7 @@ impl HostTokenSource {
         let identity = &resource.identity;
         let own = identity.system_assigned.as_ref().filter(|own| own.principal_id == *principal);
         let assigned = identity.user_assigned.iter().find(|of| of.principal_id == *principal);
-        own.map(|_| 0).or(assigned.map(|assigned| assigned.assigned_at))
+        own.map(|_| 0).or_else(|| assigned.map(|assigned| assigned.assigned_at))
     }
 
     async fn fetch(
