@@ -11,7 +11,7 @@ use arc_swap::ArcSwap;
 use axum::body::Body;
 use axum::response::Response;
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, Request, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, header};
 use keycard_domain::limits;
 use keycard_wire::local::LocalEndpoint;
 use keycard_wire::local::imds;
@@ -96,6 +96,8 @@ impl Ready {
     }
 }
 
+static X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+
 /// The checks of the metadata endpoint's door, on the headers of a repeated request.
 fn is_from_workload(endpoint: &LocalEndpoint, headers: &HeaderMap) -> bool {
     let mut hosts = headers.get_all(header::HOST).iter();
@@ -108,7 +110,7 @@ fn is_from_workload(endpoint: &LocalEndpoint, headers: &HeaderMap) -> bool {
     };
     is_own_host
         && imds::has_metadata_header(headers)
-        && !headers.contains_key("x-forwarded-for")
+        && !headers.contains_key(&X_FORWARDED_FOR)
         && !headers.contains_key(header::TRANSFER_ENCODING)
         && !headers.contains_key(header::CONTENT_LENGTH)
 }

@@ -257,3 +257,83 @@ async fn accept_up_to(
         });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use keycard_domain::clock::ManualClock;
+    use keycard_domain::entropy::SeededEntropy;
+    use keycard_domain::operation::OperationContext;
+    use keycard_domain::token::source::{AccessToken, TokenError, TokenRequest, TokenSource};
+    use time::UtcDateTime;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpStream;
+
+    #[derive(Debug)]
+    struct NoTokens;
+
+    #[async_trait]
+    impl TokenSource for NoTokens {
+        async fn acquire(
+            &self,
+            _: &OperationContext,
+            _: TokenRequest,
+        ) -> Result<AccessToken, TokenError> {
+            Err(TokenError::IdentityNotFound)
+        }
+    }
+
+    /// A listener that serves so many connections at once.
+    async fn listen(connections_max: usize) -> (SocketAddr, watch::Sender<()>) {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let local = LocalFace {
+            tokens: Arc::new(NoTokens),
+            clock: Arc::new(ManualClock::at(UtcDateTime::UNIX_EPOCH)),
+            entropy: Arc::new(SeededEntropy::new(1)),
+            metadata_requests: None,
+        };
+        let faces = Arc::new(Faces {
+            imds: imds::face(local.clone()),
+            app_service: app_service::face(local.clone()),
+        });
+        let vm = "/subscriptions/11111111-2222-3333-4444-555555555555/resourceGroups/g/providers/Microsoft.Compute/virtualMachines/vm";
+        let endpoint = Arc::new(LocalEndpoint {
+            resource: vm.parse().unwrap(),
+            authorities: authorities(address.port()),
+            header: None,
+            throttle: Throttle::default(),
+        });
+        let lane = Arc::new(Lane::new(EndpointKind::Imds, endpoint, &faces, &local));
+        let (open, closed) = watch::channel(());
+        tokio::spawn(accept_up_to(connections_max, listener, lane, closed));
+        (address, open)
+    }
+
+    async fn ask(stream: &mut TcpStream, address: SocketAddr) {
+        let request = format!("GET / HTTP/1.1\r\nHost: {address}\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+    }
+
+    async fn is_answered(stream: &mut TcpStream) -> bool {
+        let mut answer = [0; 12];
+        stream.read_exact(&mut answer).await.is_ok() && &answer == b"HTTP/1.1 400"
+    }
+
+    #[tokio::test]
+    async fn a_connection_beyond_the_bound_waits_until_another_ends() {
+        let (address, _open) = listen(1).await;
+        let mut first = TcpStream::connect(address).await.unwrap();
+        ask(&mut first, address).await;
+        assert!(is_answered(&mut first).await);
+        let mut second = TcpStream::connect(address).await.unwrap();
+        ask(&mut second, address).await;
+        ask(&mut first, address).await;
+        let mut more = [0; 64];
+        assert!(first.read(&mut more).await.unwrap() > 0);
+        let early = second.try_read(&mut more).map_err(|error| error.kind());
+        assert_eq!(early, Err(std::io::ErrorKind::WouldBlock), "the second is not served yet");
+        drop(first);
+        assert!(is_answered(&mut second).await);
+    }
+}

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use axum::extract::{Extension, State};
 use axum::response::{IntoResponse, Response};
 use http::request::Parts;
-use http::{HeaderValue, Method, StatusCode, Uri, header};
+use http::{HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use keycard_domain::directory::lookup::DefaultRule;
 use keycard_domain::ids::TenantId;
 use keycard_domain::operation::OperationContext;
@@ -36,9 +36,11 @@ pub fn face(local: LocalFace) -> Face<LocalFace> {
 /// Probes of newer clients look for `IMDS` in this header.
 pub const SERVER: &str = "IMDS/keycard";
 
+static METADATA: HeaderName = HeaderName::from_static("metadata");
+
 /// Whether the header that keeps forged requests out is there. Its value ignores case: the documents write `True` too.
 pub fn has_metadata_header(headers: &http::HeaderMap) -> bool {
-    let mut values = headers.get_all("metadata").iter();
+    let mut values = headers.get_all(&METADATA).iter();
     match (values.next(), values.next()) {
         (Some(value), None) => value.as_bytes().eq_ignore_ascii_case(b"true"),
         _ => false,
