@@ -15,6 +15,7 @@
 )]
 #![allow(
     clippy::indexing_slicing,
+    clippy::string_slice,
     clippy::expect_used,
     reason = "a benchmark stops at the first surprise"
 )]

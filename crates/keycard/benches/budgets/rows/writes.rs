@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use keycard_domain::store::{Commit, Entry, Expectation, Store, StoreKey, Write};
 use keycard_store::sqlite::SqliteStore;
 use tokio::runtime::Runtime;
+use uuid::Uuid;
 
 use super::{SLICES, add, by_thread, micros};
 use crate::cloud::{Cloud, Requests};
@@ -146,9 +147,24 @@ impl Raw {
 fn copy(model: &[Entry], number: usize) -> Commit {
     let mut commit = Commit::default();
     for entry in model {
-        let key = StoreKey::new(format!("{}-{number}", entry.key));
+        let key = StoreKey::new(fresh_key(entry.key.as_str(), number));
         commit.expectations.push(Expectation::Absent(key.clone()));
         commit.writes.push(Write::Put(key, Arc::clone(&entry.value)));
     }
     commit
+}
+
+/// A key that lies where the next one of its kind would: ids anywhere, times behind each other, names as they are.
+fn fresh_key(key: &str, number: usize) -> String {
+    const ID_BYTES: usize = 36;
+    const TIME_BYTES: usize = 15;
+    let (head, tail) = key.split_at(key.len().saturating_sub(ID_BYTES));
+    if Uuid::try_parse(tail).is_err() {
+        return format!("{key}-{number}");
+    }
+    let id = Uuid::new_v5(&Uuid::NAMESPACE_OID, &number.to_le_bytes());
+    match head.strip_suffix('-').and_then(|head| head.len().checked_sub(TIME_BYTES)) {
+        Some(time) => format!("{}{number:0TIME_BYTES$}-{id}", &head[..time]),
+        None => format!("{head}{id}"),
+    }
 }
