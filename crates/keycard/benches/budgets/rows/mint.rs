@@ -77,6 +77,8 @@ impl Way {
     fn row(&self, raw: f64) -> Row {
         let each = median(&self.slices);
         let rate = median(&self.rates);
+        let signing = self.by_thread.get("sign").copied().unwrap_or_default();
+        let share = raw / micros(signing, mints() * SLICES as f64);
         Row {
             name: self.name,
             value: 1e6 / each,
@@ -86,6 +88,7 @@ impl Way {
             notes: vec![
                 format!("{each:.0} µs of CPU per token, {raw:.0} µs per raw signature"),
                 by_thread("a token", &self.by_thread, mints() * SLICES as f64),
+                format!("the signing threads by themselves: {share:.2} of the raw loop"),
                 format!(
                     "{rate:.0} tokens/s in bursts, with the load generator on the same machine"
                 ),
