@@ -117,9 +117,7 @@ impl Listeners {
         let lane = Arc::new(Lane::new(kind, endpoint, &self.faces, &self.local));
         tokio::spawn(accept(listener, Arc::clone(&lane), closed.clone()));
         if kind == EndpointKind::Imds && self.is_link_local(id) {
-            let listener = TcpListener::bind(LINK_LOCAL).await.map_err(unavailable)?;
-            tracing::info!(resource = %id, "serving the metadata endpoint at 169.254.169.254:80");
-            tokio::spawn(accept(listener, lane, closed));
+            serve_link_local(id, lane, closed).await;
         }
         let attachment = Attachment { resource_id: id.clone(), kind, url, header };
         Ok(OpenListener { attachment, _open: open })
@@ -135,6 +133,19 @@ impl Listeners {
         let mut bytes = [0; 32];
         self.local.entropy.fill(&mut bytes);
         Secret::new(encoding::hex_encode(&bytes))
+    }
+}
+
+/// The link-local address is served besides the loopback endpoint, which is there whatever becomes of this.
+async fn serve_link_local(id: &ArmResourceId, lane: Arc<Lane>, closed: watch::Receiver<()>) {
+    match TcpListener::bind(LINK_LOCAL).await {
+        Ok(listener) => {
+            tracing::info!(resource = %id, "serving the metadata endpoint at {LINK_LOCAL}");
+            tokio::spawn(accept(listener, lane, closed));
+        }
+        Err(error) => {
+            tracing::error!(resource = %id, %error, "{LINK_LOCAL} cannot be listened at; is the address on this host?");
+        }
     }
 }
 

@@ -205,12 +205,9 @@ pub fn find<'a>(
 }
 
 /// The identities at or below a path, in the order of their ids.
-pub fn list(
-    snapshot: &Snapshot,
-    path: &str,
-) -> Result<Vec<Versioned<UserAssignedIdentity>>, UserAssignedIdentityError> {
+pub fn list(snapshot: &Snapshot, path: &str) -> Vec<Versioned<UserAssignedIdentity>> {
     let prefix = format!("{}/", path.to_ascii_lowercase());
-    Ok(snapshot.user_assigned_identities.below(&prefix).cloned().collect())
+    snapshot.user_assigned_identities.below(&prefix).cloned().collect()
 }
 
 /// Removes the identity, its service principal and its credentials; `false` when there was none.

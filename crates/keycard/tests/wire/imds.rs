@@ -257,6 +257,10 @@ async fn a_token_is_kept_until_half_of_its_life_unless_a_new_one_is_wanted() {
     assert_eq!(token("").await, first);
     let forced = token("&bypass_cache=true").await;
     assert_ne!(forced, first);
+    assert_ne!(token("&bypass_cache=true").await, forced);
+    let encoded = token("&%62ypass_cache=TRUE").await;
+    let forced = token("&%62ypass_cache=TRUE").await;
+    assert_ne!(forced, encoded, "each forced refresh gives a new token, however it is spelt");
     assert_eq!(token("").await, forced, "the newest token is the one that is kept");
     cloud.clock.advance(time::Duration::hours(4) - time::Duration::SECOND);
     assert_eq!(token("").await, forced);

@@ -652,3 +652,24 @@ async fn a_refusal_is_heard_whatever_the_body() {
         StatusCode::UNAUTHORIZED
     );
 }
+
+#[tokio::test]
+async fn a_listing_below_nothing_says_so() {
+    let cloud = Cloud::start().await;
+    let nowhere = cloud.group().replace("rg1", "nowhere");
+    for provider in [
+        "Microsoft.Compute/virtualMachines",
+        "Microsoft.Web/sites",
+        "Microsoft.KeyVault/vaults",
+        "Microsoft.ManagedIdentity/userAssignedIdentities",
+    ] {
+        let path = format!("{nowhere}/providers/{provider}");
+        let answer = cloud.admin(Method::GET, &path, "2024-11-01", None).await;
+        assert_eq!(answer.body["error"]["code"], "ResourceGroupNotFound", "{provider}");
+        let path = path.replace("nowhere", "rg1");
+        assert_eq!(
+            cloud.admin(Method::GET, &path, "2024-11-01", None).await.body,
+            json!({ "value": [] })
+        );
+    }
+}

@@ -6,6 +6,8 @@ use axum::response::{IntoResponse, Response};
 use http::Uri;
 use keycard_domain::limits;
 use keycard_domain::resource_id::ArmResourceId;
+use keycard_domain::resources::{require_subscription, resource_group};
+use keycard_domain::snapshot::Snapshot;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
@@ -33,6 +35,16 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for JsonBody<T> {
 /// The resource that the row's path names.
 pub(super) fn resource_id(params: &Params) -> Result<ArmResourceId, ArmError> {
     params.resource().parse().map_err(|_| ArmError::PathMalformed)
+}
+
+/// Refuses a listing below a subscription or group that does not exist.
+pub(super) fn require_container(snapshot: &Snapshot, params: &Params) -> Result<(), ArmError> {
+    let subscription = params.get("subscription").parse().map_err(|_| ArmError::PathMalformed)?;
+    match params.get("group") {
+        "" => require_subscription(snapshot, subscription).map(drop)?,
+        group => resource_group::find(snapshot, subscription, group).map(drop)?,
+    }
+    Ok(())
 }
 
 /// A page of a listing with the link to the next one.

@@ -14,7 +14,7 @@ use keycard_domain::resources::require_subscription;
 use keycard_domain::snapshot::Snapshot;
 use serde_json::{Map, Value, json};
 
-use super::body::{JsonBody, page, resource_id};
+use super::body::{JsonBody, page, require_container, resource_id};
 use super::error::ArmError;
 use super::{Arm, identity, row};
 use crate::request::Parameters;
@@ -260,7 +260,12 @@ async fn remove(
     Ok(if existed { StatusCode::OK } else { StatusCode::NO_CONTENT })
 }
 
-async fn list_vms(Rbac(_): Rbac, State(arm): State<Arm>, params: Params, uri: Uri) -> Json<Value> {
+async fn list_vms(
+    Rbac(_): Rbac,
+    State(arm): State<Arm>,
+    params: Params,
+    uri: Uri,
+) -> Result<Json<Value>, ArmError> {
     list(&arm, ComputeKind::VirtualMachine, &params, &uri)
 }
 
@@ -269,17 +274,18 @@ async fn list_sites(
     State(arm): State<Arm>,
     params: Params,
     uri: Uri,
-) -> Json<Value> {
+) -> Result<Json<Value>, ArmError> {
     list(&arm, ComputeKind::Site, &params, &uri)
 }
 
-fn list(arm: &Arm, kind: ComputeKind, params: &Params, uri: &Uri) -> Json<Value> {
+fn list(arm: &Arm, kind: ComputeKind, params: &Params, uri: &Uri) -> Result<Json<Value>, ArmError> {
     let snapshot = arm.state.snapshot_to_keep();
+    require_container(&snapshot, params)?;
     let items = compute::list(&snapshot, kind, params.resource())
         .iter()
         .map(|resource| (resource.id.key(), resource_json(&snapshot, resource)))
         .collect();
-    Json(page(uri, &arm.names.url("management"), items))
+    Ok(Json(page(uri, &arm.names.url("management"), items)))
 }
 
 async fn power(

@@ -17,7 +17,7 @@ use keycard_domain::resource_id::ArmResourceId;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::body::{JsonBody, page, resource_id};
+use super::body::{JsonBody, page, require_container, resource_id};
 use super::error::ArmError;
 use super::{Arm, row};
 use crate::route::{Params, Rbac, Route};
@@ -151,7 +151,8 @@ async fn list(
     uri: Uri,
 ) -> Result<Json<Value>, ArmError> {
     let snapshot = arm.state.snapshot_to_keep();
-    let items = identities::list(&snapshot, params.resource())?
+    require_container(&snapshot, &params)?;
+    let items = identities::list(&snapshot, params.resource())
         .iter()
         .map(|identity| (identity.id.key(), identity_json(identity)))
         .collect();

@@ -16,7 +16,7 @@ use serde_json::{Map, Value, json};
 use time::UtcDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use super::body::{JsonBody, page, resource_id};
+use super::body::{JsonBody, page, require_container, resource_id};
 use super::error::ArmError;
 use super::{Arm, row};
 use crate::request::Parameters;
@@ -247,13 +247,19 @@ async fn remove(
     Ok(if existed { StatusCode::OK } else { StatusCode::NO_CONTENT })
 }
 
-async fn list(Rbac(_): Rbac, State(arm): State<Arm>, params: Params, uri: Uri) -> Json<Value> {
+async fn list(
+    Rbac(_): Rbac,
+    State(arm): State<Arm>,
+    params: Params,
+    uri: Uri,
+) -> Result<Json<Value>, ArmError> {
     let snapshot = arm.state.snapshot_to_keep();
+    require_container(&snapshot, &params)?;
     let items = vault::in_scope(&snapshot, params.resource())
         .iter()
         .map(|vault| (vault.id.key(), vault_json(&arm, vault)))
         .collect();
-    Json(page(&uri, &arm.names.url("management"), items))
+    Ok(Json(page(&uri, &arm.names.url("management"), items)))
 }
 
 fn deleted_json(params: &Params, vault: &Vault) -> Value {

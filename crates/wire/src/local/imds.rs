@@ -95,10 +95,16 @@ async fn identity_token(
     query: TokenQuery,
     State(local): State<LocalFace>,
 ) -> Result<Response, ImdsError> {
-    let echo = query.echo.clone();
-    let acquired = local.tokens.acquire(&operation, query.request).await;
+    let TokenQuery { request, echo } = query;
+    // A forced refresh asks for a new token each time, so its answer is not given again.
+    let is_repeatable = request.freshness == Freshness::Cached;
+    let acquired = local.tokens.acquire(&operation, request).await;
     let token = acquired.map_err(|error| ImdsError::of_token(error, &operation))?;
-    Ok(token_answer(&token, echo, operation.now.unix_timestamp()))
+    let body = token_body(&token, echo, operation.now.unix_timestamp());
+    let prepared = PreparedAnswer::split(&body, token.expires_on, token.reuse.clone());
+    let prepared = prepared.filter(|_| is_repeatable).map(Extension);
+    let headers = [(header::CONTENT_TYPE, "application/json; charset=utf-8")];
+    Ok((prepared, headers, body).into_response())
 }
 
 /// The api-versions of the metadata service from the first that knows the identity category.
@@ -202,7 +208,7 @@ struct TokenBody<'a> {
     echo: Echo,
 }
 
-fn token_answer(token: &AccessToken, echo: Echo, now: i64) -> Response {
+fn token_body(token: &AccessToken, echo: Echo, now: i64) -> String {
     let expires_in = (token.expires_on - now).max(0).to_string();
     let body = TokenBody {
         access_token: token.token.expose(),
@@ -215,10 +221,7 @@ fn token_answer(token: &AccessToken, echo: Echo, now: i64) -> Response {
         expires_in,
         echo,
     };
-    let body = serde_json::to_string(&body).unwrap_or_default();
-    let prepared = PreparedAnswer::split(&body, token.expires_on, token.reuse.clone());
-    let headers = [(header::CONTENT_TYPE, "application/json; charset=utf-8")];
-    (prepared.map(Extension), headers, body).into_response()
+    serde_json::to_string(&body).unwrap_or_default()
 }
 
 /// Why the metadata endpoint refuses.
