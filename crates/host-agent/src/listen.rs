@@ -23,7 +23,7 @@ use keycard_wire::local::prepared::PreparedAnswer;
 use keycard_wire::local::{LocalEndpoint, LocalFace, app_service, authorities, imds};
 use keycard_wire::route::Face;
 use tokio::net::TcpListener;
-use tokio::sync::{Mutex, Semaphore, watch};
+use tokio::sync::{Mutex, watch};
 
 use crate::fast_lane::FastLane;
 use crate::token_source::HostView;
@@ -225,10 +225,7 @@ impl Lane {
     }
 }
 
-/// How long a listener rests when the process has no descriptor left for another connection.
-const ACCEPT_PAUSE: std::time::Duration = std::time::Duration::from_millis(20);
-
-/// Accepts connections until the listener is closed. Beyond the bound, connections wait in the kernel's queue.
+/// Serves a listener until it is closed.
 async fn accept(listener: TcpListener, lane: Arc<Lane>, closed: watch::Receiver<()>) {
     accept_up_to(limits::LOCAL_CONNECTIONS_MAX, listener, lane, closed).await;
 }
@@ -237,36 +234,17 @@ async fn accept_up_to(
     connections_max: usize,
     listener: TcpListener,
     lane: Arc<Lane>,
-    mut closed: watch::Receiver<()>,
+    closed: watch::Receiver<()>,
 ) {
-    let connections = Arc::new(Semaphore::new(connections_max));
-    loop {
-        let Ok(permit) = Arc::clone(&connections).acquire_owned().await else { return };
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            _ = closed.changed() => return,
+    connection::accept_up_to(connections_max, listener, closed, |stream, closed| {
+        let lane = Arc::clone(&lane);
+        let answer = move |request| {
+            let lane = Arc::clone(&lane);
+            async move { lane.answer(request).await }
         };
-        let stream = match accepted {
-            Ok((stream, _)) => stream,
-            Err(error) => {
-                tracing::warn!(%error, "a connection could not be accepted");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-                continue;
-            }
-        };
-        // Answers are small and whole: waiting for more to send only delays them.
-        let _ = stream.set_nodelay(true);
-        let (lane, mut closed) = (Arc::clone(&lane), closed.clone());
-        tokio::spawn(async move {
-            let answer = move |request| {
-                let lane = Arc::clone(&lane);
-                async move { lane.answer(request).await }
-            };
-            connection::serve_http1(stream, answer, async move { drop(closed.changed().await) })
-                .await;
-            drop(permit);
-        });
-    }
+        connection::serve_http1(stream, answer, closed)
+    })
+    .await;
 }
 
 #[cfg(test)]

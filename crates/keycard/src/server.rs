@@ -48,7 +48,7 @@ use keycard_wire::route::{Answer, Row};
 use keycard_wire::{connection, unbuilt};
 use time::UtcDateTime;
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 
@@ -625,64 +625,43 @@ async fn serve_https(
     listener: TcpListener,
     acceptor: TlsAcceptor,
     faces: Arc<Faces>,
-    mut stopped: watch::Receiver<bool>,
+    stopped: watch::Receiver<bool>,
 ) {
-    let connections = Arc::new(Semaphore::new(limits::SERVER_CONNECTIONS_MAX));
-    loop {
-        let Ok(permit) = Arc::clone(&connections).acquire_owned().await else { return };
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            _ = stopped.changed() => return,
-        };
-        let Ok((stream, _)) = accepted else {
-            // No descriptor is left: rest, so that others can end.
-            tokio::time::sleep(RETRY_PAUSE).await;
-            continue;
-        };
-        let _ = stream.set_nodelay(true);
-        let (acceptor, faces, mut stopped) =
-            (acceptor.clone(), Arc::clone(&faces), stopped.clone());
-        tokio::spawn(async move {
-            let handshake =
-                tokio::time::timeout(limits::HANDSHAKE_TIME_MAX, acceptor.accept(stream));
-            if let Ok(Ok(stream)) = handshake.await {
-                let answer = move |request| {
-                    let faces = Arc::clone(&faces);
-                    async move { faces.answer(request).await }
-                };
-                connection::serve(stream, answer, async move { drop(stopped.changed().await) })
-                    .await;
+    connection::accept_up_to(
+        limits::SERVER_CONNECTIONS_MAX,
+        listener,
+        stopped,
+        |stream, stopped| {
+            let (acceptor, faces) = (acceptor.clone(), Arc::clone(&faces));
+            let answer = move |request| {
+                let faces = Arc::clone(&faces);
+                async move { faces.answer(request).await }
+            };
+            async move {
+                let handshake =
+                    tokio::time::timeout(limits::HANDSHAKE_TIME_MAX, acceptor.accept(stream));
+                if let Ok(Ok(stream)) = handshake.await {
+                    connection::serve(stream, answer, stopped).await;
+                }
             }
-            drop(permit);
-        });
-    }
+        },
+    )
+    .await;
 }
 
-/// Beyond the bound, connections wait in the kernel's queue.
-async fn serve_metrics(
-    listener: TcpListener,
-    faces: Arc<Faces>,
-    mut stopped: watch::Receiver<bool>,
-) {
-    let connections = Arc::new(Semaphore::new(limits::METRICS_CONNECTIONS_MAX));
-    loop {
-        let Ok(permit) = Arc::clone(&connections).acquire_owned().await else { return };
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            _ = stopped.changed() => return,
-        };
-        let Ok((stream, _)) = accepted else {
-            tokio::time::sleep(RETRY_PAUSE).await;
-            continue;
-        };
-        let (faces, mut stopped) = (Arc::clone(&faces), stopped.clone());
-        tokio::spawn(async move {
+async fn serve_metrics(listener: TcpListener, faces: Arc<Faces>, stopped: watch::Receiver<bool>) {
+    connection::accept_up_to(
+        limits::METRICS_CONNECTIONS_MAX,
+        listener,
+        stopped,
+        |stream, stopped| {
+            let faces = Arc::clone(&faces);
             let answer = move |request: Request<Incoming>| {
                 let faces = Arc::clone(&faces);
                 async move { faces.metrics.answer(&request.map(Body::new)) }
             };
-            connection::serve(stream, answer, async move { drop(stopped.changed().await) }).await;
-            drop(permit);
-        });
-    }
+            connection::serve_http1(stream, answer, stopped)
+        },
+    )
+    .await;
 }

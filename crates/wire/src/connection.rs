@@ -1,7 +1,9 @@
-//! One connection: HTTP/1.1 or HTTP/2 with bounds on heads, headers, streams and slow clients.
+//! Connections: accepted up to a bound, then HTTP/1.1 or HTTP/2 with bounds on heads, headers, streams and slow clients.
 
 use std::convert::Infallible;
 use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
 
 use axum::response::Response;
 use http::Request;
@@ -12,10 +14,48 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use keycard_domain::limits;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, watch};
 
-/// Serves a connection of the HTTPS listener, in the version that the client speaks, until the client or the shutdown
+/// How long a listener rests when the process has no descriptor left for another connection.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
+
+/// Accepts connections until `stopped` changes or its sender is gone. Beyond the bound, connections wait in the kernel's
+/// queue. Each is served with a receiver of its own, by which it hears of the stop.
+pub async fn accept_up_to<T, F, R>(
+    connections_max: usize,
+    listener: TcpListener,
+    mut stopped: watch::Receiver<T>,
+    serve: F,
+) where
+    T: Send + Sync + 'static,
+    F: Fn(TcpStream, watch::Receiver<T>) -> R,
+    R: Future<Output = ()> + Send + 'static,
+{
+    let connections = Arc::new(Semaphore::new(connections_max));
+    loop {
+        let Ok(permit) = Arc::clone(&connections).acquire_owned().await else { return };
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            _ = stopped.changed() => return,
+        };
+        let Ok((stream, _)) = accepted else {
+            tokio::time::sleep(ACCEPT_PAUSE).await;
+            continue;
+        };
+        // Answers are small and whole: waiting for more to send only delays them.
+        let _ = stream.set_nodelay(true);
+        let serving = serve(stream, stopped.clone());
+        tokio::spawn(async move {
+            serving.await;
+            drop(permit);
+        });
+    }
+}
+
+/// Serves a connection of the HTTPS listener, in the version that the client speaks, until the client or the stop
 /// ends it; requests under way are answered first.
-pub async fn serve<I, F, R>(io: I, answer: F, shutdown: impl Future<Output = ()>)
+pub async fn serve<I, F, R, T>(io: I, answer: F, mut stopped: watch::Receiver<T>)
 where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     F: Fn(Request<Incoming>) -> R,
@@ -36,11 +76,11 @@ where
         .keep_alive_interval(limits::HEAD_TIME_MAX);
     let service = service_fn(move |request| answered(answer(request)));
     let connection = builder.serve_connection(TokioIo::new(io), service);
-    tokio::pin!(connection, shutdown);
+    tokio::pin!(connection);
     // A broken connection is the client's affair: whatever it asked for was answered or will not be heard.
     tokio::select! {
         _ = connection.as_mut() => {}
-        () = shutdown.as_mut() => {
+        _ = stopped.changed() => {
             connection.as_mut().graceful_shutdown();
             let _ = tokio::time::timeout(limits::BODY_TIME_MAX, connection).await;
         }
@@ -48,7 +88,7 @@ where
 }
 
 /// Serves a connection of a local endpoint: HTTP/1.1, which is all that workloads speak there.
-pub async fn serve_http1<I, F, R>(io: I, answer: F, shutdown: impl Future<Output = ()>)
+pub async fn serve_http1<I, F, R, T>(io: I, answer: F, mut stopped: watch::Receiver<T>)
 where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     F: Fn(Request<Incoming>) -> R,
@@ -62,10 +102,10 @@ where
         .max_headers(limits::HEADERS_MAX);
     let service = service_fn(move |request| answered(answer(request)));
     let connection = builder.serve_connection(TokioIo::new(io), service);
-    tokio::pin!(connection, shutdown);
+    tokio::pin!(connection);
     tokio::select! {
         _ = connection.as_mut() => {}
-        () = shutdown.as_mut() => {
+        _ = stopped.changed() => {
             connection.as_mut().graceful_shutdown();
             let _ = tokio::time::timeout(limits::BODY_TIME_MAX, connection).await;
         }
@@ -94,11 +134,11 @@ mod tests {
     /// What both kinds of listener say to these bytes until they close the connection.
     async fn answer_to(sent: &[u8]) -> String {
         let answer = |_| async { Response::new(Body::from("answered")) };
+        let (_running, stopped) = watch::channel(());
         let (client, server) = duplex(1024 * 1024);
-        let https = converse(client, sent, serve(server, answer, std::future::pending())).await;
+        let https = converse(client, sent, serve(server, answer, stopped.clone())).await;
         let (client, server) = duplex(1024 * 1024);
-        let local =
-            converse(client, sent, serve_http1(server, answer, std::future::pending())).await;
+        let local = converse(client, sent, serve_http1(server, answer, stopped)).await;
         assert_eq!(https.lines().next(), local.lines().next());
         local
     }

@@ -3,8 +3,8 @@
 //! Source: Azure Monitor, "Azure activity log event schema".
 
 use serde::{Deserialize, Serialize};
-use time::UtcDateTime;
 
+use super::unix_ms;
 use crate::limits;
 use crate::operation::OperationContext;
 use crate::records::{Record, encode, payload_key};
@@ -35,10 +35,6 @@ impl Record for ActivityEntry {
     fn record_id(&self) -> String {
         format!("{:015}-{}", self.time_unix_ms, self.event_id)
     }
-}
-
-fn unix_ms(at: UtcDateTime) -> i64 {
-    i64::try_from(at.unix_timestamp_nanos() / 1_000_000).unwrap_or(i64::MAX)
 }
 
 /// Adds the entry of a control-plane write to its changes. keycard's own upkeep is no control-plane write.

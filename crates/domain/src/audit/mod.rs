@@ -7,6 +7,7 @@ pub mod activity;
 
 use async_trait::async_trait;
 use serde::Serialize;
+use time::UtcDateTime;
 
 use crate::state::State;
 
@@ -89,6 +90,11 @@ pub struct AuditError(pub String);
 pub trait AuditLog: std::fmt::Debug + Send + Sync + 'static {
     /// Appends one record, batched with its neighbours, and returns when it is on the log.
     async fn append(&self, record: AuditRecord) -> Result<(), AuditError>;
+}
+
+/// A moment in the unit of every record: Unix milliseconds.
+pub fn unix_ms(at: UtcDateTime) -> i64 {
+    i64::try_from(at.unix_timestamp_nanos() / 1_000_000).unwrap_or(i64::MAX)
 }
 
 /// Records a call to a vault, before its answer leaves.

@@ -15,7 +15,7 @@ use super::client_assertion;
 use super::grant::{ClientProof, GrantError, GrantRequest, GrantedToken, TokenService};
 use super::signing_key::{self, OpenKeys, SigningKeyRecord};
 use super::throttle::Throttle;
-use crate::audit::{AuditRecord, SignIn};
+use crate::audit::{self, AuditRecord, SignIn};
 use crate::directory::application::SecretCheck;
 use crate::directory::{ServicePrincipal, Tenant};
 use crate::ids::{ClientId, TenantId};
@@ -62,8 +62,7 @@ impl TokenService for Issuer {
         request: GrantRequest,
     ) -> Result<GrantedToken, GrantError> {
         let mut sign_in = SignIn {
-            time_unix_ms: i64::try_from(operation.now.unix_timestamp_nanos() / 1_000_000)
-                .unwrap_or(i64::MAX),
+            time_unix_ms: audit::unix_ms(operation.now),
             correlation_id: operation.correlation_id.to_string(),
             tenant_id: request.tenant.to_string(),
             app_id: shortened(&request.client_id),

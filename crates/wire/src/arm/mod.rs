@@ -31,7 +31,7 @@ use keycard_domain::token::verify::TokenVerifier;
 
 use crate::bearer;
 use crate::host_names::HostNames;
-use crate::request::{Parameters, RequestIds};
+use crate::request::{Parameters, RequestIds, is_date};
 use crate::route::{Access, Entered, Face, Gate, Params, PathRefusal, Route, Row, route};
 use error::ArmError;
 
@@ -143,16 +143,15 @@ fn check_api_version(parts: &Parts) -> Result<(), ArmError> {
     let query = Parameters::of(&parts.uri);
     let version = query.non_empty("api-version").ok_or(ArmError::ApiVersionMissing)?;
     let (date, suffix) = version.split_at_checked(10).unwrap_or((version, ""));
-    let is_date = date.len() == 10
-        && date.bytes().enumerate().all(|(index, byte)| match index {
-            4 | 7 => byte == b'-',
-            _ => byte.is_ascii_digit(),
-        });
     let is_suffix = suffix.is_empty()
         || (suffix.len() <= 20
             && suffix.starts_with('-')
             && suffix.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '.'));
-    if is_date && is_suffix { Ok(()) } else { Err(ArmError::ApiVersionInvalid(version.to_owned())) }
+    if is_date(date) && is_suffix {
+        Ok(())
+    } else {
+        Err(ArmError::ApiVersionInvalid(version.to_owned()))
+    }
 }
 
 #[async_trait]

@@ -6,7 +6,7 @@
 mod error;
 mod secrets;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
 use axum::body::Body;
@@ -17,14 +17,16 @@ use http::{HeaderValue, Method};
 use keycard_domain::audit::{self, VaultAccess};
 use keycard_domain::key_vault::authorization::{self, SecretPermission};
 use keycard_domain::key_vault::{Vault, vault};
+use keycard_domain::limits;
 use keycard_domain::operation::{Caller, OperationContext, Principal};
+use keycard_domain::snapshot::Snapshot;
 use keycard_domain::state::State;
 use keycard_domain::token::audience::Service;
 use keycard_domain::token::verify::TokenVerifier;
 
 use crate::bearer;
 use crate::host_names::{HostNames, host_of, requested_authority};
-use crate::request::{Parameters, RequestIds};
+use crate::request::{Parameters, RequestIds, is_date};
 use crate::route::{Access, Answer, Entered, Face, Gate, Params, PathRefusal, Route, Row, route};
 use error::{Challenge, DeniedCall, RefusedToken, VaultFaceError};
 
@@ -42,7 +44,7 @@ pub struct KeyVault {
 /// The face; every call is recorded before its answer leaves.
 pub fn face(key_vault: KeyVault) -> impl Answer {
     let gate = VaultGate(key_vault.clone());
-    AuditedFace { face: Face::new(routes(), gate, key_vault.clone()), key_vault }
+    AuditedFace { state: Arc::clone(&key_vault.state), face: Face::new(routes(), gate, key_vault) }
 }
 
 /// The name of the vault that a request is addressed to, by its host. Travels as an extension.
@@ -170,12 +172,15 @@ impl VaultGate {
     }
 }
 
-fn issuers(snapshot: &keycard_domain::snapshot::Snapshot, vault: &Vault) -> Vec<String> {
+fn issuers(snapshot: &Snapshot, vault: &Vault) -> Vec<String> {
     snapshot
         .tenant(vault.tenant_id)
         .map(|tenant| tenant.issuers.iter().map(|issuer| issuer.v1.clone()).collect())
         .unwrap_or_default()
 }
+
+/// The first version that is a date.
+const OLDEST_API_DATE: &str = "2016-10-01";
 
 /// Versions of the data plane: 7.x, and dates from 2016 on, later ones than known included.
 fn is_api_version(text: &str) -> bool {
@@ -183,19 +188,20 @@ fn is_api_version(text: &str) -> bool {
     let is_seven = bare.strip_prefix("7.").is_some_and(|minor| {
         !minor.is_empty() && minor.len() <= 2 && minor.bytes().all(|b| b.is_ascii_digit())
     });
-    let is_date = bare.len() == 10
-        && bare >= "2016-10-01"
-        && bare.bytes().enumerate().all(|(index, byte)| match index {
-            4 | 7 => byte == b'-',
-            _ => byte.is_ascii_digit(),
-        });
-    is_seven || is_date
+    is_seven || (is_date(bare) && bare >= OLDEST_API_DATE)
 }
 
 #[async_trait]
 impl Gate for VaultGate {
+    fn ids(&self, parts: &Parts) -> Option<RequestIds> {
+        parts.extensions.get::<Arc<CallNotes>>().map(|notes| notes.ids)
+    }
+
     async fn enter(&self, parts: &mut Parts) -> Result<(), Response> {
         let call = self.authenticate(parts).map_err(IntoResponse::into_response)?;
+        if let Some(notes) = parts.extensions.get::<Arc<CallNotes>>() {
+            let _ = notes.caller.set(call.principal.clone());
+        }
         parts.extensions.insert(call);
         Ok(())
     }
@@ -219,8 +225,7 @@ impl Gate for VaultGate {
             }
             Some(_) => {}
         }
-        let request_id = self.0.state.entropy.uuid();
-        let ids = RequestIds::from_headers(&parts.headers, "x-ms-client-request-id", request_id);
+        let ids = self.ids(parts).ok_or_else(|| VaultFaceError::Internal.into_response())?;
         Ok(OperationContext {
             caller: Caller::Principal(call.principal.clone()),
             now: self.0.state.clock.now(),
@@ -242,8 +247,12 @@ impl Gate for VaultGate {
         }
     }
 
-    fn finish(&self, _: &Entered, response: &mut Response) {
+    fn finish(&self, entered: &Entered, response: &mut Response) {
         let headers = response.headers_mut();
+        let request_id = entered.ids.map(|ids| ids.request_id.to_string()).unwrap_or_default();
+        if let Ok(value) = HeaderValue::from_str(&request_id) {
+            headers.insert("x-ms-request-id", value);
+        }
         for (name, value) in [
             ("cache-control", "no-cache"),
             ("pragma", "no-cache"),
@@ -258,51 +267,65 @@ impl Gate for VaultGate {
     }
 }
 
+/// What is noted of a call for its record. Travels with the request as an extension.
+#[derive(Debug)]
+struct CallNotes {
+    ids: RequestIds,
+    /// Set by the gate when it has recognised who calls.
+    caller: OnceLock<Principal>,
+}
+
 /// The face with the record of every call, refused ones included.
 #[derive(Debug)]
 struct AuditedFace {
     face: Face<KeyVault>,
-    key_vault: KeyVault,
+    state: Arc<State>,
 }
 
 #[async_trait]
 impl Answer for AuditedFace {
-    async fn answer(&self, request: Request<Body>) -> Response {
-        let state = &self.key_vault.state;
-        let now = state.clock.now();
-        let request_id = state.entropy.uuid();
-        let ids = RequestIds::from_headers(request.headers(), "x-ms-client-request-id", request_id);
-        let vault_name = request.extensions().get::<VaultName>().map(|name| name.0.clone());
-        let operation_name = operation_name(request.method(), request.uri().path());
-        let object = request.uri().path().chars().take(300).collect();
-        let caller = bearer::token(request.headers()).and_then(|token| {
-            self.key_vault.verifier.verify(state, token, Service::KeyVault, None).ok()
-        });
+    async fn answer(&self, mut request: Request<Body>) -> Response {
+        let fresh = self.state.entropy.uuid();
+        let ids = RequestIds::from_headers(request.headers(), "x-ms-client-request-id", fresh);
+        let notes = Arc::new(CallNotes { ids, caller: OnceLock::new() });
+        request.extensions_mut().insert(Arc::clone(&notes));
+        let mut access = self.access(&request, &notes);
         let mut response = self.face.answer(request).await;
-        let snapshot = state.snapshot_to_keep();
-        let vault = vault_name.and_then(|name| vault::find_by_name(&snapshot, &name).cloned());
-        let access = VaultAccess {
-            time_unix_ms: i64::try_from(now.unix_timestamp_nanos() / 1_000_000).unwrap_or(i64::MAX),
-            correlation_id: ids.correlation_id.to_string(),
-            resource_id: vault.map(|vault| vault.id.as_str().to_uppercase()).unwrap_or_default(),
-            operation_name: operation_name.to_owned(),
-            result_type: if response.status().is_success() { "Success" } else { "Failure" },
-            http_status_code: response.status().as_u16(),
-            principal_id: caller.as_ref().map(|caller| caller.principal_id.to_string()),
-            app_id: caller.as_ref().map(|caller| caller.client_id.to_string()),
-            object,
-        };
-        if audit::record_vault_access(state, access).await.is_err() {
-            response = VaultFaceError::Unavailable.into_response();
+        if let Some(caller) = notes.caller.get() {
+            access.principal_id = Some(caller.principal_id.to_string());
+            access.app_id = Some(caller.client_id.to_string());
         }
-        if let Ok(value) = HeaderValue::from_str(&request_id.to_string()) {
-            response.headers_mut().insert("x-ms-request-id", value);
+        access.result_type = if response.status().is_success() { "Success" } else { "Failure" };
+        access.http_status_code = response.status().as_u16();
+        if audit::record_vault_access(&self.state, access).await.is_err() {
+            response = VaultFaceError::Unavailable.into_response();
         }
         response
     }
 
     fn rows(&self) -> Vec<Row> {
         self.face.rows().cloned().collect()
+    }
+}
+
+impl AuditedFace {
+    /// The record of a call, as far as the request tells.
+    fn access(&self, request: &Request<Body>, notes: &CallNotes) -> VaultAccess {
+        let snapshot = self.state.snapshot();
+        let name = request.extensions().get::<VaultName>();
+        let vault = name.and_then(|name| vault::find_by_name(&snapshot, &name.0));
+        let path = request.uri().path();
+        VaultAccess {
+            time_unix_ms: audit::unix_ms(self.state.clock.now()),
+            correlation_id: notes.ids.correlation_id.to_string(),
+            resource_id: vault.map(|vault| vault.id.as_str().to_uppercase()).unwrap_or_default(),
+            operation_name: operation_name(request.method(), path).to_owned(),
+            result_type: "Failure",
+            http_status_code: 0,
+            principal_id: None,
+            app_id: None,
+            object: path.chars().take(limits::AUDITED_CHARS_MAX).collect(),
+        }
     }
 }
 
