@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use http::Method;
 use keycard::client::{Administration, Client};
 use keycard::description::Description;
-use serde_json::json;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 /// A running `keycard up`.
@@ -203,4 +203,92 @@ fn the_command_line_tells_misuse_from_failure() {
     assert_eq!(run(&["up", "--nonsense"]), 2);
     assert_eq!(run(&["attachment", "list"]), 1, "no server runs");
     assert_eq!(run(&["env", "--as", "x", "--kind", "arc"]), 1);
+}
+
+/// The records of the audit log, without their chain.
+fn records(directory: &Path) -> Vec<Value> {
+    let mut records = Vec::new();
+    for (path, bytes) in files(&directory.join("data/audit")) {
+        if path.ends_with(".jsonl") {
+            let lines = String::from_utf8(bytes).unwrap();
+            let parse = |line: &str| serde_json::from_str::<Value>(line).unwrap()["record"].clone();
+            records.extend(lines.lines().map(parse));
+        }
+    }
+    records
+}
+
+/// Every token request and every vault call is on the log when its answer is there, the refused ones included.
+#[tokio::test]
+async fn what_was_answered_is_on_the_audit_log() {
+    let directory = TempDir::new().unwrap();
+    let up = Up::start(directory.path()).await;
+    let admin = &up.description.administrator;
+    let group = format!("/subscriptions/{}/resourceGroups/rg1", up.description.subscription_id);
+    let put = async |path: String, body: Value| {
+        up.administration.arm(Method::PUT, &path, Some(&body)).await.unwrap()
+    };
+    put(format!("{group}?api-version=2024-11-01"), json!({ "location": "local" })).await;
+    let vault = format!("{group}/providers/Microsoft.KeyVault/vaults/kv1");
+    let settings = json!({ "tenantId": up.description.tenant_id, "enableRbacAuthorization": true });
+    put(
+        format!("{vault}?api-version=2023-07-01"),
+        json!({ "location": "local", "properties": settings }),
+    )
+    .await;
+    let vm = format!("{group}/providers/Microsoft.Compute/virtualMachines/vm1");
+    let identity = json!({ "location": "local", "identity": { "type": "SystemAssigned" } });
+    let vm = put(format!("{vm}?api-version=2024-07-01"), identity).await.body;
+
+    let client = Client::new(&std::fs::read_to_string(&up.description.ca_file).unwrap()).unwrap();
+    let metadata =
+        up.administration.attachments().await.unwrap()[0]["url"].as_str().unwrap().to_owned();
+    let url = format!(
+        "{metadata}/metadata/identity/oauth2/token?api-version=2018-02-01&resource=https://vault.azure.net"
+    );
+    let ask = http::Request::get(url).header("Metadata", "true").body(Default::default()).unwrap();
+    let token = client.send(ask).await.unwrap().body["access_token"].as_str().unwrap().to_owned();
+    let secret =
+        format!("https://kv1{}/secrets/s1?api-version=7.4", up.description.suffixes.key_vault_dns);
+    let token = keycard_crypto::secret::Secret::new(token);
+    for (token, status) in [(None, 401), (Some(&token), 403)] {
+        let request = keycard::client::request(Method::GET, &secret, token, None);
+        assert_eq!(client.send(request).await.unwrap().status.as_u16(), status);
+    }
+
+    let records = records(directory.path());
+    let count = |wanted: &[(&str, Value)]| {
+        let is_wanted =
+            |record: &&Value| wanted.iter().all(|(member, value)| record[*member] == *value);
+        records.iter().filter(is_wanted).count()
+    };
+    let principal = &vm["identity"]["principalId"];
+    assert_eq!(
+        count(&[
+            ("category", json!("ServicePrincipalSignInLogs")),
+            ("appId", json!(admin.client_id)),
+            ("resultType", json!("0"))
+        ]),
+        1
+    );
+    assert_eq!(
+        count(&[
+            ("category", json!("ManagedIdentitySignInLogs")),
+            ("servicePrincipalId", principal.clone()),
+            ("resultType", json!("0"))
+        ]),
+        1
+    );
+    let call = |status: u16, caller: Value| {
+        [
+            ("operationName", json!("SecretGet")),
+            ("httpStatusCode", json!(status)),
+            ("principalId", caller),
+            ("resourceId", json!(vault.to_uppercase())),
+        ]
+    };
+    assert_eq!(count(&call(401, Value::Null)), 1);
+    assert_eq!(count(&call(403, principal.clone())), 1);
+    let text = serde_json::to_string(&records).unwrap();
+    assert!(!text.contains(token.expose()) && !text.contains(admin.client_secret.expose()));
 }
