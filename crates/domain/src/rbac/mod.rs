@@ -6,12 +6,14 @@
 pub mod action;
 pub mod assignment;
 pub mod built_in_roles;
+pub mod condition;
 pub mod decision;
 pub mod role_definition;
 pub mod scope;
 
 pub use action::ActionPattern;
 pub use assignment::RoleAssignment;
+pub use condition::Condition;
 pub use decision::{Decision, Plane, Reason, decide};
 pub use role_definition::{Permission, RoleDefinition};
 pub use scope::RbacScope;
