@@ -7,6 +7,7 @@ use keycard_crypto::x509::CertificateAuthority;
 use serde::{Deserialize, Serialize};
 
 use crate::directory::application::{KeyCredential, PasswordCredential};
+use crate::directory::directory_role::{DirectoryRole, DirectoryRoleAssignment};
 use crate::directory::service_principal::ServicePrincipalKind;
 use crate::directory::tenant::{Issuer, Subscription};
 use crate::directory::{Application, ServicePrincipal, Tenant};
@@ -155,6 +156,7 @@ async fn create(
             id: bootstrap.subscription_id,
             tenant_id: bootstrap.tenant_id,
             display_name: "keycard".to_owned(),
+            management_group: None,
         },
     );
     put_administrator(state, operation, &mut changes, &bootstrap);
@@ -202,7 +204,8 @@ fn stored_form(state: &State, bootstrap: &Bootstrap) -> Result<StoredBootstrap, 
     })
 }
 
-/// The administrator is an ordinary principal: Owner of the subscription, and nothing else.
+/// The administrator is an ordinary principal: Owner of the subscription, Global Administrator of the directory, and
+/// nothing else.
 fn put_administrator(
     state: &State,
     operation: &OperationContext,
@@ -234,20 +237,31 @@ fn put_administrator(
             created_at: now,
         },
     );
+    changes.put(
+        &snapshot,
+        &DirectoryRoleAssignment {
+            tenant_id: bootstrap.tenant_id,
+            principal_id: bootstrap.principal_id,
+            role: DirectoryRole::GlobalAdministrator,
+        },
+    );
     let scope = RbacScope::parse(&format!("/subscriptions/{}", bootstrap.subscription_id));
     if let Ok(scope) = scope {
         changes.put(
             &snapshot,
             &RoleAssignment {
                 id: RoleAssignmentId::new(state.entropy.id_for("administrator/owner")),
+                tenant_id: bootstrap.tenant_id,
                 scope,
                 principal_id: bootstrap.principal_id,
                 principal_type: PrincipalType::ServicePrincipal,
                 role: built_in_roles::OWNER,
+                condition: None,
                 description: None,
                 created_at: now,
                 updated_at: now,
                 created_by: None,
+                updated_by: None,
             },
         );
     }

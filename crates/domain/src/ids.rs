@@ -84,6 +84,10 @@ guid!(
     /// The GUID that names a role assignment.
     RoleAssignmentId
 );
+guid!(
+    /// The GUID that names a deny assignment.
+    DenyAssignmentId
+);
 
 #[cfg(test)]
 mod tests {

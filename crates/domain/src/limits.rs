@@ -57,6 +57,26 @@ pub const SECRET_CHARS_MAX: usize = 25_600;
 pub const SECRET_VERSIONS_MAX: usize = 500;
 /// Items in one page of a vault listing. Source: Key Vault REST API, `maxresults`.
 pub const VAULT_PAGE_MAX: usize = 25;
+/// Characters of a custom role's or deny assignment's name. Source: Azure RBAC limits.
+pub const ROLE_NAME_CHARS_MAX: usize = 512;
+/// Bytes of one pattern of a custom role or deny assignment; the longest built-in one has 130.
+pub const ROLE_PATTERN_BYTES_MAX: usize = 1024;
+/// Patterns of one custom role or deny assignment; the longest built-in role has 269.
+pub const ROLE_PATTERNS_MAX: usize = 2048;
+/// Assignable scopes of a custom role. Source: Azure RBAC limits.
+pub const ASSIGNABLE_SCOPES_MAX: usize = 2000;
+/// Principals that a deny assignment may exclude.
+pub const EXCLUDED_PRINCIPALS_MAX: usize = 256;
+/// Deny assignments of one keycard; a bound on what an administrator's script can make every decision read.
+pub const DENY_ASSIGNMENTS_MAX: usize = 100_000;
+/// Levels of management groups below a tenant's root group. Source: Azure management groups, "Important facts".
+pub const MANAGEMENT_GROUP_DEPTH_MAX: usize = 6;
+/// Refusals that a node remembers, for `keycard why`.
+pub const REFUSALS_KEPT_MAX: usize = 4096;
+/// Distinct questions that one recording holds.
+pub const RECORDED_QUESTIONS_MAX: usize = 10_000;
+/// Management groups of one tenant. Source: Azure subscription limits, management group limits.
+pub const MANAGEMENT_GROUPS_MAX: usize = 10_000;
 /// Characters of a role assignment's description.
 pub const DESCRIPTION_CHARS_MAX: usize = 2048;
 /// Bytes of a condition. Source: Azure RBAC limits, conditions are at most 8 KB.
@@ -167,6 +187,10 @@ pub struct Limits {
     pub deleted_is_revoked: bool,
     /// Role assignments in one subscription. Source: Azure RBAC limits.
     pub role_assignments_per_subscription_max: usize,
+    /// Role assignments at one management group. Source: Azure RBAC limits.
+    pub role_assignments_per_management_group_max: usize,
+    /// Custom roles in one directory. Source: Azure RBAC limits.
+    pub custom_roles_per_tenant_max: usize,
 }
 
 impl Limits {
@@ -182,6 +206,8 @@ impl Limits {
                 unassigned_is_revoked: true,
                 deleted_is_revoked: true,
                 role_assignments_per_subscription_max: 1_000_000,
+                role_assignments_per_management_group_max: 1_000_000,
+                custom_roles_per_tenant_max: 50_000,
             },
             Profile::Azure => Self {
                 profile,
@@ -192,6 +218,8 @@ impl Limits {
                 unassigned_is_revoked: false,
                 deleted_is_revoked: false,
                 role_assignments_per_subscription_max: 4000,
+                role_assignments_per_management_group_max: 500,
+                custom_roles_per_tenant_max: 5000,
             },
         }
     }

@@ -9,7 +9,19 @@ use std::sync::Arc;
 /// Entries of a chunk before it is split. Small enough to copy in a microsecond, large enough for a short spine.
 const CHUNK_ENTRIES_MAX: usize = 256;
 
-type Chunk<K, V> = Arc<Vec<(K, V)>>;
+/// A sorted run of entries, with a copy of its first key: the spine is searched without following a pointer.
+#[derive(Clone, Debug)]
+struct Chunk<K, V> {
+    first: K,
+    entries: Arc<Vec<(K, V)>>,
+}
+
+impl<K: Clone, V> Chunk<K, V> {
+    fn new(entries: Vec<(K, V)>) -> Option<Self> {
+        let first = entries.first()?.0.clone();
+        Some(Self { first, entries: Arc::new(entries) })
+    }
+}
 
 /// An ordered map; `clone` is cheap and independent of the original.
 #[derive(Debug)]
@@ -54,9 +66,7 @@ impl<K: Ord + Clone, V: Clone> PersistentMap<K, V> {
     where
         K: Borrow<Q>,
     {
-        let starts_at_or_before =
-            |chunk: &Chunk<K, V>| chunk.first().is_some_and(|(first, _)| first.borrow() <= key);
-        self.spine.partition_point(starts_at_or_before).saturating_sub(1)
+        self.spine.partition_point(|chunk| chunk.first.borrow() <= key).saturating_sub(1)
     }
 
     /// The value at a key.
@@ -64,9 +74,9 @@ impl<K: Ord + Clone, V: Clone> PersistentMap<K, V> {
     where
         K: Borrow<Q>,
     {
-        let chunk = self.spine.get(self.chunk_of(key))?;
-        let position = chunk.binary_search_by(|(k, _)| k.borrow().cmp(key)).ok()?;
-        chunk.get(position).map(|(_, value)| value)
+        let entries = &self.spine.get(self.chunk_of(key))?.entries;
+        let position = entries.binary_search_by(|(k, _)| k.borrow().cmp(key)).ok()?;
+        entries.get(position).map(|(_, value)| value)
     }
 
     /// Puts a value at a key and returns the one it replaces.
@@ -74,27 +84,43 @@ impl<K: Ord + Clone, V: Clone> PersistentMap<K, V> {
         let index = self.chunk_of(&key);
         let spine = Arc::make_mut(&mut self.spine);
         let Some(chunk) = spine.get_mut(index) else {
-            spine.push(Arc::new(vec![(key, value)]));
+            spine.extend(Chunk::new(vec![(key, value)]));
             self.len += 1;
             return None;
         };
-        let entries = Arc::make_mut(chunk);
+        let entries = Arc::make_mut(&mut chunk.entries);
         match entries.binary_search_by(|(k, _)| k.cmp(&key)) {
             Ok(position) => {
                 let slot = entries.get_mut(position)?;
                 Some(std::mem::replace(&mut slot.1, value))
             }
             Err(position) => {
+                if position == 0 {
+                    chunk.first = key.clone();
+                }
                 entries.insert(position, (key, value));
                 self.len += 1;
                 if entries.len() > CHUNK_ENTRIES_MAX {
                     // Keys that arrive in order fill chunks from the left; splitting off the last quarter keeps them full.
                     let right = entries.split_off(CHUNK_ENTRIES_MAX * 3 / 4);
-                    spine.insert(index + 1, Arc::new(right));
+                    let places = index + 1..index + 1;
+                    spine.splice(places, Chunk::new(right));
                 }
                 None
             }
         }
+    }
+
+    /// The value at a key, to be changed in this copy only.
+    pub fn get_mut<Q: Ord + ?Sized>(&mut self, key: &Q) -> Option<&mut V>
+    where
+        K: Borrow<Q>,
+    {
+        let index = self.chunk_of(key);
+        let chunk = Arc::make_mut(&mut self.spine).get_mut(index)?;
+        let entries = Arc::make_mut(&mut chunk.entries);
+        let position = entries.binary_search_by(|(k, _)| k.borrow().cmp(key)).ok()?;
+        entries.get_mut(position).map(|(_, value)| value)
     }
 
     /// Removes a key and returns its value.
@@ -103,13 +129,15 @@ impl<K: Ord + Clone, V: Clone> PersistentMap<K, V> {
         K: Borrow<Q>,
     {
         let index = self.chunk_of(key);
-        let position =
-            self.spine.get(index)?.binary_search_by(|(k, _)| k.borrow().cmp(key)).ok()?;
+        let entries = &self.spine.get(index)?.entries;
+        let position = entries.binary_search_by(|(k, _)| k.borrow().cmp(key)).ok()?;
         let spine = Arc::make_mut(&mut self.spine);
         let chunk = spine.get_mut(index)?;
-        let (_, value) = Arc::make_mut(chunk).remove(position);
-        if chunk.is_empty() {
-            spine.remove(index);
+        let entries = Arc::make_mut(&mut chunk.entries);
+        let (_, value) = entries.remove(position);
+        match entries.first() {
+            Some((first, _)) => chunk.first = first.clone(),
+            None => drop(spine.remove(index)),
         }
         self.len -= 1;
         Some(value)
@@ -117,7 +145,7 @@ impl<K: Ord + Clone, V: Clone> PersistentMap<K, V> {
 
     /// All entries in order.
     pub fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
-        self.spine.iter().flat_map(|chunk| chunk.iter()).map(|(k, v)| (k, v))
+        self.spine.iter().flat_map(|chunk| chunk.entries.iter()).map(|(k, v)| (k, v))
     }
 
     /// The entries from a key on, in order.
@@ -132,9 +160,9 @@ impl<K: Ord + Clone, V: Clone> PersistentMap<K, V> {
         let before = self
             .spine
             .get(index)
-            .map_or(0, |chunk| chunk.partition_point(|(k, _)| k.borrow() < key));
+            .map_or(0, |chunk| chunk.entries.partition_point(|(k, _)| k.borrow() < key));
         let chunks = self.spine.get(index..).unwrap_or_default();
-        chunks.iter().flat_map(|chunk| chunk.iter()).skip(before).map(|(k, v)| (k, v))
+        chunks.iter().flat_map(|chunk| chunk.entries.iter()).skip(before).map(|(k, v)| (k, v))
     }
 }
 
@@ -155,6 +183,9 @@ mod tests {
         map.remove(&500);
         assert!(!before.is_copy_of(&map));
         map.insert(7, 70);
+        *map.get_mut(&8).unwrap() = 80;
+        assert_eq!((before.get(&8), map.get(&8)), (Some(&8), Some(&80)));
+        assert_eq!(map.get_mut(&500), None);
         assert_eq!(before.get(&500), Some(&500));
         assert_eq!(before.get(&7), Some(&7));
         assert_eq!(map.get(&500), None);

@@ -8,15 +8,22 @@ use uuid::Uuid;
 
 use crate::compute::ComputeResource;
 use crate::credential::IdentityCredential;
+use crate::directory::directory_role::DirectoryRoleAssignment;
+use crate::directory::group::{Group, GroupMember};
 use crate::directory::service_principal::Generation;
 use crate::directory::tenant::Subscription;
 use crate::directory::{Application, ServicePrincipal, Tenant, UserAssignedIdentity};
-use crate::ids::{ClientId, PrincipalId, RoleDefinitionId, TenantId};
+use crate::ids::{
+    ClientId, PrincipalId, RoleAssignmentId, RoleDefinitionId, SubscriptionId, TenantId,
+};
 use crate::key_vault::Vault;
 use crate::persistent_map::PersistentMap;
-use crate::rbac::{RoleAssignment, RoleDefinition, built_in_roles};
+use crate::rbac::custom_role::CustomRole;
+use crate::rbac::standing::{Lineage, Standing};
+use crate::rbac::{DenyAssignment, RbacScope, RoleAssignment, RoleDefinition, built_in_roles};
 use crate::records::{Record, STATE_PREFIX, UnreadableRecord, Versioned, decode};
 use crate::resource_id::ArmResourceId;
+use crate::resources::management_group::{self, ManagementGroup};
 use crate::resources::resource_group::ResourceGroup;
 use crate::store::{Change, Revision};
 use crate::token::signing_key::SigningKeyRecord;
@@ -26,7 +33,7 @@ type BeforeAndAfter<R> = (Option<Arc<R>>, Option<Arc<R>>);
 
 /// The records of one noun, in the order of their ids.
 #[derive(Debug)]
-pub struct Table<R>(PersistentMap<Box<str>, Versioned<R>>);
+pub struct Table<R>(PersistentMap<Arc<str>, Versioned<R>>);
 
 impl<R> Clone for Table<R> {
     fn clone(&self) -> Self {
@@ -53,7 +60,7 @@ impl<R: Record> Table<R> {
 
     /// The records whose id starts with the prefix.
     pub fn below(&self, prefix: &str) -> impl Iterator<Item = &Versioned<R>> + use<'_, R> {
-        let owned: Box<str> = prefix.into();
+        let owned: Arc<str> = prefix.into();
         self.0
             .iter_from(prefix)
             .take_while(move |(id, _)| id.starts_with(&*owned))
@@ -114,13 +121,28 @@ pub struct Snapshot {
     pub compute_resources: Table<ComputeResource>,
     /// By name, which is unique everywhere.
     pub vaults: Table<Vault>,
+    /// By name.
+    pub management_groups: Table<ManagementGroup>,
+    /// By object id.
+    pub groups: Table<Group>,
+    /// By group and member.
+    pub group_members: Table<GroupMember>,
+    /// By principal and role.
+    pub directory_role_assignments: Table<DirectoryRoleAssignment>,
     /// By scope and name.
     pub role_assignments: Table<RoleAssignment>,
+    /// By scope and name.
+    pub deny_assignments: Table<DenyAssignment>,
+    /// By GUID.
+    pub custom_roles: Table<CustomRole>,
     /// By key id.
     pub signing_keys: Table<SigningKeyRecord>,
     generations: Table<Generation>,
     principals_by_client: PersistentMap<ClientId, PrincipalId>,
-    assignments_by_principal: PersistentMap<PrincipalId, Arc<[Arc<RoleAssignment>]>>,
+    assignments_by_name: PersistentMap<RoleAssignmentId, Arc<RoleAssignment>>,
+    standings: PersistentMap<PrincipalId, Arc<Standing>>,
+    roles: PersistentMap<RoleDefinitionId, Arc<RoleDefinition>>,
+    lineages: PersistentMap<Arc<str>, Arc<Lineage>>,
 }
 
 impl Snapshot {
@@ -142,14 +164,37 @@ impl Snapshot {
         self.service_principal(*self.principals_by_client.get(&id)?)
     }
 
-    /// The assignments of a principal, at all scopes.
-    pub fn assignments_of(&self, principal: PrincipalId) -> &[Arc<RoleAssignment>] {
-        self.assignments_by_principal.get(&principal).map_or(&[], |assignments| assignments)
+    /// The subscription with this id.
+    pub fn subscription(&self, id: SubscriptionId) -> Option<&Versioned<Subscription>> {
+        self.subscriptions.get(guid_text(id.as_uuid(), &mut [0; 36]))
+    }
+
+    /// The assignments that name a principal, at all scopes; those of its groups apart.
+    pub fn assignments_of(
+        &self,
+        principal: PrincipalId,
+    ) -> impl Iterator<Item = &Arc<RoleAssignment>> {
+        self.standing(principal).into_iter().flat_map(|standing| standing.assignments.iter())
+    }
+
+    /// The assignment with this name, at whatever scope.
+    pub fn role_assignment(&self, id: RoleAssignmentId) -> Option<&Arc<RoleAssignment>> {
+        self.assignments_by_name.get(&id)
+    }
+
+    /// What is known of a principal, where anything names it.
+    pub fn standing(&self, principal: PrincipalId) -> Option<&Standing> {
+        self.standings.get(&principal).map(AsRef::as_ref)
+    }
+
+    /// What stands above the subscription or management group that the scope is or lies in, when it exists.
+    pub fn lineage(&self, scope: &RbacScope) -> Option<&Lineage> {
+        self.lineages.get(scope.container_key()?).map(AsRef::as_ref)
     }
 
     /// The role with this GUID.
-    pub fn role_definition(&self, id: RoleDefinitionId) -> Option<&RoleDefinition> {
-        built_in_roles::find(id).map(AsRef::as_ref)
+    pub fn role_definition(&self, id: RoleDefinitionId) -> Option<&Arc<RoleDefinition>> {
+        built_in_roles::find(id).or_else(|| self.roles.get(&id))
     }
 
     /// How often the resource at this path was deleted.
@@ -165,21 +210,97 @@ impl Snapshot {
             return Ok(());
         };
         match kind {
-            Tenant::KIND => drop(self.tenants.apply(id, change)?),
-            Subscription::KIND => drop(self.subscriptions.apply(id, change)?),
+            Tenant::KIND => self.apply_tenant(id, change)?,
+            Subscription::KIND => self.apply_subscription(id, change)?,
+            ManagementGroup::KIND => self.apply_management_group(id, change)?,
             ResourceGroup::KIND => drop(self.resource_groups.apply(id, change)?),
             ServicePrincipal::KIND => self.apply_service_principal(id, change)?,
             Application::KIND => drop(self.applications.apply(id, change)?),
+            Group::KIND => drop(self.groups.apply(id, change)?),
+            GroupMember::KIND => self.apply_group_member(id, change)?,
+            DirectoryRoleAssignment::KIND => {
+                drop(self.directory_role_assignments.apply(id, change)?);
+            }
             UserAssignedIdentity::KIND => drop(self.user_assigned_identities.apply(id, change)?),
             IdentityCredential::KIND => drop(self.identity_credentials.apply(id, change)?),
             ComputeResource::KIND => drop(self.compute_resources.apply(id, change)?),
             Vault::KIND => drop(self.vaults.apply(id, change)?),
             RoleAssignment::KIND => self.apply_role_assignment(id, change)?,
+            DenyAssignment::KIND => self.apply_deny_assignment(id, change)?,
+            CustomRole::KIND => self.apply_custom_role(id, change)?,
             SigningKeyRecord::KIND => drop(self.signing_keys.apply(id, change)?),
             Generation::KIND => drop(self.generations.apply(id, change)?),
             _ => {}
         }
         Ok(())
+    }
+
+    fn apply_tenant(&mut self, id: &str, change: &Change) -> Result<(), UnreadableRecord> {
+        let (former, present) = self.tenants.apply(id, change)?;
+        for tenant in former.iter().chain(&present) {
+            let root = management_group::scope(&tenant.id.to_string());
+            self.set_lineage(root.as_ref(), present.is_some().then_some((tenant.id, Vec::new())));
+        }
+        Ok(())
+    }
+
+    fn apply_subscription(&mut self, id: &str, change: &Change) -> Result<(), UnreadableRecord> {
+        let (former, present) = self.subscriptions.apply(id, change)?;
+        if let Some(former) = former {
+            self.set_lineage(former.scope().as_ref(), None);
+        }
+        if let Some(present) = present {
+            self.lay_lineage_of_subscription(&present);
+        }
+        Ok(())
+    }
+
+    fn apply_management_group(
+        &mut self,
+        id: &str,
+        change: &Change,
+    ) -> Result<(), UnreadableRecord> {
+        match self.management_groups.apply(id, change)? {
+            (None, Some(present)) => self.lay_lineage_of_group(&present),
+            (None, None) => {}
+            (Some(former), _) => {
+                self.set_lineage(management_group::scope(&former.name).as_ref(), None);
+                self.lay_lineages();
+            }
+        }
+        Ok(())
+    }
+
+    /// Lays the lines of all groups and subscriptions anew: whatever hangs below a group that moved hangs elsewhere.
+    pub(crate) fn lay_lineages(&mut self) {
+        let groups = self.management_groups.clone();
+        groups.iter().for_each(|(_, group)| self.lay_lineage_of_group(group));
+        let subscriptions = self.subscriptions.clone();
+        subscriptions.iter().for_each(|(_, it)| self.lay_lineage_of_subscription(it));
+    }
+
+    fn lay_lineage_of_group(&mut self, group: &ManagementGroup) {
+        let tenant = group.tenant_id;
+        let above = management_group::scopes_above(self, tenant, group.parent.as_deref());
+        self.set_lineage(management_group::scope(&group.name).as_ref(), Some((tenant, above)));
+    }
+
+    fn lay_lineage_of_subscription(&mut self, subscription: &Subscription) {
+        let tenant = subscription.tenant_id;
+        let parent = subscription.management_group.as_deref();
+        let above = management_group::scopes_above(self, tenant, parent);
+        self.set_lineage(subscription.scope().as_ref(), Some((tenant, above)));
+    }
+
+    fn set_lineage(&mut self, scope: Option<&RbacScope>, line: Option<(TenantId, Vec<RbacScope>)>) {
+        let Some(scope) = scope else { return };
+        match line {
+            Some((tenant, above)) => {
+                let lineage = Arc::new(Lineage { tenant, above });
+                self.lineages.insert(scope.key().into(), lineage);
+            }
+            None => drop(self.lineages.remove(scope.key())),
+        }
     }
 
     fn apply_service_principal(
@@ -197,30 +318,73 @@ impl Snapshot {
         Ok(())
     }
 
-    fn apply_role_assignment(&mut self, id: &str, change: &Change) -> Result<(), UnreadableRecord> {
-        let (former, present) = self.role_assignments.apply(id, change)?;
+    fn apply_group_member(&mut self, id: &str, change: &Change) -> Result<(), UnreadableRecord> {
+        let (former, present) = self.group_members.apply(id, change)?;
         if let Some(former) = former {
-            self.reindex(former.principal_id, |others| {
-                others.retain(|other| other.record_id() != former.record_id());
+            self.edit_standing(former.member, |standing| {
+                standing.groups.retain(|group| *group != former.group);
             });
         }
         if let Some(present) = present {
-            self.reindex(present.principal_id, |others| others.push(Arc::clone(&present)));
+            self.edit_standing(present.member, |standing| standing.groups.push(present.group));
         }
         Ok(())
     }
 
-    fn reindex(
-        &mut self,
-        principal: PrincipalId,
-        edit: impl FnOnce(&mut Vec<Arc<RoleAssignment>>),
-    ) {
-        let mut assignments = self.assignments_of(principal).to_vec();
-        edit(&mut assignments);
-        if assignments.is_empty() {
-            self.assignments_by_principal.remove(&principal);
-        } else {
-            self.assignments_by_principal.insert(principal, assignments.into());
+    fn apply_role_assignment(&mut self, id: &str, change: &Change) -> Result<(), UnreadableRecord> {
+        let (former, present) = self.role_assignments.apply(id, change)?;
+        if let Some(former) = former {
+            self.assignments_by_name.remove(&former.id);
+            self.edit_standing(former.principal_id, |standing| {
+                standing.assignments.remove(|other| other.record_id() == former.record_id());
+            });
+        }
+        if let Some(present) = present {
+            self.assignments_by_name.insert(present.id, Arc::clone(&present));
+            self.edit_standing(present.principal_id, |standing| {
+                standing.assignments.insert(Arc::clone(&present));
+            });
+        }
+        Ok(())
+    }
+
+    fn apply_deny_assignment(&mut self, id: &str, change: &Change) -> Result<(), UnreadableRecord> {
+        let (former, present) = self.deny_assignments.apply(id, change)?;
+        for principal in former.iter().flat_map(|former| &former.principals) {
+            let former_id = former.as_ref().map(|former| former.record_id());
+            self.edit_standing(principal.id, |standing| {
+                standing.denies.remove(|other| Some(other.record_id()) == former_id);
+            });
+        }
+        if let Some(present) = present {
+            for principal in &present.principals {
+                self.edit_standing(principal.id, |standing| {
+                    standing.denies.insert(Arc::clone(&present));
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn apply_custom_role(&mut self, id: &str, change: &Change) -> Result<(), UnreadableRecord> {
+        let (former, present) = self.custom_roles.apply(id, change)?;
+        if let Some(former) = former {
+            self.roles.remove(&former.definition.id);
+        }
+        if let Some(present) = present {
+            self.roles.insert(present.definition.id, Arc::clone(&present.definition));
+        }
+        Ok(())
+    }
+
+    fn edit_standing(&mut self, principal: PrincipalId, edit: impl FnOnce(&mut Standing)) {
+        if self.standings.get(&principal).is_none() {
+            self.standings.insert(principal, Arc::default());
+        }
+        let Some(standing) = self.standings.get_mut(&principal).map(Arc::make_mut) else { return };
+        edit(standing);
+        if standing.is_empty() {
+            self.standings.remove(&principal);
         }
     }
 
@@ -262,7 +426,13 @@ holds! {
     IdentityCredential => identity_credentials,
     ComputeResource => compute_resources,
     Vault => vaults,
+    ManagementGroup => management_groups,
+    Group => groups,
+    GroupMember => group_members,
+    DirectoryRoleAssignment => directory_role_assignments,
     RoleAssignment => role_assignments,
+    DenyAssignment => deny_assignments,
+    CustomRole => custom_roles,
     SigningKeyRecord => signing_keys,
     Generation => generations,
 }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use arc_swap::{ArcSwap, Guard};
 use keycard_crypto::seal::SealingKey;
 use tokio::sync::watch;
+use uuid::Uuid;
 
 use crate::audit::{AuditLog, activity};
 use crate::clock::Clock;
@@ -16,6 +17,8 @@ use crate::directory::service_principal::Generation;
 use crate::entropy::Entropy;
 use crate::limits::{self, Limits};
 use crate::operation::OperationContext;
+use crate::rbac::journal::Journal;
+use crate::rbac::{Decision, Question, decide};
 use crate::records::{Record, STATE_PREFIX, UnreadableRecord, encode, state_key};
 use crate::resource_id::ArmResourceId;
 use crate::snapshot::Snapshot;
@@ -51,6 +54,8 @@ pub struct State {
     pub entropy: Arc<dyn Entropy>,
     /// The numbers of the profile.
     pub limits: Limits,
+    /// What was asked of the authorization engine lately.
+    pub journal: Journal,
     pub(crate) master_key: SealingKey,
     snapshot: ArcSwap<Snapshot>,
     applied: watch::Sender<Revision>,
@@ -102,6 +107,7 @@ impl State {
             clock: ports.clock,
             entropy: ports.entropy,
             limits: ports.limits,
+            journal: Journal::default(),
             master_key: ports.master_key,
             snapshot: ArcSwap::from_pointee(snapshot),
             applied,
@@ -116,6 +122,13 @@ impl State {
     /// The present snapshot, to be kept across waits.
     pub fn snapshot_to_keep(&self) -> Arc<Snapshot> {
         self.snapshot.load_full()
+    }
+
+    /// Decides a question of a request, and notes it.
+    pub fn authorize(&self, request_id: Uuid, question: &Question<'_>) -> Decision {
+        let decision = decide(&self.snapshot(), question);
+        self.journal.note(request_id, question, decision.is_allowed());
+        decision
     }
 
     /// Sees each revision that the snapshot reaches.
@@ -212,6 +225,8 @@ async fn load(store: &dyn Store) -> Result<Snapshot, StateError> {
             })?;
         }
         if is_last {
+            // Groups were read in the order of their names, which is not that of the tree.
+            snapshot.lay_lineages();
             snapshot.revision = revision;
             return Ok(snapshot);
         }

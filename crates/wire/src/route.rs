@@ -23,6 +23,8 @@ use crate::request::{PathError, RequestIds, Segments, discard_body};
 pub enum Access {
     /// The holder of a role that grants this action.
     Rbac(&'static str),
+    /// Who may do this in the directory, which roles of Azure RBAC say nothing about.
+    Directory(&'static str),
     /// Whoever proves itself in the request.
     OwnProof,
     /// A workload at its own local endpoint.
@@ -191,12 +193,14 @@ pub trait Gate: Send + Sync + 'static {
     /// Looks at a request before its path is: what holds for every path of the face.
     async fn enter(&self, parts: &mut Parts) -> Result<(), Response>;
 
-    /// Lets the request pass the row, or says why not in the face's own words.
+    /// Lets the request pass the row, or says why not in the face's own words. Where the decision is about what the body
+    /// says, the body is read, and put back.
     async fn admit(
         &self,
         row: &Row,
         params: &Params,
         parts: &mut Parts,
+        body: &mut Body,
     ) -> Result<OperationContext, Response>;
 
     /// The answer to a path that no row matches, that is no path, or whose rows have other methods.
@@ -257,6 +261,11 @@ proof!(
     Access::Rbac(_)
 );
 proof!(
+    /// The caller may do the row's action in the directory.
+    Directory,
+    Access::Directory(_)
+);
+proof!(
     /// The caller proves itself in the request.
     OwnProof,
     Access::OwnProof
@@ -301,7 +310,7 @@ impl<S: Clone + Send + Sync + 'static> Face<S> {
         let (mut parts, mut body) = request.into_parts();
         let entered = Entered { ids: self.gate.ids(&parts) };
         parts.extensions.insert(entered);
-        let mut response = match self.pass(&mut parts).await {
+        let mut response = match self.pass(&mut parts, &mut body).await {
             Ok(handler) => handler(Request::from_parts(parts, body), self.state.clone()).await,
             Err(refusal) => {
                 discard_body(&mut body).await;
@@ -312,13 +321,13 @@ impl<S: Clone + Send + Sync + 'static> Face<S> {
         response
     }
 
-    async fn pass(&self, parts: &mut Parts) -> Result<&BoxedHandler<S>, Response> {
+    async fn pass(&self, parts: &mut Parts, body: &mut Body) -> Result<&BoxedHandler<S>, Response> {
         self.gate.enter(parts).await?;
         let (route, params) = match self.find(parts) {
             Ok(found) => found,
             Err(refusal) => return Err(self.gate.refuse(parts, refusal).await),
         };
-        let operation = self.gate.admit(&route.row, &params, parts).await?;
+        let operation = self.gate.admit(&route.row, &params, parts, body).await?;
         parts.extensions.insert(Admitted { access: route.row.access, operation });
         parts.extensions.insert(params);
         Ok(&route.handler)

@@ -11,7 +11,7 @@ use crate::credential::remove_credentials_of;
 use crate::ids::{ClientId, PrincipalId, TenantId};
 use crate::limits;
 use crate::operation::OperationContext;
-use crate::rbac::{self, Plane, RbacScope};
+use crate::rbac::{RbacScope, linked_access};
 use crate::resource_id::ArmResourceId;
 use crate::snapshot::Snapshot;
 use crate::state::{Changes, State};
@@ -149,7 +149,7 @@ pub enum IdentityBlockError {
     },
     /// The caller may not assign these identities.
     #[error("assigning {0:?} is not granted")]
-    AssignNotGranted(Vec<ArmResourceId>),
+    AssignNotGranted(Vec<RbacScope>),
 }
 
 /// Plans what a request does to a resource's identities: the new block, and the principals that come and go.
@@ -165,7 +165,7 @@ pub fn plan(
     let (request, rule) = change;
     let listed = request.user_assigned.as_deref().unwrap_or_default();
     check_request(request, listed)?;
-    check_assign_rights(snapshot, operation, listed)?;
+    check_assign_rights(state, snapshot, operation, listed)?;
     let user_assigned = if request.identity_type.has_user() {
         merge(snapshot, operation, current, request.user_assigned.as_deref(), rule)?
     } else {
@@ -205,22 +205,15 @@ fn check_request(
 ///
 /// Checked before existence, so that who has no right learns nothing about which identities there are.
 fn check_assign_rights(
+    state: &State,
     snapshot: &Snapshot,
     operation: &OperationContext,
     listed: &[(ArmResourceId, MapEntry)],
 ) -> Result<(), IdentityBlockError> {
-    let Some(principal) = operation.principal() else { return Ok(()) };
-    let may_assign = |identity: &ArmResourceId| {
-        RbacScope::parse(identity.as_str()).is_ok_and(|scope| {
-            rbac::decide(snapshot, principal.principal_id, Plane::Control, ASSIGN_ACTION, &scope)
-                .is_allowed()
-        })
-    };
-    let refused: Vec<ArmResourceId> = listed
-        .iter()
-        .filter(|(identity, entry)| *entry == MapEntry::Assign && !may_assign(identity))
-        .map(|(identity, _)| identity.clone())
-        .collect();
+    let assigned = listed.iter().filter(|(_, entry)| *entry == MapEntry::Assign);
+    let scopes = assigned.map(|(identity, _)| RbacScope::from(identity));
+    let refused =
+        linked_access::refused(&state.journal, snapshot, operation, ASSIGN_ACTION, scopes);
     if refused.is_empty() { Ok(()) } else { Err(IdentityBlockError::AssignNotGranted(refused)) }
 }
 

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::{SubscriptionId, TenantId};
 use crate::limits;
+use crate::rbac::RbacScope;
 use crate::records::Record;
 
 /// One directory.
@@ -102,6 +103,16 @@ pub struct Subscription {
     pub tenant_id: TenantId,
     /// What people call it.
     pub display_name: String,
+    /// The management group it hangs below, in lower case; `None` for the tenant's root group.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub management_group: Option<String>,
+}
+
+impl Subscription {
+    /// The subscription's own scope.
+    pub fn scope(&self) -> Option<RbacScope> {
+        RbacScope::parse(&format!("/subscriptions/{}", self.id)).ok()
+    }
 }
 
 impl Record for Subscription {

@@ -1,9 +1,13 @@
 //! May this principal do this in this vault: by Azure RBAC, or by the vault's access policies, never by both.
 
+use time::UtcDateTime;
+use uuid::Uuid;
+
 use super::vault::Vault;
 use crate::operation::Principal;
-use crate::rbac::{self, Decision, Plane, RbacScope};
-use crate::snapshot::Snapshot;
+use crate::rbac::condition::AttributeValues;
+use crate::rbac::{AttributeSource, Attributes, Decision, Plane, Question, RbacScope};
+use crate::state::State;
 
 /// A data-plane operation on secrets: its data action for RBAC, and its word in access policies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,27 +29,33 @@ pub enum Denied {
 
 /// Decides about an operation on a secret, or on the vault where no secret is named.
 pub fn authorize(
-    snapshot: &Snapshot,
+    state: &State,
+    request_id: Uuid,
     vault: &Vault,
     principal: &Principal,
     permission: SecretPermission,
     secret: Option<&str>,
 ) -> Result<(), Denied> {
-    if !vault.uses_rbac {
-        let is_granted = vault
-            .access_policies
-            .iter()
-            .any(|policy| policy.grants_on_secrets(principal.principal_id, permission.policy_word));
-        return if is_granted { Ok(()) } else { Err(Denied::ByPolicy) };
+    let attributes = attributes(vault, secret, state.clock.now());
+    let question = Question {
+        tenant: principal.tenant_id,
+        principal: principal.principal_id,
+        plane: Plane::Data,
+        action: permission.data_action,
+        scope: &scope(vault, secret),
+        sub_operation: None,
+        attributes: &attributes,
+    };
+    if vault.uses_rbac {
+        let decision = state.authorize(request_id, &question);
+        return if decision.is_allowed() { Ok(()) } else { Err(Denied::ByRbac(decision)) };
     }
-    let decision = rbac::decide(
-        snapshot,
-        principal.principal_id,
-        Plane::Data,
-        permission.data_action,
-        &scope(vault, secret),
-    );
-    if decision.is_allowed() { Ok(()) } else { Err(Denied::ByRbac(decision)) }
+    let is_granted = vault
+        .access_policies
+        .iter()
+        .any(|policy| policy.grants_on_secrets(principal.principal_id, permission.policy_word));
+    state.journal.note(request_id, &question, is_granted);
+    if is_granted { Ok(()) } else { Err(Denied::ByPolicy) }
 }
 
 /// A secret is a scope below its vault. A name that makes no path names no secret: the vault itself is asked about.
@@ -53,4 +63,20 @@ fn scope(vault: &Vault, secret: Option<&str>) -> RbacScope {
     secret
         .and_then(|name| RbacScope::parse(&format!("{}/secrets/{name}", vault.id)).ok())
         .unwrap_or_else(|| vault.scope())
+}
+
+/// What conditions may ask. Where no secret is named, as in a listing, its name is missing, and what asks for it refuses.
+/// Source: Azure Key Vault, "Azure attribute-based access control" attributes.
+fn attributes(vault: &Vault, secret: Option<&str>, now: UtcDateTime) -> Attributes {
+    let name = |text: &str| AttributeValues::Strings(vec![text.to_owned()]);
+    let vault_name = name(vault.id.name());
+    let mut attributes = Attributes::default()
+        .with(AttributeSource::Environment, "UtcNow", AttributeValues::DateTimes(vec![now]))
+        .with(AttributeSource::Resource, "Microsoft.KeyVault/vaults:name", vault_name);
+    if let Some(secret) = secret {
+        for source in [AttributeSource::Resource, AttributeSource::Request] {
+            attributes.set(source, "Microsoft.KeyVault/vaults/secrets:name", name(secret));
+        }
+    }
+    attributes
 }

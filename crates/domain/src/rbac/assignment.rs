@@ -2,14 +2,20 @@
 //!
 //! Not a foreign key: it outlives its principal, and may be made before the principal can be seen.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use super::built_in_roles;
+use super::condition::Condition;
+use super::role_definition::RoleDefinition;
 use super::scope::RbacScope;
-use crate::ids::{PrincipalId, RoleAssignmentId, RoleDefinitionId};
+use super::standing::{Ancestry, is_of_tenant};
+use crate::ids::{PrincipalId, RoleAssignmentId, RoleDefinitionId, TenantId};
 use crate::limits;
 use crate::operation::OperationContext;
 use crate::records::{Record, Versioned};
+use crate::resources::resource_group;
 use crate::snapshot::Snapshot;
 use crate::state::{Changes, State, WriteError};
 
@@ -40,6 +46,8 @@ impl PrincipalType {
 pub struct RoleAssignment {
     /// The GUID that names the assignment.
     pub id: RoleAssignmentId,
+    /// The directory that it belongs to.
+    pub tenant_id: TenantId,
     /// Where the role counts.
     pub scope: RbacScope,
     /// Whom it is given to.
@@ -48,6 +56,9 @@ pub struct RoleAssignment {
     pub principal_type: PrincipalType,
     /// Which role.
     pub role: RoleDefinitionId,
+    /// The condition under which alone it grants.
+    #[serde(default)]
+    pub condition: Option<Condition>,
     /// What the administrator noted.
     pub description: Option<String>,
     /// Unix seconds.
@@ -56,17 +67,22 @@ pub struct RoleAssignment {
     pub updated_at: i64,
     /// Who made it; absent for the bootstrap assignment.
     pub created_by: Option<PrincipalId>,
+    /// Who changed it last.
+    #[serde(default)]
+    pub updated_by: Option<PrincipalId>,
 }
 
 impl Record for RoleAssignment {
     const KIND: &'static str = "role-assignments";
+    /// 2: with the tenant, without which an assignment above the subscriptions belongs to nobody.
+    const VERSION: u32 = 2;
 
     fn record_id(&self) -> String {
         record_id(&self.scope, self.id)
     }
 }
 
-/// An assignment's key: its scope and its name, so that the same name may be used at two scopes.
+/// An assignment's key: its scope, by which assignments are listed, and its name.
 fn record_id(scope: &RbacScope, id: RoleAssignmentId) -> String {
     format!("{}|{id}", scope.key())
 }
@@ -74,6 +90,8 @@ fn record_id(scope: &RbacScope, id: RoleAssignmentId) -> String {
 /// What an administrator asks for.
 #[derive(Clone, Debug)]
 pub struct NewAssignment {
+    /// The directory that it is to belong to.
+    pub tenant_id: TenantId,
     /// Where the role counts.
     pub scope: RbacScope,
     /// The GUID that names the assignment.
@@ -84,6 +102,8 @@ pub struct NewAssignment {
     pub principal_type: Option<PrincipalType>,
     /// Which role.
     pub role: RoleDefinitionId,
+    /// The condition under which alone it shall grant.
+    pub condition: Option<Condition>,
     /// A note.
     pub description: Option<String>,
 }
@@ -113,7 +133,19 @@ pub enum AssignmentError {
     /// There is no such role.
     #[error("role {0} does not exist")]
     RoleNotFound(RoleDefinitionId),
-    /// The subscription holds as many assignments as it may.
+    /// The role may not be assigned at the scope.
+    #[error("role {0} is not assignable at {1}")]
+    RoleNotAssignable(RoleDefinitionId, RbacScope),
+    /// The scope does not exist in this directory.
+    #[error("{0} does not exist")]
+    ScopeUnknown(RbacScope),
+    /// The scope's resource group does not exist.
+    #[error("resource group {0} does not exist")]
+    GroupUnknown(String),
+    /// Nobody could give roles in the subscription any more.
+    #[error("the last administrator's assignment cannot be deleted")]
+    LastAdministrator,
+    /// The subscription or management group holds as many assignments as it may.
     #[error("no more role assignments can be created")]
     LimitReached,
     /// The description is longer than allowed.
@@ -146,64 +178,116 @@ fn plan(
     if description_chars > limits::DESCRIPTION_CHARS_MAX {
         return Err(AssignmentError::DescriptionTooLong);
     }
-    let existing = snapshot.role_assignments.get(&record_id(&new.scope, new.id));
-    if let Some(existing) = existing {
+    if !is_of_tenant(snapshot, &new.scope, new.tenant_id) {
+        return Err(AssignmentError::ScopeUnknown(new.scope.clone()));
+    }
+    if let (Some(subscription), Some(group)) =
+        (new.scope.subscription(), new.scope.resource_group())
+        && resource_group::find(snapshot, subscription, group).is_err()
+    {
+        return Err(AssignmentError::GroupUnknown(group.to_owned()));
+    }
+    if let Some(existing) = snapshot.role_assignment(new.id) {
         return update(snapshot, changes, operation, existing, new);
     }
-    built_in_roles::find(new.role).ok_or(AssignmentError::RoleNotFound(new.role))?;
+    check_role(snapshot, new)?;
     let principal_type = principal_type(snapshot, new)?;
-    let twin = snapshot
-        .assignments_of(new.principal_id)
-        .iter()
-        .find(|other| other.role == new.role && other.scope == new.scope);
-    if let Some(twin) = twin {
+    let mut same_scope = snapshot
+        .standing(new.principal_id)
+        .into_iter()
+        .flat_map(|standing| standing.assignments.at(new.scope.scope_key()));
+    if let Some(twin) = same_scope.find(|other| other.role == new.role) {
         return Err(AssignmentError::Exists(twin.id));
     }
-    if is_full(snapshot, &new.scope, state.limits.role_assignments_per_subscription_max) {
+    if is_full(state, snapshot, &new.scope) {
         return Err(AssignmentError::LimitReached);
     }
     let now = operation.now.unix_timestamp();
+    let caller = operation.principal().map(|principal| principal.principal_id);
     let assignment = RoleAssignment {
         id: new.id,
+        tenant_id: new.tenant_id,
         scope: new.scope.clone(),
         principal_id: new.principal_id,
         principal_type,
         role: new.role,
+        condition: new.condition.clone(),
         description: new.description.clone(),
         created_at: now,
         updated_at: now,
-        created_by: operation.principal().map(|principal| principal.principal_id),
+        created_by: caller,
+        updated_by: caller,
     };
     changes.put(snapshot, &assignment);
     Ok(assignment)
 }
 
-/// Whether the scope's subscription holds as many assignments as it may. They are counted only when there are enough.
-fn is_full(snapshot: &Snapshot, scope: &RbacScope, max: usize) -> bool {
-    let of_subscription =
-        |other: &RoleAssignment| other.scope.subscription() == scope.subscription();
-    snapshot.role_assignments.len() >= max
-        && snapshot.role_assignments.iter().filter(|(_, other)| of_subscription(other)).count()
-            >= max
+/// The role has to exist in the directory, and to be assignable at the scope or above it.
+fn check_role(snapshot: &Snapshot, new: &NewAssignment) -> Result<(), AssignmentError> {
+    let role = role_in_tenant(snapshot, new.tenant_id, new.role)
+        .ok_or(AssignmentError::RoleNotFound(new.role))?;
+    let above = Ancestry::of(snapshot, new.tenant_id, &new.scope);
+    let is_assignable =
+        above.is_some_and(|above| role.assignable_scopes.iter().any(|scope| above.holds(scope)));
+    if is_assignable {
+        Ok(())
+    } else {
+        Err(AssignmentError::RoleNotAssignable(new.role, new.scope.clone()))
+    }
+}
+
+/// A built-in role, or a custom one of the tenant.
+pub fn role_in_tenant(
+    snapshot: &Snapshot,
+    tenant: TenantId,
+    role: RoleDefinitionId,
+) -> Option<&Arc<RoleDefinition>> {
+    built_in_roles::find(role).or_else(|| {
+        let custom = snapshot.custom_roles.get(&role.to_string())?;
+        (custom.tenant_id == tenant).then_some(&custom.definition)
+    })
+}
+
+/// Whether the scope's subscription, or the management group that the scope is, holds as many assignments as it may.
+/// They are counted only when there are enough.
+fn is_full(state: &State, snapshot: &Snapshot, scope: &RbacScope) -> bool {
+    let all = &snapshot.role_assignments;
+    let of = |max: usize, prefix: String| all.len() >= max && all.below(&prefix).count() >= max;
+    match (scope.subscription(), scope.container_key()) {
+        (Some(_), Some(subscription)) => {
+            let max = state.limits.role_assignments_per_subscription_max;
+            let at_or_below = all.below(&format!("{subscription}|")).count();
+            of(max.saturating_sub(at_or_below), format!("{subscription}/"))
+        }
+        _ => {
+            of(state.limits.role_assignments_per_management_group_max, format!("{}|", scope.key()))
+        }
+    }
 }
 
 fn update(
     snapshot: &Snapshot,
     changes: &mut Changes,
     operation: &OperationContext,
-    existing: &Versioned<RoleAssignment>,
+    existing: &RoleAssignment,
     new: &NewAssignment,
 ) -> Result<RoleAssignment, AssignmentError> {
-    if existing.principal_id != new.principal_id || existing.role != new.role {
+    let is_same = existing.tenant_id == new.tenant_id
+        && existing.scope == new.scope
+        && existing.principal_id == new.principal_id
+        && existing.role == new.role;
+    if !is_same {
         return Err(AssignmentError::UpdateNotPermitted);
     }
-    if existing.description == new.description {
-        return Ok(existing.record.as_ref().clone());
+    if existing.description == new.description && existing.condition == new.condition {
+        return Ok(existing.clone());
     }
     let updated = RoleAssignment {
+        condition: new.condition.clone(),
         description: new.description.clone(),
         updated_at: operation.now.unix_timestamp(),
-        ..existing.record.as_ref().clone()
+        updated_by: operation.principal().map(|principal| principal.principal_id),
+        ..existing.clone()
     };
     changes.put(snapshot, &updated);
     Ok(updated)
@@ -213,79 +297,140 @@ fn principal_type(
     snapshot: &Snapshot,
     new: &NewAssignment,
 ) -> Result<PrincipalType, AssignmentError> {
-    let exists = snapshot.service_principal(new.principal_id).is_some();
-    match (exists, new.principal_type) {
-        (true, None | Some(PrincipalType::ServicePrincipal)) => Ok(PrincipalType::ServicePrincipal),
-        (true, Some(claimed)) => Err(AssignmentError::PrincipalTypeMismatch {
-            principal: new.principal_id,
-            actual: PrincipalType::ServicePrincipal,
-            claimed,
-        }),
-        (false, Some(claimed)) => Ok(claimed),
-        (false, None) => Err(AssignmentError::PrincipalNotFound(new.principal_id)),
+    match (type_in_directory(snapshot, new.tenant_id, new.principal_id), new.principal_type) {
+        (Some(actual), Some(claimed)) if actual != claimed => {
+            Err(AssignmentError::PrincipalTypeMismatch {
+                principal: new.principal_id,
+                actual,
+                claimed,
+            })
+        }
+        (Some(actual), _) => Ok(actual),
+        (None, Some(claimed)) => Ok(claimed),
+        (None, None) => Err(AssignmentError::PrincipalNotFound(new.principal_id)),
     }
 }
 
-/// The assignment with this name at this scope.
+/// What the principal is in its directory, when it is there.
+pub fn type_in_directory(
+    snapshot: &Snapshot,
+    tenant: TenantId,
+    principal: PrincipalId,
+) -> Option<PrincipalType> {
+    let service_principal = snapshot.service_principal(principal);
+    if service_principal.is_some_and(|known| known.tenant_id == tenant) {
+        return Some(PrincipalType::ServicePrincipal);
+    }
+    let group = snapshot.groups.get(&principal.to_string());
+    group.is_some_and(|known| known.tenant_id == tenant).then_some(PrincipalType::Group)
+}
+
+/// The tenant's assignment with this name at this scope.
 pub fn find<'a>(
     snapshot: &'a Snapshot,
+    tenant: TenantId,
     scope: &RbacScope,
     id: RoleAssignmentId,
 ) -> Option<&'a Versioned<RoleAssignment>> {
-    snapshot.role_assignments.get(&record_id(scope, id))
+    snapshot.role_assignments.get(&record_id(scope, id)).filter(|found| found.tenant_id == tenant)
 }
 
 /// Takes a role away; `None` when it was not given.
 pub async fn delete(
     state: &State,
     operation: &OperationContext,
+    tenant: TenantId,
     scope: &RbacScope,
     id: RoleAssignmentId,
-) -> Result<Option<RoleAssignment>, WriteError> {
-    let key = record_id(scope, id);
+) -> Result<Option<RoleAssignment>, AssignmentError> {
     state
         .transact(operation, |snapshot, changes| {
-            let existing = snapshot.role_assignments.get(&key);
-            Ok(existing.map(|existing| {
-                changes.delete(snapshot, existing.record.as_ref());
-                existing.record.as_ref().clone()
-            }))
+            let Some(existing) = find(snapshot, tenant, scope, id) else { return Ok(None) };
+            if is_last_administrator(snapshot, existing) {
+                return Err(AssignmentError::LastAdministrator);
+            }
+            changes.delete(snapshot, existing.record.as_ref());
+            Ok(Some(existing.record.as_ref().clone()))
         })
         .await
 }
 
+/// Whether nobody else may give roles at the subscription when this assignment is gone.
+fn is_last_administrator(snapshot: &Snapshot, assignment: &RoleAssignment) -> bool {
+    let administers = |other: &RoleAssignment| {
+        other.condition.is_none()
+            && matches!(
+                other.role,
+                built_in_roles::OWNER | built_in_roles::USER_ACCESS_ADMINISTRATOR
+            )
+    };
+    let is_at_subscription = assignment.scope.subscription().is_some()
+        && assignment.scope.container_key() == Some(assignment.scope.key());
+    let mut others = snapshot
+        .role_assignments
+        .below(&format!("{}|", assignment.scope.key()))
+        .filter(|other| other.id != assignment.id);
+    is_at_subscription && administers(assignment) && !others.any(|other| administers(other))
+}
+
 /// Which assignments a listing at a scope shows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Selection {
     /// Those at, above and below the scope.
     Around,
     /// Those at and above the scope.
     AtScope,
-    /// Those of one principal, at, above and below the scope.
-    OfPrincipal(PrincipalId),
+    /// Those of these principals, at, above and below the scope.
+    OfPrincipals(Vec<PrincipalId>),
 }
 
-/// The assignments that a listing at a scope shows, in the order of their keys.
+/// The tenant's assignments that a listing at a scope shows, in the order of their keys.
 pub fn list(
     snapshot: &Snapshot,
+    tenant: TenantId,
     scope: &RbacScope,
-    selection: Selection,
-) -> Vec<Versioned<RoleAssignment>> {
+    selection: &Selection,
+) -> Vec<Arc<RoleAssignment>> {
+    let Some(above) = Ancestry::of(snapshot, tenant, scope) else { return Vec::new() };
     let is_shown = |assignment: &RoleAssignment| {
-        let above = assignment.scope.contains(scope);
-        match selection {
-            Selection::AtScope => above,
-            Selection::Around => above || scope.contains(&assignment.scope),
-            Selection::OfPrincipal(principal) => {
-                assignment.principal_id == principal && (above || scope.contains(&assignment.scope))
-            }
-        }
+        assignment.tenant_id == tenant
+            && (above.holds(&assignment.scope)
+                || (*selection != Selection::AtScope
+                    && is_below(snapshot, scope, &assignment.scope)))
     };
-    snapshot
-        .role_assignments
-        .iter()
-        .map(|(_, assignment)| assignment)
-        .filter(|assignment| is_shown(assignment))
-        .cloned()
-        .collect()
+    let mut shown: Vec<Arc<RoleAssignment>> = match selection {
+        Selection::OfPrincipals(principals) => principals
+            .iter()
+            .flat_map(|principal| snapshot.assignments_of(*principal))
+            .filter(|assignment| is_shown(assignment))
+            .cloned()
+            .collect(),
+        Selection::AtScope => above
+            .keys()
+            .iter()
+            .flat_map(|key| {
+                let at: Vec<_> =
+                    snapshot.role_assignments.below(&format!("{}|", key.text)).collect();
+                at
+            })
+            .filter(|assignment| is_shown(assignment))
+            .map(|assignment| Arc::clone(&assignment.record))
+            .collect(),
+        Selection::Around => snapshot
+            .role_assignments
+            .iter()
+            .map(|(_, assignment)| assignment)
+            .filter(|assignment| is_shown(assignment))
+            .map(|assignment| Arc::clone(&assignment.record))
+            .collect(),
+    };
+    shown.sort_by_cached_key(|assignment| assignment.record_id());
+    shown
+}
+
+/// Whether a scope lies below another: by path, or by the tree of management groups.
+pub fn is_below(snapshot: &Snapshot, scope: &RbacScope, other: &RbacScope) -> bool {
+    scope.contains(other)
+        || (scope.management_group().is_some()
+            && snapshot.lineage(other).is_some_and(|lineage| lineage.above.contains(scope)))
 }

@@ -10,6 +10,10 @@ use crate::ids::RoleDefinitionId;
 pub const OWNER: RoleDefinitionId =
     RoleDefinitionId::new(uuid::Uuid::from_u128(0x8e3af657_a8ff_443c_a75c_2fe8c4bcb635));
 
+/// `User Access Administrator`: may give roles, and little else.
+pub const USER_ACCESS_ADMINISTRATOR: RoleDefinitionId =
+    RoleDefinitionId::new(uuid::Uuid::from_u128(0x18d7d88d_d35e_4fb5_a5c3_7773c20a72d9));
+
 static ROLES: LazyLock<BuiltInRoles> = LazyLock::new(|| {
     let roles: Vec<Arc<RoleDefinition>> =
         serde_json::from_str(include_str!("../../data/built-in-roles.json")).unwrap_or_default();

@@ -3,7 +3,10 @@
 //! A scope holds what stands below it by whole segments, never by prefix of text: `/…/rg1` does not hold `/…/rg10`.
 
 use std::fmt;
+use std::hash::Hasher;
 use std::sync::Arc;
+
+use fnv::FnvHasher;
 
 use serde::{Deserialize, Serialize};
 
@@ -19,6 +22,29 @@ pub struct RbacScope {
     text: Arc<str>,
     /// The same in lower case.
     key: Arc<str>,
+}
+
+/// What the scope of a subscription begins with, in lower case.
+const SUBSCRIPTIONS_KEY: &str = "/subscriptions/";
+/// What the scope of a management group begins with, in lower case.
+const MANAGEMENT_GROUPS_KEY: &str = "/providers/microsoft.management/managementgroups/";
+
+/// The key of a scope with the hash that finds it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ScopeKey<'a> {
+    /// The form that equal scopes share; empty for the root.
+    pub text: &'a str,
+    /// Only narrows a search; what is found is compared by its text.
+    pub hash: u64,
+}
+
+impl<'a> ScopeKey<'a> {
+    /// The key with its hash.
+    pub fn new(text: &'a str) -> Self {
+        let mut hasher = FnvHasher::default();
+        hasher.write(text.as_bytes());
+        Self { text, hash: hasher.finish() }
+    }
 }
 
 /// The text is no scope.
@@ -51,6 +77,54 @@ impl RbacScope {
         &self.key
     }
 
+    /// The keys of this scope and of all that hold it by their paths, the root's first.
+    ///
+    /// Management groups hold subscriptions by tree, not by path: [`super::standing::Ancestry`] adds them.
+    pub fn path_ancestors(&self) -> impl Iterator<Item = ScopeKey<'_>> {
+        let mut hasher = FnvHasher::default();
+        let mut start = 0;
+        let ends = self.key.match_indices('/').map(|(position, _)| position).skip(1);
+        let root = ScopeKey { text: "", hash: hasher.finish() };
+        let below =
+            ends.chain((!self.key.is_empty()).then_some(self.key.len())).filter_map(move |end| {
+                hasher.write(self.key.get(start..end)?.as_bytes());
+                start = end;
+                Some(ScopeKey { text: self.key.get(..end)?, hash: hasher.finish() })
+            });
+        std::iter::once(root).chain(below)
+    }
+
+    /// The scope's key with its hash.
+    pub fn scope_key(&self) -> ScopeKey<'_> {
+        ScopeKey::new(&self.key)
+    }
+
+    /// The resource group that the scope is or lies in.
+    pub fn resource_group(&self) -> Option<&str> {
+        let mut segments = self.text.split('/').skip(3);
+        let is_group = segments.next()?.eq_ignore_ascii_case("resourceGroups");
+        segments.next().filter(|_| is_group && self.subscription().is_some())
+    }
+
+    /// The path as some refusals write it, with `resourcegroups` in lower case.
+    pub fn with_lowercase_group_segment(&self) -> String {
+        self.as_str().replacen("/resourceGroups/", "/resourcegroups/", 1)
+    }
+
+    /// The name of the management group that the scope is or lies in, in lower case.
+    pub fn management_group(&self) -> Option<&str> {
+        self.key.strip_prefix(MANAGEMENT_GROUPS_KEY)?.split('/').next()
+    }
+
+    /// The key of the subscription or management group that the scope is or lies in.
+    pub fn container_key(&self) -> Option<&str> {
+        let prefix = [SUBSCRIPTIONS_KEY, MANAGEMENT_GROUPS_KEY]
+            .into_iter()
+            .find(|prefix| self.key.starts_with(prefix))?;
+        let name = self.key.get(prefix.len()..)?.split('/').next()?;
+        self.key.get(..prefix.len() + name.len())
+    }
+
     /// Whether the other scope is this one or stands below it.
     pub fn contains(&self, other: &Self) -> bool {
         // Both are segments joined by single slashes, so a prefix that ends at a slash or at the end is a prefix of
@@ -63,7 +137,7 @@ impl RbacScope {
 
     /// The subscription the scope is or lies in.
     pub fn subscription(&self) -> Option<SubscriptionId> {
-        let below = self.key.strip_prefix("/subscriptions/")?;
+        let below = self.key.strip_prefix(SUBSCRIPTIONS_KEY)?;
         below.split('/').next()?.parse().ok()
     }
 }
@@ -143,6 +217,22 @@ mod tests {
         check("/", "/subscriptions/s", true);
         check("/", "/", true);
         check("/subscriptions/s", "/", false);
+    }
+
+    #[test]
+    fn the_ancestors_of_a_path_are_its_whole_segment_prefixes() {
+        let keys = |scope: &str| {
+            let scope = RbacScope::parse(scope).unwrap();
+            let found: Vec<(String, u64)> =
+                scope.path_ancestors().map(|key| (key.text.to_owned(), key.hash)).collect();
+            for (text, hash) in &found {
+                assert_eq!(ScopeKey::new(text).hash, *hash, "{text}");
+            }
+            found.into_iter().map(|(text, _)| text).collect::<Vec<_>>()
+        };
+        assert_eq!(keys("/"), [""]);
+        assert_eq!(keys("/A"), ["", "/a"]);
+        assert_eq!(keys("/a/B/c"), ["", "/a", "/a/b", "/a/b/c"]);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The stored form of every noun, frozen. A test that fails here asks for a migration, not for a new golden line.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde_json::{Map, json};
 use uuid::Uuid;
@@ -9,18 +10,30 @@ use super::{Record, decode, encode};
 use crate::compute::{ComputeKind, ComputeResource, PowerState};
 use crate::credential::IdentityCredential;
 use crate::directory::application::{KeyCredential, PasswordCredential};
+use crate::directory::directory_role::{DirectoryRole, DirectoryRoleAssignment};
+use crate::directory::group::{Group, GroupMember};
 use crate::directory::identity_block::{SystemAssigned, UserAssigned};
 use crate::directory::service_principal::{Generation, ServicePrincipalKind};
 use crate::directory::tenant::{Issuer, Subscription};
 use crate::directory::{
     Application, IdentityBlock, ServicePrincipal, Tenant, UserAssignedIdentity,
 };
-use crate::ids::{ClientId, PrincipalId, RoleAssignmentId, SubscriptionId, TenantId};
+use crate::ids::{
+    ClientId, DenyAssignmentId, PrincipalId, RoleAssignmentId, RoleDefinitionId, SubscriptionId,
+    TenantId,
+};
 use crate::key_vault::Vault;
 use crate::key_vault::access_policy::{AccessPolicy, Permissions};
+use crate::rbac::action::{ActionPattern, ActionPatterns};
 use crate::rbac::assignment::PrincipalType;
-use crate::rbac::{RbacScope, RoleAssignment, built_in_roles};
+use crate::rbac::custom_role::CustomRole;
+use crate::rbac::deny_assignment::{DeniedPrincipal, DeniedType, EVERYONE};
+use crate::rbac::{
+    Condition, DenyAssignment, Permission, RbacScope, RoleAssignment, RoleDefinition, RoleType,
+    built_in_roles,
+};
 use crate::resource_id::ArmResourceId;
+use crate::resources::management_group::ManagementGroup;
 use crate::resources::resource_group::ResourceGroup;
 use crate::token::signing_key::SigningKeyRecord;
 
@@ -62,7 +75,12 @@ fn directory_records_are_frozen() {
         r#"{"v":1,"r":{"id":"00000000-0000-0000-0000-000000000001","display_name":"t","issuers":[{"v1":"a","v2":"b"}],"identity_authority_certificate":"AQI=","identity_authority_key_sealed":"Aw==","created_at":5}}"#,
     );
     check(
-        &Subscription { id: SUBSCRIPTION, tenant_id: TENANT, display_name: "s".into() },
+        &Subscription {
+            id: SUBSCRIPTION,
+            tenant_id: TENANT,
+            display_name: "s".into(),
+            management_group: None,
+        },
         "subscriptions/00000000-0000-0000-0000-000000000002",
         r#"{"v":1,"r":{"id":"00000000-0000-0000-0000-000000000002","tenant_id":"00000000-0000-0000-0000-000000000001","display_name":"s"}}"#,
     );
@@ -81,6 +99,44 @@ fn directory_records_are_frozen() {
         },
         "service-principals/00000000-0000-0000-0000-000000000003",
         r#"{"v":1,"r":{"id":"00000000-0000-0000-0000-000000000003","client_id":"00000000-0000-0000-0000-000000000004","tenant_id":"00000000-0000-0000-0000-000000000001","display_name":"vm","kind":{"systemAssigned":"/subscriptions/00000000-0000-0000-0000-000000000002/resourceGroups/g/providers/Microsoft.Compute/virtualMachines/vm"},"is_enabled":true,"created_at":5}}"#,
+    );
+    check(
+        &Group {
+            id: PRINCIPAL,
+            tenant_id: TENANT,
+            display_name: "g".into(),
+            description: None,
+            mail_nickname: "g".into(),
+            created_at: 5,
+        },
+        "groups/00000000-0000-0000-0000-000000000003",
+        r#"{"v":1,"r":{"id":"00000000-0000-0000-0000-000000000003","tenant_id":"00000000-0000-0000-0000-000000000001","display_name":"g","description":null,"mail_nickname":"g","created_at":5}}"#,
+    );
+    check(
+        &GroupMember { group: PRINCIPAL, member: PrincipalId::new(Uuid::from_u128(8)) },
+        "group-members/00000000-0000-0000-0000-000000000003/00000000-0000-0000-0000-000000000008",
+        r#"{"v":1,"r":{"group":"00000000-0000-0000-0000-000000000003","member":"00000000-0000-0000-0000-000000000008"}}"#,
+    );
+    check(
+        &DirectoryRoleAssignment {
+            tenant_id: TENANT,
+            principal_id: PRINCIPAL,
+            role: DirectoryRole::GlobalAdministrator,
+        },
+        "directory-role-assignments/00000000-0000-0000-0000-000000000003/GlobalAdministrator",
+        r#"{"v":1,"r":{"tenant_id":"00000000-0000-0000-0000-000000000001","principal_id":"00000000-0000-0000-0000-000000000003","role":"GlobalAdministrator"}}"#,
+    );
+    check(
+        &ManagementGroup {
+            tenant_id: TENANT,
+            name: "MG".into(),
+            display_name: "m".into(),
+            parent: Some("above".into()),
+            created_at: 1,
+            updated_at: 2,
+        },
+        "management-groups/mg",
+        r#"{"v":1,"r":{"tenant_id":"00000000-0000-0000-0000-000000000001","name":"MG","display_name":"m","parent":"above","created_at":1,"updated_at":2}}"#,
     );
     check(
         &Generation { path: "/p".into(), deletions: 3 },
@@ -180,17 +236,62 @@ fn resource_records_are_frozen() {
     check(
         &RoleAssignment {
             id: RoleAssignmentId::new(Uuid::from_u128(9)),
+            tenant_id: TENANT,
             scope: RbacScope::parse("/subscriptions/S").unwrap(),
             principal_id: PRINCIPAL,
             principal_type: PrincipalType::ServicePrincipal,
             role: built_in_roles::OWNER,
+            condition: Some(Condition::parse("@Resource[a] BoolEquals true").unwrap()),
             description: None,
             created_at: 1,
             updated_at: 2,
             created_by: None,
+            updated_by: Some(PRINCIPAL),
         },
         "role-assignments//subscriptions/s|00000000-0000-0000-0000-000000000009",
-        r#"{"v":1,"r":{"id":"00000000-0000-0000-0000-000000000009","scope":"/subscriptions/S","principal_id":"00000000-0000-0000-0000-000000000003","principal_type":"ServicePrincipal","role":"8e3af657-a8ff-443c-a75c-2fe8c4bcb635","description":null,"created_at":1,"updated_at":2,"created_by":null}}"#,
+        r#"{"v":2,"r":{"id":"00000000-0000-0000-0000-000000000009","tenant_id":"00000000-0000-0000-0000-000000000001","scope":"/subscriptions/S","principal_id":"00000000-0000-0000-0000-000000000003","principal_type":"ServicePrincipal","role":"8e3af657-a8ff-443c-a75c-2fe8c4bcb635","condition":"@Resource[a] BoolEquals true","description":null,"created_at":1,"updated_at":2,"created_by":null,"updated_by":"00000000-0000-0000-0000-000000000003"}}"#,
+    );
+    let permission = Permission {
+        actions: ActionPatterns::from(vec![ActionPattern::new("A/b/Read")]),
+        ..Permission::default()
+    };
+    check(
+        &CustomRole {
+            tenant_id: TENANT,
+            definition: Arc::new(RoleDefinition {
+                id: RoleDefinitionId::new(Uuid::from_u128(7)),
+                role_name: "r".into(),
+                role_type: RoleType::CustomRole,
+                description: String::new(),
+                assignable_scopes: vec![RbacScope::parse("/subscriptions/S").unwrap()],
+                permissions: vec![permission.clone()],
+                created_on: Some("2026-01-01T00:00:00Z".into()),
+                updated_on: None,
+            }),
+            created_by: None,
+            updated_by: Some(PRINCIPAL),
+        },
+        "custom-roles/00000000-0000-0000-0000-000000000007",
+        r#"{"v":1,"r":{"tenant_id":"00000000-0000-0000-0000-000000000001","definition":{"name":"00000000-0000-0000-0000-000000000007","roleName":"r","roleType":"CustomRole","description":"","assignableScopes":["/subscriptions/S"],"permissions":[{"actions":["A/b/Read"],"notActions":[],"dataActions":[],"notDataActions":[],"condition":null,"conditionVersion":null}],"createdOn":"2026-01-01T00:00:00Z","updatedOn":null},"created_by":null,"updated_by":"00000000-0000-0000-0000-000000000003"}}"#,
+    );
+    check(
+        &DenyAssignment {
+            id: DenyAssignmentId::new(Uuid::from_u128(6)),
+            tenant_id: TENANT,
+            scope: RbacScope::parse("/subscriptions/S").unwrap(),
+            name: "d".into(),
+            description: String::new(),
+            permissions: vec![permission],
+            excludes_child_scopes: true,
+            principals: vec![DeniedPrincipal { id: EVERYONE, kind: DeniedType::SystemDefined }],
+            excluded_principals: vec![DeniedPrincipal { id: PRINCIPAL, kind: DeniedType::Group }],
+            created_at: 1,
+            updated_at: 2,
+            created_by: None,
+            updated_by: None,
+        },
+        "deny-assignments//subscriptions/s|00000000-0000-0000-0000-000000000006",
+        r#"{"v":1,"r":{"id":"00000000-0000-0000-0000-000000000006","tenant_id":"00000000-0000-0000-0000-000000000001","scope":"/subscriptions/S","name":"d","description":"","permissions":[{"actions":["A/b/Read"],"notActions":[],"dataActions":[],"notDataActions":[],"condition":null,"conditionVersion":null}],"excludes_child_scopes":true,"principals":[{"id":"00000000-0000-0000-0000-000000000000","type":"SystemDefined"}],"excluded_principals":[{"id":"00000000-0000-0000-0000-000000000003","type":"Group"}],"created_at":1,"updated_at":2,"created_by":null,"updated_by":null}}"#,
     );
     let policy = AccessPolicy {
         tenant_id: TENANT,

@@ -2,13 +2,17 @@
 //!
 //! Source: Azure Resource Manager, "Naming rules and restrictions", "Use tags to organize your Azure resources".
 
+pub mod management_group;
 pub mod resource_group;
 
 use std::collections::BTreeMap;
 
 use crate::directory::tenant::Subscription;
-use crate::ids::{PrincipalId, SubscriptionId};
+use crate::ids::SubscriptionId;
 use crate::limits;
+use crate::operation::Principal;
+use crate::rbac::RbacScope;
+use crate::rbac::standing::{self, Ancestry};
 use crate::records::Versioned;
 use crate::resource_id::ArmResourceId;
 use crate::snapshot::Snapshot;
@@ -65,25 +69,29 @@ pub fn require_subscription(
     snapshot: &Snapshot,
     id: SubscriptionId,
 ) -> Result<&Versioned<Subscription>, ResourceError> {
-    snapshot
-        .subscriptions
-        .get(id.to_string().as_str())
-        .ok_or(ResourceError::SubscriptionNotFound(id))
+    snapshot.subscription(id).ok_or(ResourceError::SubscriptionNotFound(id))
 }
 
-/// The subscriptions that a principal can see: those in which it has any role, however far down.
-pub fn visible_subscriptions(snapshot: &Snapshot, principal: PrincipalId) -> Vec<Subscription> {
-    let assignments = snapshot.assignments_of(principal);
-    let sees = |id: SubscriptionId| {
-        assignments.iter().any(|assignment| {
-            assignment.scope.as_str() == "/" || assignment.scope.subscription() == Some(id)
-        })
-    };
-    snapshot
-        .subscriptions
+/// The subscriptions that a principal can see: those in which it has any role, however far down or up, by itself or as a
+/// member of a group.
+pub fn visible_subscriptions(snapshot: &Snapshot, principal: &Principal) -> Vec<Subscription> {
+    let principals = standing::with_groups(snapshot, principal.principal_id);
+    let scopes: Vec<&RbacScope> = principals
         .iter()
-        .map(|(_, subscription)| subscription)
-        .filter(|subscription| sees(subscription.id))
+        .flat_map(|principal| snapshot.assignments_of(*principal))
+        .map(|assignment| &assignment.scope)
+        .collect();
+    let sees = |subscription: &Subscription| {
+        subscription.tenant_id == principal.tenant_id
+            && subscription.scope().is_some_and(|own| {
+                let above = Ancestry::of(snapshot, principal.tenant_id, &own);
+                scopes.iter().any(|scope| {
+                    own.contains(scope) || above.as_ref().is_some_and(|above| above.holds(scope))
+                })
+            })
+    };
+    let all = snapshot.subscriptions.iter().map(|(_, subscription)| subscription);
+    all.filter(|subscription| sees(subscription))
         .map(|subscription| subscription.record.as_ref().clone())
         .collect()
 }

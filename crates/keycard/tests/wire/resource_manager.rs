@@ -450,7 +450,13 @@ async fn role_assignments_are_refused_in_azures_words() {
         .1,
         "RoleDefinitionDoesNotExist"
     );
-    assert_eq!(put(unknown, &group, json!({ "roleDefinitionId": role(READER), "principalId": principal, "condition": "true" })).await.0, 501);
+    for (condition, version) in [("nonsense", "2.0"), ("@Resource[a] BoolEquals true", "1.0")] {
+        let conditioned = json!({ "roleDefinitionId": role(READER), "principalId": principal, "condition": condition, "conditionVersion": version });
+        let (status, _, text) = put(unknown, &cloud.vm_id("actor"), conditioned).await;
+        assert_eq!((status, &*text), (400, "The given role assignment condition is invalid."));
+    }
+    let (status, code, _) = put(one, &cloud.vm_id("actor"), reader()).await;
+    assert_eq!((status, &*code), (400, "RoleAssignmentUpdateNotPermitted"));
     let list = cloud.admin(Method::GET, &format!("{group}/providers/Microsoft.Authorization/roleAssignments?$filter=principalId%20eq%20'{principal}'"), "2022-04-01", None).await;
     assert_eq!(list.body["value"].as_array().unwrap().len(), 1);
 }

@@ -4,12 +4,16 @@ use axum::body::Body;
 use axum::extract::{FromRequest, Request};
 use axum::response::{IntoResponse, Response};
 use http::Uri;
+use keycard_domain::ids::TenantId;
 use keycard_domain::limits;
+use keycard_domain::operation::OperationContext;
 use keycard_domain::resource_id::ArmResourceId;
 use keycard_domain::resources::{require_subscription, resource_group};
 use keycard_domain::snapshot::Snapshot;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
+use time::UtcDateTime;
+use time::format_description::well_known::Rfc3339;
 
 use super::error::ArmError;
 use crate::request::{Parameters, read_body};
@@ -30,6 +34,16 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for JsonBody<T> {
             .map(Self)
             .map_err(|error| ArmError::BodyMalformed(error.to_string()).into_response())
     }
+}
+
+/// The tenant of the request's token.
+pub(super) fn tenant(operation: &OperationContext) -> Result<TenantId, ArmError> {
+    operation.principal().map(|principal| principal.tenant_id).ok_or(ArmError::TokenMissing)
+}
+
+/// A moment as Resource Manager writes it.
+pub(super) fn date(seconds: i64) -> Option<String> {
+    UtcDateTime::from_unix_timestamp(seconds).ok()?.format(&Rfc3339).ok()
 }
 
 /// The resource that the row's path names.

@@ -9,10 +9,13 @@ use keycard_domain::compute::ComputeError;
 use keycard_domain::compute::attachment::AttachmentError;
 use keycard_domain::directory::identity_block::{ASSIGN_ACTION, IdentityBlockError};
 use keycard_domain::directory::user_assigned_identity::{self, UserAssignedIdentityError};
-use keycard_domain::ids::{ClientId, PrincipalId};
+use keycard_domain::ids::{ClientId, PrincipalId, TenantId};
 use keycard_domain::key_vault::vault::VaultError;
 use keycard_domain::operation::OperationContext;
 use keycard_domain::rbac::assignment::AssignmentError;
+use keycard_domain::rbac::custom_role::CustomRoleError;
+use keycard_domain::rbac::deny_assignment::DenyAssignmentError;
+use keycard_domain::rbac::{Decision, RbacScope, Reason};
 use keycard_domain::resource_id::ArmResourceId;
 use keycard_domain::resources::ResourceError;
 use keycard_domain::state::WriteError;
@@ -34,12 +37,7 @@ pub(super) enum ArmError {
     },
     ApiVersionMissing,
     ApiVersionInvalid(String),
-    AuthorizationFailed {
-        client: ClientId,
-        object: PrincipalId,
-        action: &'static str,
-        scope: String,
-    },
+    AuthorizationFailed(Box<Forbidden>),
     PathMalformed,
     PathUnknown,
     ResourceTypeUnknown {
@@ -62,14 +60,30 @@ pub(super) enum ArmError {
     Vault(VaultError),
     Assignment {
         error: AssignmentError,
-        tenant: String,
+        tenant: TenantId,
     },
+    CustomRole {
+        error: CustomRoleError,
+        operation: Box<OperationContext>,
+    },
+    DenyAssignment(DenyAssignmentError),
+    ConditionInvalid(String),
     RoleDefinitionNotFound(String),
     NotFound {
         resource_type: String,
         name: String,
     },
     Attachment(AttachmentError),
+}
+
+/// A request that its caller may not make.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Forbidden {
+    pub(super) client: ClientId,
+    pub(super) object: PrincipalId,
+    pub(super) action: &'static str,
+    pub(super) scope: String,
+    pub(super) decision: Decision,
 }
 
 /// A row of the table: status, code, message.
@@ -168,13 +182,7 @@ impl ArmError {
                     "The api-version '{version}' is invalid. The supported versions are dates such as '2024-11-01', perhaps followed by '-preview'."
                 ),
             ),
-            Self::AuthorizationFailed { client, object, action, scope } => Answer(
-                StatusCode::FORBIDDEN,
-                "AuthorizationFailed",
-                format!(
-                    "The client '{client}' with object id '{object}' does not have authorization to perform action '{action}' over scope '{scope}' or the scope is invalid. If access was recently granted, please refresh your credentials."
-                ),
-            ),
+            Self::AuthorizationFailed(forbidden) => authorization(forbidden),
             Self::PathMalformed => {
                 Answer(BAD, "InvalidRequestUri", "The path of the request is malformed.".to_owned())
             }
@@ -217,7 +225,14 @@ impl ArmError {
                 identity_block(error, resource, operation)
             }
             Self::Vault(error) => vault(error),
-            Self::Assignment { error, tenant } => assignment(error, tenant),
+            Self::Assignment { error, tenant } => assignment(error, *tenant),
+            Self::CustomRole { error, operation } => custom_role(error, operation),
+            Self::DenyAssignment(error) => deny_assignment(error),
+            Self::ConditionInvalid(_) => Answer(
+                BAD,
+                "InvalidCondition",
+                "The given role assignment condition is invalid.".to_owned(),
+            ),
             Self::RoleDefinitionNotFound(id) => role_not_found(id),
             Self::NotFound { resource_type, name } => Answer(
                 StatusCode::NOT_FOUND,
@@ -240,13 +255,45 @@ impl ArmError {
                 | Self::TenantWrong { .. }
                 | Self::ApiVersionMissing
                 | Self::ApiVersionInvalid(_)
-                | Self::AuthorizationFailed { .. }
+                | Self::AuthorizationFailed(_)
                 | Self::PathMalformed
                 | Self::PathUnknown
                 | Self::ResourceTypeUnknown { .. }
                 | Self::MethodNotAllowed
                 | Self::Resource(_)
         )
+    }
+}
+
+fn authorization(forbidden: &Forbidden) -> Answer {
+    let Forbidden { client, object, action, scope, decision } = forbidden;
+    let who = format!("The client '{client}' with object id '{object}'");
+    let refresh = "If access was recently granted, please refresh your credentials.";
+    match &decision.reason {
+        Reason::Denied { deny, .. } => Answer(
+            StatusCode::FORBIDDEN,
+            "DenyAssignmentAuthorizationFailed",
+            format!(
+                "{who} has permission to perform action '{action}' on scope '{scope}'; however, the access is denied because of the deny assignment with name '{}' and Id '{}' at scope '{}'.",
+                deny.name,
+                deny.id.as_uuid().simple(),
+                deny.scope
+            ),
+        ),
+        Reason::ConditionNotMet(_) | Reason::AttributeMissing(_) => Answer(
+            StatusCode::FORBIDDEN,
+            "AuthorizationFailed",
+            format!(
+                "{who} does not have authorization or an ABAC condition not fulfilled to perform action '{action}' over scope '{scope}' or the scope is invalid. {refresh}"
+            ),
+        ),
+        Reason::Granted(_) | Reason::GrantedByCondition(_) | Reason::NoAssignment => Answer(
+            StatusCode::FORBIDDEN,
+            "AuthorizationFailed",
+            format!(
+                "{who} does not have authorization to perform action '{action}' over scope '{scope}' or the scope is invalid. {refresh}"
+            ),
+        ),
     }
 }
 
@@ -426,27 +473,28 @@ fn identity_block(
             ),
         ),
         IdentityBlockError::AssignNotGranted(identities) => {
-            linked_authorization_failed(identities, id, operation)
+            linked_authorization_failed(ASSIGN_ACTION, identities, id.as_str(), operation)
         }
     }
 }
 
+/// A right that a request needs on scopes other than its own.
 fn linked_authorization_failed(
-    identities: &[ArmResourceId],
-    id: &ArmResourceId,
+    action: &str,
+    linked: &[RbacScope],
+    scope: &str,
     operation: &OperationContext,
 ) -> Answer {
     let (client, object) = operation
         .principal()
         .map(|principal| (principal.client_id.to_string(), principal.principal_id.to_string()))
         .unwrap_or_default();
-    let linked: Vec<String> =
-        identities.iter().map(ArmResourceId::with_lowercase_group_segment).collect();
+    let linked: Vec<String> = linked.iter().map(RbacScope::with_lowercase_group_segment).collect();
     Answer(
         StatusCode::FORBIDDEN,
         "LinkedAuthorizationFailed",
         format!(
-            "The client '{client}' with object id '{object}' has permission to perform action '{}' on scope '{id}'; however, it does not have permission to perform action '{ASSIGN_ACTION}' on the linked scope(s) '{}' or the linked scope(s) are invalid.",
+            "The client '{client}' with object id '{object}' has permission to perform action '{}' on scope '{scope}'; however, it does not have permission to perform action '{action}' on the linked scope(s) '{}' or the linked scope(s) are invalid.",
             operation.action,
             linked.join(",")
         ),
@@ -498,7 +546,100 @@ fn role_not_found(id: &str) -> Answer {
     )
 }
 
-fn assignment(error: &AssignmentError, tenant: &str) -> Answer {
+/// A scope that is not there: the subscription, or the management group.
+fn scope_not_found(scope: &RbacScope) -> Answer {
+    match (scope.subscription(), scope.management_group()) {
+        (Some(subscription), _) => resource(&ResourceError::SubscriptionNotFound(subscription)),
+        (None, Some(group)) => Answer(
+            StatusCode::NOT_FOUND,
+            "NotFound",
+            format!("'/providers/Microsoft.Management/managementGroups/{group}' not found"),
+        ),
+        (None, None) => Answer(BAD, "InvalidScope", format!("The scope '{scope}' is not valid.")),
+    }
+}
+
+fn custom_role(error: &CustomRoleError, operation: &OperationContext) -> Answer {
+    let invalid = |message: String| Answer(BAD, "InvalidRoleDefinition", message);
+    match error {
+        CustomRoleError::BuiltIn(id) => Answer(
+            BAD,
+            "RoleDefinitionCannotBeUpdated",
+            format!("The role definition '{}' is built in and cannot be changed.", id.as_uuid().simple()),
+        ),
+        CustomRoleError::NameTaken(_) => Answer(
+            StatusCode::CONFLICT,
+            "RoleDefinitionWithSameNameExists",
+            "A custom role with the same name already exists in this directory. Use a different name"
+                .to_owned(),
+        ),
+        CustomRoleError::NameInvalid => {
+            invalid("The role name has to have 1 to 512 characters.".to_owned())
+        }
+        CustomRoleError::DescriptionTooLong => invalid("The description is too long.".to_owned()),
+        CustomRoleError::ScopesInvalid(why) => Answer(
+            BAD,
+            "InvalidAssignableScopes",
+            format!("The assignable scopes of the role are not allowed: {why}."),
+        ),
+        CustomRoleError::ScopeUnknown(scope) => scope_not_found(scope),
+        CustomRoleError::ScopesNotGranted(scopes) => {
+            linked_authorization_failed(operation.action, scopes, &operation.scope, operation)
+        }
+        CustomRoleError::DataActionsAtManagementGroup => Answer(
+            BAD,
+            "InvalidAssignableScopes",
+            "A custom role with data actions cannot be assignable at a management group.".to_owned(),
+        ),
+        CustomRoleError::PatternCount => {
+            invalid("The role has to name at least one action, and at most 2,048.".to_owned())
+        }
+        CustomRoleError::ActionUnknown(pattern) => Answer(
+            BAD,
+            "InvalidActionOrNotAction",
+            format!("'{pattern}' does not match any of the actions supported by the providers."),
+        ),
+        CustomRoleError::ProviderUnknown(_) => Answer(
+            BAD,
+            "InvalidActionOrNotAction",
+            "The resource provider referenced in the action is not returned in the list of providers from Azure Resource Manager."
+                .to_owned(),
+        ),
+        CustomRoleError::LimitReached => Answer(
+            BAD,
+            "RoleDefinitionLimitExceeded",
+            "No more role definitions can be created (code: RoleDefinitionLimitExceeded)".to_owned(),
+        ),
+        CustomRoleError::HasAssignments => Answer(
+            BAD,
+            "RoleDefinitionHasAssignments",
+            "There are existing role assignments referencing role (code: RoleDefinitionHasAssignments)"
+                .to_owned(),
+        ),
+        CustomRoleError::Write(error) => write(error),
+    }
+}
+
+fn deny_assignment(error: &DenyAssignmentError) -> Answer {
+    let invalid = |message: String| Answer(BAD, "InvalidCreateDenyAssignmentRequest", message);
+    match error {
+        DenyAssignmentError::Invalid(why) => {
+            invalid(format!("The deny assignment cannot be created: {why}."))
+        }
+        DenyAssignmentError::NameTaken(_) => Answer(
+            StatusCode::CONFLICT,
+            "DenyAssignmentNameAlreadyExists",
+            "A deny assignment with the same name already exists at this scope.".to_owned(),
+        ),
+        DenyAssignmentError::ScopeUnknown(scope) => scope_not_found(scope),
+        DenyAssignmentError::LimitReached => {
+            invalid("No more deny assignments can be created.".to_owned())
+        }
+        DenyAssignmentError::Write(error) => write(error),
+    }
+}
+
+fn assignment(error: &AssignmentError, tenant: TenantId) -> Answer {
     let bare = |id: &uuid::Uuid| id.simple().to_string();
     match error {
         AssignmentError::Exists(id) => Answer(
@@ -534,6 +675,23 @@ fn assignment(error: &AssignmentError, tenant: &str) -> Answer {
             ),
         ),
         AssignmentError::RoleNotFound(id) => role_not_found(&id.to_string()),
+        AssignmentError::RoleNotAssignable(role, scope) => Answer(
+            BAD,
+            "ScopeDoesNotMatchRoleDefinition",
+            format!(
+                "The role definition '{}' cannot be assigned at scope '{scope}': the scope is not among its assignable scopes, nor below one of them.",
+                bare(role.as_uuid())
+            ),
+        ),
+        AssignmentError::ScopeUnknown(scope) => scope_not_found(scope),
+        AssignmentError::GroupUnknown(name) => {
+            resource(&ResourceError::GroupNotFound(name.clone()))
+        }
+        AssignmentError::LastAdministrator => Answer(
+            BAD,
+            "CannotDeleteLastRbacAdminAssignment",
+            "Cannot delete the last RBAC admin assignment".to_owned(),
+        ),
         AssignmentError::LimitReached => Answer(
             BAD,
             "RoleAssignmentLimitExceeded",
@@ -557,7 +715,11 @@ impl IntoResponse for ArmError {
         let gateway = self.is_of_gateway().then_some([("x-ms-failure-cause", "gateway")]);
         let retry_after =
             (status == StatusCode::SERVICE_UNAVAILABLE).then_some([(header::RETRY_AFTER, "1")]);
-        let body = Json(json!({ "error": { "code": code, "message": message } }));
+        let mut error = json!({ "code": code, "message": message });
+        if let (Self::ConditionInvalid(reason), Some(members)) = (&self, error.as_object_mut()) {
+            members.insert("details".to_owned(), json!([{ "code": code, "message": reason }]));
+        }
+        let body = Json(json!({ "error": error }));
         (status, challenge, gateway, retry_after, body).into_response()
     }
 }

@@ -4,8 +4,10 @@
 //! what there is. Source: Azure Resource Manager REST API; observed errors of its front door.
 
 mod attachments;
+mod attributes;
 mod body;
 mod compute;
+mod deny_assignments;
 mod error;
 mod identity;
 mod metadata;
@@ -19,21 +21,24 @@ mod vaults;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use http::request::Parts;
 use http::{HeaderValue, Method};
 use keycard_domain::compute::attachment::Attachments;
+use keycard_domain::directory::directory_role;
 use keycard_domain::operation::{Caller, OperationContext, Principal};
-use keycard_domain::rbac::{self, Plane, RbacScope};
+use keycard_domain::rbac::{self, Decision, Plane, Question, RbacScope, Reason};
 use keycard_domain::state::State;
 use keycard_domain::token::audience::Service;
 use keycard_domain::token::verify::TokenVerifier;
+use uuid::Uuid;
 
 use crate::bearer;
 use crate::host_names::HostNames;
 use crate::request::{Parameters, RequestIds, is_date};
 use crate::route::{Access, Entered, Face, Gate, Params, PathRefusal, Route, Row, route};
-use error::ArmError;
+use error::{ArmError, Forbidden};
 
 /// What the face's handlers need.
 #[derive(Clone, Debug)]
@@ -60,6 +65,7 @@ pub fn face(arm: Arm) -> Face<Arm> {
         vaults::routes(),
         role_definitions::routes(),
         role_assignments::routes(),
+        deny_assignments::routes(),
         attachments::routes(),
     ];
     Face::new(routes.into_iter().flatten().collect(), gate, arm)
@@ -104,11 +110,13 @@ impl ArmGate {
         }
     }
 
-    fn admit_principal(
+    async fn admit_principal(
         &self,
         row: &Row,
         params: &Params,
         parts: &Parts,
+        body: &mut Body,
+        request_id: Uuid,
     ) -> Result<(Caller, &'static str), ArmError> {
         if row.access == Access::Public {
             return Ok((Caller::Anonymous, ""));
@@ -117,24 +125,84 @@ impl ArmGate {
         self.check_tenant(params, &principal)?;
         check_api_version(parts)?;
         let action = match row.access {
-            Access::Rbac(action) => action,
-            Access::OwnProof | Access::LocalCaller | Access::Public => {
-                return Ok((Caller::Principal(principal), ""));
+            Access::Rbac(action) => {
+                self.authorize(action, &principal, params, body, request_id).await?;
+                action
             }
+            Access::Directory(action) => {
+                self.require_administrator(action, &principal, params)?;
+                action
+            }
+            Access::OwnProof | Access::LocalCaller | Access::Public => "",
         };
-        let scope = RbacScope::parse(params.subject()).map_err(|_| ArmError::PathMalformed)?;
-        let snapshot = self.0.state.snapshot();
-        let decision =
-            rbac::decide(&snapshot, principal.principal_id, Plane::Control, action, &scope);
-        if !decision.is_allowed() {
-            return Err(ArmError::AuthorizationFailed {
-                client: principal.client_id,
-                object: principal.principal_id,
-                action,
-                scope: params.resource().to_owned(),
-            });
-        }
         Ok((Caller::Principal(principal), action))
+    }
+
+    /// Asks the engine; where only a condition stands between the caller and the action, with what the body says.
+    async fn authorize(
+        &self,
+        action: &'static str,
+        principal: &Principal,
+        params: &Params,
+        body: &mut Body,
+        request_id: Uuid,
+    ) -> Result<(), ArmError> {
+        let state = &self.0.state;
+        let scope = RbacScope::parse(params.subject()).map_err(|_| ArmError::PathMalformed)?;
+        let environment = attributes::of_environment(state.clock.now());
+        let question = Question {
+            tenant: principal.tenant_id,
+            principal: principal.principal_id,
+            plane: Plane::Control,
+            action,
+            scope: &scope,
+            sub_operation: None,
+            attributes: &environment,
+        };
+        let bare = rbac::decide(&state.snapshot(), &question);
+        let decision = if bare.is_conditional() {
+            let attributes = attributes::of_request(
+                &self.0,
+                principal,
+                action,
+                params,
+                body,
+                environment.clone(),
+            )
+            .await;
+            state.authorize(request_id, &Question { attributes: &attributes, ..question })
+        } else {
+            state.journal.note(request_id, &question, bare.is_allowed());
+            bare
+        };
+        if decision.is_allowed() {
+            return Ok(());
+        }
+        Err(ArmError::AuthorizationFailed(Box::new(Forbidden {
+            client: principal.client_id,
+            object: principal.principal_id,
+            action,
+            scope: params.resource().to_owned(),
+            decision,
+        })))
+    }
+
+    fn require_administrator(
+        &self,
+        action: &'static str,
+        principal: &Principal,
+        params: &Params,
+    ) -> Result<(), ArmError> {
+        if directory_role::is_global_administrator(&self.0.state.snapshot(), principal) {
+            return Ok(());
+        }
+        Err(ArmError::AuthorizationFailed(Box::new(Forbidden {
+            client: principal.client_id,
+            object: principal.principal_id,
+            action,
+            scope: params.resource().to_owned(),
+            decision: Decision { reason: Reason::NoAssignment },
+        })))
     }
 }
 
@@ -175,12 +243,15 @@ impl Gate for ArmGate {
         row: &Row,
         params: &Params,
         parts: &mut Parts,
+        body: &mut Body,
     ) -> Result<OperationContext, Response> {
-        let (caller, action) =
-            self.admit_principal(row, params, parts).map_err(IntoResponse::into_response)?;
         let fresh = self.0.state.entropy.uuid();
         let ids = parts.extensions.get::<Entered>().and_then(|entered| entered.ids);
         let ids = ids.unwrap_or(RequestIds { request_id: fresh, correlation_id: fresh });
+        let (caller, action) = self
+            .admit_principal(row, params, parts, body, ids.request_id)
+            .await
+            .map_err(IntoResponse::into_response)?;
         Ok(OperationContext {
             caller,
             now: self.0.state.clock.now(),

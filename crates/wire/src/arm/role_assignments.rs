@@ -7,40 +7,39 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::{Method, StatusCode, Uri};
 use keycard_domain::ids::{PrincipalId, RoleAssignmentId, RoleDefinitionId};
-use keycard_domain::operation::OperationContext;
 use keycard_domain::rbac::assignment::{self, NewAssignment, PrincipalType, Selection};
-use keycard_domain::rbac::{RbacScope, RoleAssignment};
+use keycard_domain::rbac::standing::with_groups;
+use keycard_domain::rbac::{Condition, RbacScope, RoleAssignment};
+use keycard_domain::records::Record;
+use keycard_domain::snapshot::Snapshot;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use time::UtcDateTime;
-use time::format_description::well_known::Rfc3339;
 
-use super::body::{JsonBody, page};
+use super::body::{JsonBody, date, page, tenant};
 use super::error::ArmError;
 use super::role_definitions::definition_id;
 use super::{Arm, row};
 use crate::request::Parameters;
 use crate::route::{Params, Rbac, Route};
 
+/// What giving a role takes.
+pub(super) const WRITE: &str = "Microsoft.Authorization/roleAssignments/write";
+/// What taking a role away takes.
+pub(super) const DELETE: &str = "Microsoft.Authorization/roleAssignments/delete";
+
 pub(super) fn routes() -> Vec<Route<Arm>> {
     let all = "/{*scope}/providers/Microsoft.Authorization/roleAssignments";
     let one = "/{*scope}/providers/Microsoft.Authorization/roleAssignments/{name}";
     let read = "Microsoft.Authorization/roleAssignments/read";
-    let write = "Microsoft.Authorization/roleAssignments/write";
-    let delete = "Microsoft.Authorization/roleAssignments/delete";
     vec![
         row(Method::GET, all, read, list),
-        row(Method::PUT, one, write, put),
+        row(Method::PUT, one, WRITE, put),
         row(Method::GET, one, read, show),
-        row(Method::DELETE, one, delete, remove),
+        row(Method::DELETE, one, DELETE, remove),
     ]
 }
 
-fn date(seconds: i64) -> Option<String> {
-    UtcDateTime::from_unix_timestamp(seconds).ok()?.format(&Rfc3339).ok()
-}
-
-fn assignment_json(assignment: &RoleAssignment) -> Value {
+pub(super) fn assignment_json(assignment: &RoleAssignment) -> Value {
     let at_root = assignment.scope.as_str() == "/";
     let base = if at_root { "" } else { assignment.scope.as_str() };
     json!({
@@ -49,12 +48,12 @@ fn assignment_json(assignment: &RoleAssignment) -> Value {
             "principalId": assignment.principal_id,
             "principalType": assignment.principal_type.as_str(),
             "scope": assignment.scope,
-            "condition": null,
-            "conditionVersion": null,
+            "condition": assignment.condition,
+            "conditionVersion": assignment.condition.as_ref().map(|_| CONDITION_VERSION),
             "createdOn": date(assignment.created_at),
             "updatedOn": date(assignment.updated_at),
             "createdBy": assignment.created_by,
-            "updatedBy": assignment.created_by,
+            "updatedBy": assignment.updated_by,
             "delegatedManagedIdentityResourceId": null,
             "description": assignment.description,
         },
@@ -65,25 +64,41 @@ fn assignment_json(assignment: &RoleAssignment) -> Value {
 }
 
 #[derive(Deserialize)]
-struct PutBody {
-    properties: Properties,
+pub(super) struct PutBody {
+    pub(super) properties: Properties,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Properties {
-    role_definition_id: String,
-    principal_id: PrincipalId,
-    principal_type: Option<String>,
+pub(super) struct Properties {
+    pub(super) role_definition_id: String,
+    pub(super) principal_id: PrincipalId,
+    pub(super) principal_type: Option<String>,
     description: Option<String>,
     condition: Option<String>,
+    condition_version: Option<String>,
 }
 
-fn scope(params: &Params) -> Result<RbacScope, ArmError> {
+/// The one version of the condition language that assignments are written in.
+pub(super) const CONDITION_VERSION: &str = "2.0";
+
+/// A condition as a request gives it: empty is none, and it has to be of the one version.
+pub(super) fn condition(
+    text: Option<&str>,
+    version: Option<&str>,
+) -> Result<Option<Condition>, ArmError> {
+    let Some(text) = text.filter(|text| !text.trim().is_empty()) else { return Ok(None) };
+    if version != Some(CONDITION_VERSION) {
+        return Err(ArmError::ConditionInvalid("conditionVersion has to be 2.0".to_owned()));
+    }
+    Condition::parse(text).map(Some).map_err(|error| ArmError::ConditionInvalid(error.to_string()))
+}
+
+pub(super) fn scope(params: &Params) -> Result<RbacScope, ArmError> {
     RbacScope::parse(params.scope()).map_err(|_| ArmError::PathMalformed)
 }
 
-fn name(params: &Params) -> Result<RoleAssignmentId, ArmError> {
+pub(super) fn name(params: &Params) -> Result<RoleAssignmentId, ArmError> {
     params.get("name").parse().map_err(|_| {
         ArmError::BodyMalformed(format!(
             "The role assignment ID '{}' is not a GUID.",
@@ -93,12 +108,12 @@ fn name(params: &Params) -> Result<RoleAssignmentId, ArmError> {
 }
 
 /// The GUID at the end of a role definition's id, whatever stands before it.
-fn role_id(text: &str) -> Result<RoleDefinitionId, ArmError> {
+pub(super) fn role_id(text: &str) -> Result<RoleDefinitionId, ArmError> {
     let guid = text.rsplit('/').next().unwrap_or_default();
     guid.parse().map_err(|_| ArmError::RoleDefinitionNotFound(text.chars().take(200).collect()))
 }
 
-fn principal_type(text: Option<&str>) -> Result<Option<PrincipalType>, ArmError> {
+pub(super) fn principal_type(text: Option<&str>) -> Result<Option<PrincipalType>, ArmError> {
     let Some(text) = text.filter(|text| !text.is_empty()) else { return Ok(None) };
     [PrincipalType::ServicePrincipal, PrincipalType::User, PrincipalType::Group]
         .into_iter()
@@ -116,26 +131,24 @@ async fn put(
     JsonBody(body): JsonBody<PutBody>,
 ) -> Result<(StatusCode, Json<Value>), ArmError> {
     let properties = body.properties;
-    // A condition that is not evaluated would grant more than was asked for.
-    if properties.condition.is_some_and(|condition| !condition.trim().is_empty()) {
-        return Err(ArmError::Unsupported("conditions of role assignments"));
-    }
+    let tenant_id = tenant(&operation)?;
     let new = NewAssignment {
+        tenant_id,
         scope: scope(&params)?,
         id: name(&params)?,
         principal_id: properties.principal_id,
         principal_type: principal_type(properties.principal_type.as_deref())?,
         role: role_id(&properties.role_definition_id)?,
+        condition: condition(
+            properties.condition.as_deref(),
+            properties.condition_version.as_deref(),
+        )?,
         description: properties.description,
     };
     let created = assignment::create(&arm.state, &operation, &new)
         .await
-        .map_err(|error| ArmError::Assignment { error, tenant: tenant(&operation) })?;
+        .map_err(|error| ArmError::Assignment { error, tenant: tenant_id })?;
     Ok((StatusCode::CREATED, Json(assignment_json(&created))))
-}
-
-fn tenant(operation: &OperationContext) -> String {
-    operation.principal().map(|principal| principal.tenant_id.to_string()).unwrap_or_default()
 }
 
 fn not_found(params: &Params) -> ArmError {
@@ -146,12 +159,12 @@ fn not_found(params: &Params) -> ArmError {
 }
 
 async fn show(
-    Rbac(_): Rbac,
+    Rbac(operation): Rbac,
     State(arm): State<Arm>,
     params: Params,
 ) -> Result<Json<Value>, ArmError> {
     let snapshot = arm.state.snapshot();
-    let found = assignment::find(&snapshot, &scope(&params)?, name(&params)?);
+    let found = assignment::find(&snapshot, tenant(&operation)?, &scope(&params)?, name(&params)?);
     found.map(|found| Json(assignment_json(found))).ok_or_else(|| not_found(&params))
 }
 
@@ -160,46 +173,55 @@ async fn remove(
     State(arm): State<Arm>,
     params: Params,
 ) -> Result<Response, ArmError> {
-    let deleted =
-        assignment::delete(&arm.state, &operation, &scope(&params)?, name(&params)?).await?;
+    let (tenant, scope, name) = (tenant(&operation)?, scope(&params)?, name(&params)?);
+    let deleted = assignment::delete(&arm.state, &operation, tenant, &scope, name)
+        .await
+        .map_err(|error| ArmError::Assignment { error, tenant })?;
     Ok(match deleted {
         Some(deleted) => Json(assignment_json(&deleted)).into_response(),
         None => StatusCode::NO_CONTENT.into_response(),
     })
 }
 
-fn selection(filter: &str) -> Result<Selection, ArmError> {
+/// Which assignments `$filter` asks for: those around the scope, at it and above it, or of a principal, with the groups
+/// it is in or without.
+pub(super) fn selection(snapshot: &Snapshot, filter: &str) -> Result<Selection, ArmError> {
     let filter = filter.trim();
     let unsupported = || ArmError::FilterUnsupported(filter.chars().take(200).collect());
-    let principal = |text: &str| text.trim().trim_matches('\'').parse().map_err(|_| unsupported());
-    match filter {
-        "" => Ok(Selection::Around),
-        "atScope()" => Ok(Selection::AtScope),
-        _ => match (filter.split_once(" eq "), filter.strip_prefix("assignedTo(")) {
-            (Some((field, value)), _) if field.trim().eq_ignore_ascii_case("principalId") => {
-                principal(value).map(Selection::OfPrincipal)
-            }
-            (_, Some(rest)) => {
-                principal(rest.strip_suffix(')').unwrap_or_default()).map(Selection::OfPrincipal)
-            }
-            _ => Err(unsupported()),
-        },
+    let principal = |text: &str| -> Result<PrincipalId, ArmError> {
+        text.trim().trim_matches('\'').parse().map_err(|_| unsupported())
+    };
+    if filter.is_empty() {
+        return Ok(Selection::Around);
     }
+    if filter.eq_ignore_ascii_case("atScope()") {
+        return Ok(Selection::AtScope);
+    }
+    if let Some((field, value)) = filter.split_once(" eq ")
+        && field.trim().eq_ignore_ascii_case("principalId")
+    {
+        return Ok(Selection::OfPrincipals(vec![principal(value)?]));
+    }
+    let argument = filter
+        .split_once('(')
+        .filter(|(function, _)| function.eq_ignore_ascii_case("assignedTo"))
+        .and_then(|(_, rest)| rest.strip_suffix(')'));
+    let argument = argument.ok_or_else(unsupported)?;
+    Ok(Selection::OfPrincipals(with_groups(snapshot, principal(argument)?)))
 }
 
 async fn list(
-    Rbac(_): Rbac,
+    Rbac(operation): Rbac,
     State(arm): State<Arm>,
     params: Params,
     uri: Uri,
 ) -> Result<Json<Value>, ArmError> {
-    let selection = selection(Parameters::of(&uri).get("$filter").unwrap_or_default())?;
     let snapshot = arm.state.snapshot_to_keep();
-    let items = assignment::list(&snapshot, &scope(&params)?, selection)
+    let filter = Parameters::of(&uri);
+    let selection = selection(&snapshot, filter.get("$filter").unwrap_or_default())?;
+    let items = assignment::list(&snapshot, tenant(&operation)?, &scope(&params)?, &selection)
         .iter()
-        .map(|assignment| {
-            (format!("{}|{}", assignment.scope.key(), assignment.id), assignment_json(assignment))
-        })
+        .map(|assignment| (assignment.record_id(), assignment_json(assignment)))
         .collect();
     Ok(Json(page(&uri, &arm.names.url("management"), items)))
 }
@@ -211,12 +233,24 @@ mod tests {
     #[test]
     fn the_filters_of_clients_are_understood() {
         let id = "8e3af657-a8ff-443c-a75c-2fe8c4bcb635";
-        let of = Selection::OfPrincipal(id.parse().unwrap());
+        let of = Selection::OfPrincipals(vec![id.parse().unwrap()]);
+        let selection = |filter: &str| selection(&Snapshot::default(), filter);
         assert_eq!(selection(""), Ok(Selection::Around));
         assert_eq!(selection("atScope()"), Ok(Selection::AtScope));
-        assert_eq!(selection(&format!("principalId eq '{id}'")), Ok(of));
+        assert_eq!(selection(&format!("principalId eq '{id}'")), Ok(of.clone()));
         assert_eq!(selection(&format!("assignedTo('{id}')")), Ok(of));
         assert!(selection("roleDefinitionId eq 'x'").is_err());
         assert!(selection("principalId eq 'x'").is_err());
+    }
+
+    #[test]
+    fn a_condition_is_of_version_two_or_refused() {
+        let text = "@Resource[Microsoft.KeyVault/vaults:name] StringEquals 'kv'";
+        assert_eq!(condition(None, None), Ok(None));
+        assert_eq!(condition(Some(" "), None), Ok(None));
+        assert!(condition(Some(text), Some("2.0")).unwrap().is_some());
+        assert!(condition(Some(text), Some("1.0")).is_err());
+        assert!(condition(Some(text), None).is_err());
+        assert!(condition(Some("nonsense"), Some("2.0")).is_err());
     }
 }

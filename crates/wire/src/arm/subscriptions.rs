@@ -47,8 +47,7 @@ fn subscription_json(subscription: &Subscription) -> Value {
 /// A subscription is seen by whoever has a role in it, however far down.
 async fn list(OwnProof(operation): OwnProof, State(arm): State<Arm>, uri: Uri) -> Json<Value> {
     let snapshot = arm.state.snapshot_to_keep();
-    let visible =
-        operation.principal().map(|p| resources::visible_subscriptions(&snapshot, p.principal_id));
+    let visible = operation.principal().map(|p| resources::visible_subscriptions(&snapshot, p));
     let items = visible
         .unwrap_or_default()
         .into_iter()

@@ -9,6 +9,7 @@ mod token;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use http::request::Parts;
 use http::{HeaderValue, Method, header};
@@ -101,6 +102,7 @@ impl Gate for EntraGate {
         _: &Row,
         _: &Params,
         parts: &mut Parts,
+        _: &mut Body,
     ) -> Result<OperationContext, Response> {
         Ok(self.operation(parts))
     }

@@ -228,9 +228,21 @@ fn rbac_message(decision: &Decision, call: &DeniedCall) -> String {
         Some(name) => format!("{vault}/secrets/{name}"),
         None => vault,
     };
-    let reason = match decision.reason {
-        Reason::Granted(_) | Reason::NoAssignment => "DeniedWithNoValidRBAC",
-        Reason::ConditionNotEvaluated(_) => "DeniedWithABACEvaluationInRA",
+    let reason = match &decision.reason {
+        Reason::Granted(_) | Reason::GrantedByCondition(_) | Reason::NoAssignment => {
+            "DeniedWithNoValidRBAC"
+        }
+        Reason::ConditionNotMet(_) => "DeniedWithABACEvaluationInRA",
+        Reason::AttributeMissing(_) => "DeniedWithMissingAttributesInRA",
+        Reason::Denied { .. } => "DeniedByDenyAssignment",
+    };
+    let deny = match &decision.reason {
+        Reason::Denied { deny, .. } => format!("'{}'", deny.id),
+        Reason::Granted(_)
+        | Reason::GrantedByCondition(_)
+        | Reason::NoAssignment
+        | Reason::ConditionNotMet(_)
+        | Reason::AttributeMissing(_) => "null".to_owned(),
     };
     [
         "Caller is not authorized to perform action on resource.".to_owned(),
@@ -239,7 +251,7 @@ fn rbac_message(decision: &Decision, call: &DeniedCall) -> String {
         format!("Action: '{}'", call.permission.data_action),
         format!("Resource: '{resource}'"),
         "Assignment: (not found)".to_owned(),
-        "DenyAssignmentId: null".to_owned(),
+        format!("DenyAssignmentId: {deny}"),
         format!("DecisionReason: '{reason}' "),
         format!("Vault: {}", place(&call.vault)),
         String::new(),

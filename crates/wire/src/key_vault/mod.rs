@@ -24,6 +24,8 @@ use keycard_domain::state::State;
 use keycard_domain::token::audience::Service;
 use keycard_domain::token::verify::TokenVerifier;
 
+use uuid::Uuid;
+
 use crate::bearer;
 use crate::host_names::{HostNames, host_of, requested_authority};
 use crate::request::{Parameters, RequestIds, is_date};
@@ -154,21 +156,29 @@ impl VaultGate {
         row: &Row,
         params: &Params,
         call: &VaultCall,
+        request_id: Uuid,
     ) -> Result<(), VaultFaceError> {
         let Access::Rbac(data_action) = row.access else { return Ok(()) };
         let permission = SecretPermission { data_action, policy_word: policy_word(row) };
         let secret = Some(params.get("name")).filter(|name| !name.is_empty());
-        let snapshot = self.0.state.snapshot();
-        authorization::authorize(&snapshot, &call.vault, &call.principal, permission, secret)
-            .map_err(|denied| {
-                VaultFaceError::Denied(Box::new(DeniedCall {
-                    denied,
-                    permission,
-                    principal: call.principal.clone(),
-                    vault: Arc::clone(&call.vault),
-                    secret: secret.map(str::to_owned),
-                }))
-            })
+        let state = &self.0.state;
+        authorization::authorize(
+            state,
+            request_id,
+            &call.vault,
+            &call.principal,
+            permission,
+            secret,
+        )
+        .map_err(|denied| {
+            VaultFaceError::Denied(Box::new(DeniedCall {
+                denied,
+                permission,
+                principal: call.principal.clone(),
+                vault: Arc::clone(&call.vault),
+                secret: secret.map(str::to_owned),
+            }))
+        })
     }
 }
 
@@ -211,12 +221,14 @@ impl Gate for VaultGate {
         row: &Row,
         params: &Params,
         parts: &mut Parts,
+        _: &mut Body,
     ) -> Result<OperationContext, Response> {
         let call = parts
             .extensions
             .get::<VaultCall>()
             .ok_or_else(|| VaultFaceError::Internal.into_response())?;
-        self.authorize(row, params, call).map_err(IntoResponse::into_response)?;
+        let ids = self.ids(parts).ok_or_else(|| VaultFaceError::Internal.into_response())?;
+        self.authorize(row, params, call, ids.request_id).map_err(IntoResponse::into_response)?;
         let version = Parameters::of(&parts.uri);
         match version.non_empty("api-version") {
             None => return Err(VaultFaceError::ApiVersionMissing.into_response()),
@@ -225,7 +237,6 @@ impl Gate for VaultGate {
             }
             Some(_) => {}
         }
-        let ids = self.ids(parts).ok_or_else(|| VaultFaceError::Internal.into_response())?;
         Ok(OperationContext {
             caller: Caller::Principal(call.principal.clone()),
             now: self.0.state.clock.now(),

@@ -4,6 +4,7 @@
 
 use async_trait::async_trait;
 use axum::Json;
+use axum::body::Body;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::request::Parts;
@@ -55,6 +56,7 @@ impl Gate for AppServiceGate {
         _: &Row,
         _: &Params,
         parts: &mut Parts,
+        _: &mut Body,
     ) -> Result<OperationContext, Response> {
         let endpoint =
             check_origin(parts).map_err(|foreign| self.fail(AppServiceError::Foreign(foreign)))?;

@@ -4,6 +4,7 @@
 //! acquire an access token". Checks come in the order that clients' probes rely on.
 
 use async_trait::async_trait;
+use axum::body::Body;
 use axum::extract::{Extension, State};
 use axum::response::{IntoResponse, Response};
 use http::request::Parts;
@@ -64,6 +65,7 @@ impl Gate for ImdsGate {
         _: &Row,
         _: &Params,
         parts: &mut Parts,
+        _: &mut Body,
     ) -> Result<OperationContext, Response> {
         let endpoint =
             check_origin(parts).map_err(|foreign| ImdsError::Foreign(foreign).into_response())?;

@@ -376,8 +376,8 @@ mod tests {
         let conditions = built_in_roles::all()
             .iter()
             .flat_map(|role| &role.permissions)
-            .filter_map(|permission| permission.condition.as_deref())
-            .inspect(|condition| accepted(condition));
+            .filter_map(|permission| permission.condition.as_ref())
+            .inspect(|condition| accepted(condition.as_str()));
         assert_eq!(conditions.count(), 31);
     }
 

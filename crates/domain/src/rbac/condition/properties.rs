@@ -151,7 +151,7 @@ fn mutated() -> impl Strategy<Value = String> {
     let built_in = built_in_roles::all()
         .iter()
         .flat_map(|role| &role.permissions)
-        .filter_map(|permission| permission.condition.clone())
+        .filter_map(|permission| permission.condition.as_ref().map(ToString::to_string))
         .collect::<Vec<_>>();
     let original = prop_oneof![select(built_in), condition()];
     let change = (any::<Index>(), any::<bool>(), "[(){}'@!&|,:* \\\\ä\\PC]{0,3}");
