@@ -9,7 +9,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tracing_subscriber::EnvFilter;
 
 use crate::client::{Administration, Client};
-use crate::commands::{attachment, audit, demo, doctor, env, up};
+use crate::commands::{attachment, audit, demo, doctor, env, record, up, why};
 use crate::config::Places;
 use crate::description::Description;
 
@@ -32,6 +32,10 @@ enum Command {
     /// Local token endpoints.
     #[command(subcommand)]
     Attachment(attachment::Attachment),
+    Why(why::Why),
+    /// What a run asks of the authorization engine, and the least-privilege role assignments that cover it.
+    #[command(subcommand)]
+    Record(record::Record),
     /// Find what keeps programs on this machine from reaching keycard, with a cure for each fault.
     Doctor(doctor::Doctor),
     /// The node's audit log.
@@ -128,6 +132,8 @@ pub fn main() -> ExitCode {
             Command::Demo(command) => command.run().await,
             Command::Env(command) => command.run().await,
             Command::Attachment(command) => command.run().await,
+            Command::Why(command) => command.run().await,
+            Command::Record(command) => command.run().await,
             Command::Doctor(command) => command.run().await,
             Command::Audit(command) => command.run(),
         }

@@ -39,6 +39,7 @@ use keycard_store::audit_log::{FileAuditLog, MemoryAuditLog};
 use keycard_store::memory::MemoryStore;
 use keycard_store::sqlite::SqliteStore;
 use keycard_wire::arm::{self, Arm};
+use keycard_wire::authorize::{self, Authorize};
 use keycard_wire::entra::{self, Entra};
 use keycard_wire::host_names::{AZURE_SUFFIXES, FaceName, HostNames, host_of, requested_authority};
 use keycard_wire::key_vault::{self, KeyVault, VaultName};
@@ -372,6 +373,7 @@ struct Faces {
     arm: Box<dyn Answer>,
     entra: Box<dyn Answer>,
     key_vault: Box<dyn Answer>,
+    authorize: Box<dyn Answer>,
     host: Host,
     metrics: Metrics,
     local_rows: Vec<(&'static str, Row)>,
@@ -439,6 +441,11 @@ impl Faces {
         });
         let entra =
             entra::face(Entra { state: Arc::clone(state), tokens: issuer, names: names.clone() });
+        let authorize = authorize::face(Authorize {
+            state: Arc::clone(state),
+            verifier: Arc::clone(&verifier),
+            names: names.clone(),
+        });
         let key_vault =
             key_vault::face(KeyVault { state: Arc::clone(state), verifier, names: names.clone() });
         Self {
@@ -446,6 +453,7 @@ impl Faces {
             arm: Box::new(arm),
             entra: Box::new(entra),
             key_vault: Box::new(key_vault),
+            authorize: Box::new(authorize),
             host,
             metrics: Metrics::new(Arc::clone(state)),
             local_rows,
@@ -459,6 +467,7 @@ impl Faces {
         let mut rows = of("arm", self.arm.as_ref());
         rows.extend(of("entra", self.entra.as_ref()));
         rows.extend(of("key_vault", self.key_vault.as_ref()));
+        rows.extend(of("authorize", self.authorize.as_ref()));
         rows.extend(self.local_rows.iter().cloned());
         rows
     }
@@ -484,6 +493,7 @@ impl Faces {
                 request.extensions_mut().insert(VaultName(vault));
                 ("key_vault", self.key_vault.answer(request).await)
             }
+            Some(FaceName::Authorize) => ("authorize", self.authorize.answer(request).await),
             Some(FaceName::Graph) => ("graph", unbuilt::graph()),
             Some(FaceName::Blob(_)) => ("blob", unbuilt::blob()),
             Some(FaceName::Portal) => ("portal", unbuilt::portal()),
@@ -499,6 +509,7 @@ impl Faces {
             "" | "metadata" | "subscriptions" | "providers" | "tenants" => {
                 ("arm", self.arm.answer(request).await)
             }
+            "authorize" => ("authorize", self.authorize.answer(request).await),
             "v1.0" | "beta" => ("graph", unbuilt::graph()),
             _ => ("entra", self.entra.answer(request).await),
         }

@@ -16,6 +16,8 @@ pub enum FaceName {
     KeyVault(String),
     /// The storage account with this name.
     Blob(String),
+    /// The check endpoint for proxies.
+    Authorize,
     /// The portal.
     Portal,
     /// `localhost` itself: the path decides.
@@ -69,7 +71,7 @@ impl HostNames {
 
     /// Every DNS name of the server's certificate.
     pub fn certificate_names(&self) -> Vec<String> {
-        let own = ["management", "login", "graph", "portal"]
+        let own = ["management", "login", "graph", "authorize", "portal"]
             .map(|name| format!("{name}.{}", self.domain));
         let own_wildcards =
             ["vault", "blob.storage", "database"].map(|name| format!("*.{name}.{}", self.domain));
@@ -110,6 +112,7 @@ impl HostNames {
             "management" => Some(FaceName::ResourceManager),
             "login" => Some(FaceName::TokenService),
             "graph" => Some(FaceName::Graph),
+            "authorize" => Some(FaceName::Authorize),
             "portal" => Some(FaceName::Portal),
             _ => match name.split_once('.')? {
                 (vault, "vault") => label(vault).map(FaceName::KeyVault),

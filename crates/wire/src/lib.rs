@@ -3,6 +3,7 @@
 //! A face never touches the store and never imports another face: it makes one call into `domain`.
 
 pub mod arm;
+pub mod authorize;
 pub mod bearer;
 pub mod connection;
 pub mod entra;

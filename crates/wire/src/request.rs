@@ -96,6 +96,11 @@ impl Parameters {
         self.get(name).filter(|value| !value.is_empty())
     }
 
+    /// How often a name stands.
+    pub fn count(&self, name: &str) -> usize {
+        self.0.iter().filter(|(known, _)| known.eq_ignore_ascii_case(name)).count()
+    }
+
     /// Whether a name stands more than once.
     pub fn has_duplicates(&self) -> bool {
         self.0.iter().enumerate().any(|(index, (name, _))| {

@@ -4,8 +4,10 @@
 //! identities in App Service.
 
 use crate::compute::ComputeResource;
-use crate::ids::{ClientId, PrincipalId};
+use crate::ids::{ClientId, PrincipalId, TenantId};
+use crate::limits;
 use crate::records::Versioned;
+use crate::resource_id::ArmResourceId;
 use crate::snapshot::Snapshot;
 use crate::token::source::{Selector, TokenError};
 
@@ -76,4 +78,74 @@ pub fn live_principal(
         .service_principal(found.principal_id)
         .filter(|principal| principal.is_enabled)
         .ok_or(TokenError::IdentityNotFound)
+}
+
+/// Why a text names no principal.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NameError {
+    /// Nobody is called so.
+    #[error("no identity, resource or group is called `{0}`")]
+    Unknown(String),
+    /// Several are.
+    #[error("several principals are called `{0}`: use an object id, client id or resource id")]
+    Ambiguous(String),
+}
+
+/// The principal that an administrator means: by object id, client id, the id of an identity or of the resource that has
+/// it, or a name where it is unique.
+pub fn principal_named(
+    snapshot: &Snapshot,
+    tenant: TenantId,
+    text: &str,
+) -> Result<PrincipalId, NameError> {
+    let of_tenant = |id: &PrincipalId| {
+        snapshot.service_principal(*id).is_some_and(|principal| principal.tenant_id == tenant)
+    };
+    if let Ok(id) = text.parse::<PrincipalId>() {
+        let of_client = snapshot.service_principal_of_client(ClientId::new(*id.as_uuid()));
+        // A principal that is gone, or that the directory never saw, can still hold roles.
+        return Ok(of_client.map(|known| known.id).filter(of_tenant).unwrap_or(id));
+    }
+    let found = match text.parse::<ArmResourceId>() {
+        Ok(id) => principal_of_resource(snapshot, &id).filter(of_tenant),
+        Err(_) => {
+            let mut called = principals_called(snapshot, tenant, text);
+            let first = called.next();
+            if called.next().is_some() {
+                return Err(NameError::Ambiguous(text.to_owned()));
+            }
+            first
+        }
+    };
+    let shown = || text.chars().take(limits::AUDITED_CHARS_MAX).collect();
+    found.ok_or_else(|| NameError::Unknown(shown()))
+}
+
+/// The identity that a resource acts as when it names none, or the user-assigned identity itself.
+fn principal_of_resource(snapshot: &Snapshot, id: &ArmResourceId) -> Option<PrincipalId> {
+    let key = id.key();
+    let of_compute = snapshot.compute_resources.get(&key).and_then(|resource| {
+        find(resource, &Selector::Default, DefaultRule::OnlyUserAssigned).ok()
+    });
+    let of_identity =
+        || snapshot.user_assigned_identities.get(&key).map(|identity| identity.principal_id);
+    of_compute.map(|found| found.principal_id).or_else(of_identity)
+}
+
+fn principals_called<'a>(
+    snapshot: &'a Snapshot,
+    tenant: TenantId,
+    name: &'a str,
+) -> impl Iterator<Item = PrincipalId> + 'a {
+    let principals = snapshot
+        .service_principals
+        .iter()
+        .filter(move |(_, it)| it.tenant_id == tenant && it.display_name.eq_ignore_ascii_case(name))
+        .map(|(_, it)| it.id);
+    let groups = snapshot
+        .groups
+        .iter()
+        .filter(move |(_, it)| it.tenant_id == tenant && it.display_name.eq_ignore_ascii_case(name))
+        .map(|(_, it)| it.id);
+    principals.chain(groups)
 }

@@ -18,6 +18,22 @@ pub struct SecretPermission {
     pub policy_word: &'static str,
 }
 
+/// The word that access policies have for a data action on secrets; empty where they have none.
+pub fn policy_word(data_action: &str) -> &'static str {
+    let action = data_action.to_ascii_lowercase();
+    match action.strip_prefix("microsoft.keyvault/vaults/secrets/").unwrap_or_default() {
+        "getsecret/action" => "get",
+        "setsecret/action" | "update/action" => "set",
+        "readmetadata/action" => "list",
+        "delete" => "delete",
+        "recover/action" => "recover",
+        "purge/action" => "purge",
+        "backup/action" => "backup",
+        "restore/action" => "restore",
+        _ => "",
+    }
+}
+
 /// Why an operation is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Denied {

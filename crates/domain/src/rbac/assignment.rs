@@ -10,12 +10,12 @@ use super::built_in_roles;
 use super::condition::Condition;
 use super::role_definition::RoleDefinition;
 use super::scope::RbacScope;
-use super::standing::{Ancestry, is_of_tenant};
+use super::standing::Ancestry;
 use crate::ids::{PrincipalId, RoleAssignmentId, RoleDefinitionId, TenantId};
 use crate::limits;
 use crate::operation::OperationContext;
 use crate::records::{Record, Versioned};
-use crate::resources::resource_group;
+use crate::resources::{ScopeMissing, require_scope};
 use crate::snapshot::Snapshot;
 use crate::state::{Changes, State, WriteError};
 
@@ -136,12 +136,9 @@ pub enum AssignmentError {
     /// The role may not be assigned at the scope.
     #[error("role {0} is not assignable at {1}")]
     RoleNotAssignable(RoleDefinitionId, RbacScope),
-    /// The scope does not exist in this directory.
-    #[error("{0} does not exist")]
-    ScopeUnknown(RbacScope),
-    /// The scope's resource group does not exist.
-    #[error("resource group {0} does not exist")]
-    GroupUnknown(String),
+    /// What the scope names does not exist.
+    #[error(transparent)]
+    ScopeMissing(#[from] ScopeMissing),
     /// Nobody could give roles in the subscription any more.
     #[error("the last administrator's assignment cannot be deleted")]
     LastAdministrator,
@@ -178,15 +175,7 @@ fn plan(
     if description_chars > limits::DESCRIPTION_CHARS_MAX {
         return Err(AssignmentError::DescriptionTooLong);
     }
-    if !is_of_tenant(snapshot, &new.scope, new.tenant_id) {
-        return Err(AssignmentError::ScopeUnknown(new.scope.clone()));
-    }
-    if let (Some(subscription), Some(group)) =
-        (new.scope.subscription(), new.scope.resource_group())
-        && resource_group::find(snapshot, subscription, group).is_err()
-    {
-        return Err(AssignmentError::GroupUnknown(group.to_owned()));
-    }
+    require_scope(snapshot, new.tenant_id, &new.scope)?;
     if let Some(existing) = snapshot.role_assignment(new.id) {
         return update(snapshot, changes, operation, existing, new);
     }

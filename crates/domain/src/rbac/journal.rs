@@ -9,13 +9,14 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use uuid::Uuid;
 
+use super::condition::Attributes;
 use super::decision::{Plane, Question};
 use super::scope::RbacScope;
 use crate::ids::{PrincipalId, TenantId};
 use crate::limits;
 
-/// A question, without the attributes that conditions asked about.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A question, to be asked again.
+#[derive(Clone, Debug)]
 pub struct Asked {
     /// The tenant of the token.
     pub tenant: TenantId,
@@ -27,9 +28,24 @@ pub struct Asked {
     pub action: String,
     /// To what.
     pub scope: RbacScope,
+    /// What conditions could ask about.
+    pub attributes: Attributes,
 }
 
 impl Asked {
+    /// The question.
+    pub fn question(&self) -> Question<'_> {
+        Question {
+            tenant: self.tenant,
+            principal: self.principal,
+            plane: self.plane,
+            action: &self.action,
+            scope: &self.scope,
+            sub_operation: None,
+            attributes: &self.attributes,
+        }
+    }
+
     fn of(question: &Question<'_>) -> Self {
         Self {
             tenant: question.tenant,
@@ -37,6 +53,7 @@ impl Asked {
             plane: question.plane,
             action: question.action.to_owned(),
             scope: question.scope.clone(),
+            attributes: question.attributes.clone(),
         }
     }
 
@@ -47,16 +64,14 @@ impl Asked {
 }
 
 /// A question that was refused, and the request that asked it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refusal {
-    /// The request.
-    pub request_id: Uuid,
-    /// The question.
-    pub asked: Asked,
+#[derive(Debug)]
+struct Refusal {
+    request_id: Uuid,
+    asked: Asked,
 }
 
 /// A question that was asked while somebody recorded.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Recorded {
     /// The question.
     pub asked: Asked,
@@ -110,9 +125,12 @@ impl Journal {
     }
 
     /// What a request was refused, in the order in which it asked; empty when that was long ago.
-    pub fn refusals_of(&self, request_id: Uuid) -> Vec<Refusal> {
-        let refusals = lock(&self.refusals);
-        refusals.iter().filter(|refusal| refusal.request_id == request_id).cloned().collect()
+    pub fn refusals_of(&self, request_id: Uuid) -> Vec<Asked> {
+        lock(&self.refusals)
+            .iter()
+            .filter(|refusal| refusal.request_id == request_id)
+            .map(|refusal| refusal.asked.clone())
+            .collect()
     }
 
     /// Begins a tenant's recording; what it recorded before is forgotten.

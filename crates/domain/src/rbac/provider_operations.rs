@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 
-use super::action::ActionPattern;
+use super::action::{Action, ActionPattern};
 use super::role_definition::Permission;
 use super::{Plane, built_in_roles};
 
@@ -64,6 +64,40 @@ pub fn plane_of(list: &str) -> Plane {
 /// What stands before the first slash.
 fn provider(action: &str) -> &str {
     action.split_once('/').map_or(action, |(provider, _)| provider)
+}
+
+/// Every action that is known: those of the twelve providers, and what built-in roles name without a `*`.
+pub fn universe() -> &'static [(Plane, Action<'static>)] {
+    &UNIVERSE
+}
+
+static UNIVERSE: LazyLock<Vec<(Plane, Action<'static>)>> = LazyLock::new(|| {
+    let listed = OPERATIONS.by_provider.values().flatten();
+    let named = OPERATIONS.in_use.iter().filter(|(_, pattern)| !pattern.contains('*'));
+    let all: BTreeSet<(Plane, &str)> =
+        listed.chain(named).map(|(plane, action)| (*plane, action.as_str())).collect();
+    all.into_iter().map(|(plane, action)| (plane, Action::new(action))).collect()
+});
+
+/// The plane of an action: of the data plane only, or of the control plane; an action of a provider that nobody knows is
+/// a data action, as a service asks about that keycard stands in front of.
+pub fn plane_of_action(action: &str) -> Plane {
+    let action = action.to_ascii_lowercase();
+    let provider = provider(&action);
+    let is_on = |wanted: Plane| {
+        let order =
+            |(plane, known): &(Plane, Action<'_>)| (*plane, known.as_str()).cmp(&(wanted, &action));
+        universe().binary_search_by(order).is_ok()
+    };
+    if is_on(Plane::Control) {
+        Plane::Control
+    } else if is_on(Plane::Data)
+        || !(OPERATIONS.by_provider.contains_key(provider) || OPERATIONS.named.contains(provider))
+    {
+        Plane::Data
+    } else {
+        Plane::Control
+    }
 }
 
 /// What is known of the actions that a pattern covers.

@@ -106,6 +106,25 @@ impl RbacScope {
         segments.next().filter(|_| is_group && self.subscription().is_some())
     }
 
+    /// The resource that the scope is or lies in.
+    pub fn resource(&self) -> Option<ArmResourceId> {
+        let end = self.text.match_indices('/').map(|(position, _)| position).nth(8);
+        self.text.get(..end.unwrap_or(self.text.len()))?.parse().ok()
+    }
+
+    /// What stands above the scope and can exist: a resource's group, a group's subscription.
+    pub fn parent(&self) -> Option<Self> {
+        let segments = match (self.resource(), self.resource_group()) {
+            (Some(resource), _) if resource.key() != *self.key => 8,
+            (Some(_), _) => 4,
+            (None, Some(_)) if self.key.matches('/').count() > 4 => 4,
+            (None, _) if self.subscription().is_some() && self.container_key()? != &*self.key => 2,
+            (None, _) => return None,
+        };
+        let end = self.text.match_indices('/').map(|(position, _)| position).nth(segments);
+        Self::parse(self.text.get(..end.unwrap_or(self.text.len()))?).ok()
+    }
+
     /// The path as some refusals write it, with `resourcegroups` in lower case.
     pub fn with_lowercase_group_segment(&self) -> String {
         self.as_str().replacen("/resourceGroups/", "/resourcegroups/", 1)

@@ -8,7 +8,8 @@ pub mod resource_group;
 use std::collections::BTreeMap;
 
 use crate::directory::tenant::Subscription;
-use crate::ids::SubscriptionId;
+use crate::ids::{SubscriptionId, TenantId};
+use crate::key_vault::vault;
 use crate::limits;
 use crate::operation::Principal;
 use crate::rbac::RbacScope;
@@ -70,6 +71,66 @@ pub fn require_subscription(
     id: SubscriptionId,
 ) -> Result<&Versioned<Subscription>, ResourceError> {
     snapshot.subscription(id).ok_or(ResourceError::SubscriptionNotFound(id))
+}
+
+/// Whether what a scope names, or lies in, exists: the management group, the subscription, the resource group, and a
+/// resource of a type that keycard keeps. Sub-resources and other types are not looked for.
+pub fn require_scope(
+    snapshot: &Snapshot,
+    tenant: TenantId,
+    scope: &RbacScope,
+) -> Result<(), ScopeMissing> {
+    if !standing::is_of_tenant(snapshot, scope, tenant) {
+        return Err(ScopeMissing::Container(scope.clone()));
+    }
+    if let (Some(subscription), Some(group)) = (scope.subscription(), scope.resource_group()) {
+        resource_group::find(snapshot, subscription, group)
+            .map_err(|_| ScopeMissing::Group(group.to_owned()))?;
+    }
+    match scope.resource() {
+        Some(resource) if !may_exist(snapshot, &resource) => Err(ScopeMissing::Resource(resource)),
+        Some(_) | None => Ok(()),
+    }
+}
+
+fn may_exist(snapshot: &Snapshot, resource: &ArmResourceId) -> bool {
+    let key = resource.key();
+    match resource.resource_type().to_ascii_lowercase().as_str() {
+        "microsoft.compute/virtualmachines" | "microsoft.web/sites" => {
+            snapshot.compute_resources.get(&key).is_some()
+        }
+        "microsoft.managedidentity/userassignedidentities" => {
+            snapshot.user_assigned_identities.get(&key).is_some()
+        }
+        "microsoft.keyvault/vaults" => vault::find(snapshot, resource).is_ok(),
+        _ => true,
+    }
+}
+
+/// The scope itself when it exists, else the nearest one above it that does.
+pub fn nearest_existing(snapshot: &Snapshot, tenant: TenantId, scope: &RbacScope) -> RbacScope {
+    let mut nearest = scope.clone();
+    while require_scope(snapshot, tenant, &nearest).is_err() {
+        match nearest.parent() {
+            Some(parent) => nearest = parent,
+            None => return scope.clone(),
+        }
+    }
+    nearest
+}
+
+/// What of a scope does not exist.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ScopeMissing {
+    /// The subscription or management group, in this directory.
+    #[error("{0} does not exist")]
+    Container(RbacScope),
+    /// The resource group.
+    #[error("resource group {0} does not exist")]
+    Group(String),
+    /// The resource.
+    #[error("{0} does not exist")]
+    Resource(ArmResourceId),
 }
 
 /// The subscriptions that a principal can see: those in which it has any role, however far down or up, by itself or as a

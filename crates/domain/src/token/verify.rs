@@ -72,6 +72,34 @@ impl TokenVerifier {
         service: Service,
         expected_tenant: Option<TenantId>,
     ) -> Result<Principal, BearerError> {
+        let is_meant = |audience: &str| self.audiences.service(audience) == Some(service);
+        self.verify_claims(state, token, expected_tenant, is_meant)
+    }
+
+    /// Verifies a token for an audience that somebody else stands for: the same text but for a final slash, or another
+    /// name of the same service.
+    pub fn verify_for_audience(
+        &self,
+        state: &State,
+        token: &str,
+        audience: &str,
+    ) -> Result<Principal, BearerError> {
+        let bare = |name: &str| name.strip_suffix('/').unwrap_or(name).to_owned();
+        let service = self.audiences.service(audience);
+        let is_meant = |found: &str| match service {
+            Some(service) => self.audiences.service(found) == Some(service),
+            None => bare(found) == bare(audience),
+        };
+        self.verify_claims(state, token, None, is_meant)
+    }
+
+    fn verify_claims(
+        &self,
+        state: &State,
+        token: &str,
+        expected_tenant: Option<TenantId>,
+        is_meant: impl Fn(&str) -> bool,
+    ) -> Result<Principal, BearerError> {
         let snapshot = state.snapshot();
         let jwt = UnverifiedJwt::parse(token, limits::JWT_BYTES_MAX)
             .map_err(|_| BearerError::Malformed)?;
@@ -88,23 +116,22 @@ impl TokenVerifier {
             .ok_or(BearerError::SignatureWrong)?;
         let claims = jwt.verify(&key).map_err(|_| BearerError::SignatureWrong)?;
         check_times(&claims, state.clock.now().unix_timestamp())?;
-        self.check_audience(&claims, service)?;
+        check_audience(&claims, is_meant)?;
         let principal = principal(&claims, tenant)?;
         check_alive(state, &snapshot, &claims, principal.principal_id)?;
         Ok(principal)
     }
+}
 
-    fn check_audience(
-        &self,
-        claims: &Map<String, Value>,
-        service: Service,
-    ) -> Result<(), BearerError> {
-        let found = text(claims, "aud").unwrap_or_default();
-        if self.audiences.service(found) == Some(service) {
-            Ok(())
-        } else {
-            Err(BearerError::AudienceWrong { found: found.to_owned() })
-        }
+fn check_audience(
+    claims: &Map<String, Value>,
+    is_meant: impl Fn(&str) -> bool,
+) -> Result<(), BearerError> {
+    let found = text(claims, "aud").unwrap_or_default();
+    if is_meant(found) {
+        Ok(())
+    } else {
+        Err(BearerError::AudienceWrong { found: found.to_owned() })
     }
 }
 

@@ -5,4 +5,6 @@ pub(crate) mod audit;
 pub(crate) mod demo;
 pub(crate) mod doctor;
 pub(crate) mod env;
+pub(crate) mod record;
 pub(crate) mod up;
+pub(crate) mod why;

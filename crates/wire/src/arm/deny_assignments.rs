@@ -41,7 +41,7 @@ fn principal_json(principal: &DeniedPrincipal) -> Value {
     json!({ "id": principal.id, "type": principal.kind.as_str() })
 }
 
-fn deny_json(deny: &DenyAssignment) -> Value {
+pub(super) fn deny_json(deny: &DenyAssignment) -> Value {
     let base = if deny.scope.key().is_empty() { "" } else { deny.scope.as_str() };
     json!({
         "properties": {

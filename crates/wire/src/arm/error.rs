@@ -17,7 +17,7 @@ use keycard_domain::rbac::custom_role::CustomRoleError;
 use keycard_domain::rbac::deny_assignment::DenyAssignmentError;
 use keycard_domain::rbac::{Decision, RbacScope, Reason};
 use keycard_domain::resource_id::ArmResourceId;
-use keycard_domain::resources::ResourceError;
+use keycard_domain::resources::{ResourceError, ScopeMissing};
 use keycard_domain::state::WriteError;
 use keycard_domain::token::verify::BearerError;
 use serde_json::json;
@@ -68,6 +68,7 @@ pub(super) enum ArmError {
     },
     DenyAssignment(DenyAssignmentError),
     ConditionInvalid(String),
+    NotRecording,
     RoleDefinitionNotFound(String),
     NotFound {
         resource_type: String,
@@ -228,6 +229,11 @@ impl ArmError {
             Self::Assignment { error, tenant } => assignment(error, *tenant),
             Self::CustomRole { error, operation } => custom_role(error, operation),
             Self::DenyAssignment(error) => deny_assignment(error),
+            Self::NotRecording => Answer(
+                StatusCode::CONFLICT,
+                "NotRecording",
+                "Nothing is being recorded. Start with: keycard record start".to_owned(),
+            ),
             Self::ConditionInvalid(_) => Answer(
                 BAD,
                 "InvalidCondition",
@@ -546,6 +552,14 @@ fn role_not_found(id: &str) -> Answer {
     )
 }
 
+fn scope_missing(missing: &ScopeMissing) -> Answer {
+    match missing {
+        ScopeMissing::Container(scope) => scope_not_found(scope),
+        ScopeMissing::Group(name) => resource(&ResourceError::GroupNotFound(name.clone())),
+        ScopeMissing::Resource(id) => resource_not_found(id),
+    }
+}
+
 /// A scope that is not there: the subscription, or the management group.
 fn scope_not_found(scope: &RbacScope) -> Answer {
     match (scope.subscription(), scope.management_group()) {
@@ -683,10 +697,7 @@ fn assignment(error: &AssignmentError, tenant: TenantId) -> Answer {
                 bare(role.as_uuid())
             ),
         ),
-        AssignmentError::ScopeUnknown(scope) => scope_not_found(scope),
-        AssignmentError::GroupUnknown(name) => {
-            resource(&ResourceError::GroupNotFound(name.clone()))
-        }
+        AssignmentError::ScopeMissing(missing) => scope_missing(missing),
         AssignmentError::LastAdministrator => Answer(
             BAD,
             "CannotDeleteLastRbacAdminAssignment",

@@ -3,12 +3,14 @@
 //! Order at the door: token → tenant → api-version → authorization → existence; who may not ask learns nothing about
 //! what there is. Source: Azure Resource Manager REST API; observed errors of its front door.
 
+mod access;
 mod attachments;
 mod attributes;
 mod body;
 mod compute;
 mod deny_assignments;
 mod error;
+mod explanations;
 mod identity;
 mod metadata;
 mod resource_groups;
@@ -66,6 +68,8 @@ pub fn face(arm: Arm) -> Face<Arm> {
         role_definitions::routes(),
         role_assignments::routes(),
         deny_assignments::routes(),
+        access::routes(),
+        explanations::routes(),
         attachments::routes(),
     ];
     Face::new(routes.into_iter().flatten().collect(), gate, arm)

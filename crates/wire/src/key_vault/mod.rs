@@ -90,16 +90,8 @@ fn routes() -> Vec<Route<KeyVault>> {
 fn policy_word(row: &Row) -> &'static str {
     let Access::Rbac(action) = row.access else { return "" };
     match action {
-        SET | UPDATE => "set",
-        GET => "get",
         LIST if row.path == "/deletedsecrets/{name}" => "get",
-        LIST => "list",
-        DELETE => "delete",
-        RECOVER => "recover",
-        PURGE => "purge",
-        BACKUP => "backup",
-        RESTORE => "restore",
-        _ => "",
+        action => authorization::policy_word(action),
     }
 }
 

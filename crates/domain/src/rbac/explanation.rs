@@ -1,0 +1,132 @@
+//! Why a question was decided as it was, and what would be enough.
+
+use std::sync::Arc;
+
+use super::decision::{Decision, Plane, Question, Reason, decide};
+use super::deny_assignment::DenyAssignment;
+use super::journal::Asked;
+use super::least_privilege::{self, Needed};
+use super::scope::RbacScope;
+use crate::ids::PrincipalId;
+use crate::key_vault::authorization::policy_word;
+use crate::key_vault::{Vault, vault};
+use crate::operation::Principal;
+use crate::snapshot::Snapshot;
+
+/// What asking about others takes.
+pub const READ_ACTION: &str = "Microsoft.Authorization/roleAssignments/read";
+
+/// A question with its decision and what would be enough.
+#[derive(Clone, Debug)]
+pub struct Explanation {
+    /// The question.
+    pub asked: Asked,
+    /// How it is decided now.
+    pub verdict: Verdict,
+    /// What to do about a refusal; `None` when the question is allowed, or nothing helps.
+    pub advice: Option<Advice>,
+}
+
+/// How a question is decided.
+#[derive(Clone, Debug)]
+pub enum Verdict {
+    /// By roles.
+    Rbac(Decision),
+    /// By the access policies of a vault that does not use roles.
+    AccessPolicy {
+        /// Whether one grants it.
+        is_allowed: bool,
+    },
+}
+
+/// What makes a refused question succeed.
+#[derive(Clone, Debug)]
+pub enum Advice {
+    /// Give this role.
+    Assign(Needed),
+    /// Take the deny assignment away, or exclude the principal from it: no role overrides it.
+    LiftDeny(Arc<DenyAssignment>),
+    /// Grant this word in the vault's access policies.
+    SetAccessPolicy {
+        /// The vault.
+        vault: Arc<Vault>,
+        /// Such as `get`.
+        word: &'static str,
+    },
+}
+
+impl Explanation {
+    /// Whether the question is allowed.
+    pub const fn is_allowed(&self) -> bool {
+        match &self.verdict {
+            Verdict::Rbac(decision) => decision.is_allowed(),
+            Verdict::AccessPolicy { is_allowed } => *is_allowed,
+        }
+    }
+}
+
+/// Whether the caller may ask about a principal at a scope: about itself always, about others with the right to read role
+/// assignments there.
+pub fn may_ask(
+    snapshot: &Snapshot,
+    caller: &Principal,
+    subject: PrincipalId,
+    scope: &RbacScope,
+) -> bool {
+    let question = Question {
+        tenant: caller.tenant_id,
+        principal: caller.principal_id,
+        plane: Plane::Control,
+        action: READ_ACTION,
+        scope,
+        sub_operation: None,
+        attributes: &super::Attributes::default(),
+    };
+    caller.principal_id == subject || decide(snapshot, &question).is_allowed()
+}
+
+/// Explains a question.
+pub fn explain(snapshot: &Snapshot, asked: Asked) -> Explanation {
+    if let Some(vault) = policy_vault(snapshot, &asked) {
+        return by_policy(asked, vault);
+    }
+    let decision = decide(snapshot, &asked.question());
+    let advice = match &decision.reason {
+        Reason::Granted(_) | Reason::GrantedByCondition(_) => None,
+        Reason::Denied { deny, .. } => Some(Advice::LiftDeny(Arc::clone(deny))),
+        Reason::NoAssignment | Reason::ConditionNotMet(_) | Reason::AttributeMissing(_) => {
+            least_privilege::needed(snapshot, &asked).map(Advice::Assign)
+        }
+    };
+    Explanation { asked, verdict: Verdict::Rbac(decision), advice }
+}
+
+/// The vault that the question is about, where it decides by its access policies.
+fn policy_vault(snapshot: &Snapshot, asked: &Asked) -> Option<Arc<Vault>> {
+    let resource = asked.scope.resource().filter(|_| asked.plane == Plane::Data)?;
+    let vault = vault::find(snapshot, &resource).ok()?;
+    (!vault.uses_rbac).then(|| Arc::clone(&vault.record))
+}
+
+fn by_policy(asked: Asked, vault: Arc<Vault>) -> Explanation {
+    let word = policy_word(&asked.action);
+    let is_allowed =
+        vault.access_policies.iter().any(|policy| policy.grants_on_secrets(asked.principal, word));
+    let is_useful = !is_allowed && !word.is_empty();
+    let advice = is_useful.then_some(Advice::SetAccessPolicy { vault, word });
+    Explanation { asked, verdict: Verdict::AccessPolicy { is_allowed }, advice }
+}
+
+/// The questions that a request was refused, explained as of now; only those that the caller may ask about.
+pub fn of_request(
+    snapshot: &Snapshot,
+    refusals: Vec<Asked>,
+    caller: &Principal,
+) -> Vec<Explanation> {
+    refusals
+        .into_iter()
+        .filter(|asked| asked.tenant == caller.tenant_id)
+        .filter(|asked| may_ask(snapshot, caller, asked.principal, &asked.scope))
+        .map(|asked| explain(snapshot, asked))
+        .collect()
+}
