@@ -12,6 +12,7 @@
 
 mod app_service;
 mod attacks;
+mod authorization;
 mod entra;
 mod harness;
 mod imds;
