@@ -84,9 +84,6 @@ pub const CONDITION_BYTES_MAX: usize = 8 * 1024;
 /// How deep groups and negations of a condition may stand inside each other: reading and evaluating it needs stack for
 /// each. What people and the portal write stays below ten.
 pub const CONDITION_DEPTH_MAX: usize = 64;
-/// Wildcards in one action pattern of a condition. Matching tries the places of one wildcard inside those of the one
-/// before; real patterns have one or two.
-pub const CONDITION_ACTION_WILDCARDS_MAX: usize = 4;
 /// Characters of a wrong condition that its error repeats.
 pub const CONDITION_EXCERPT_CHARS_MAX: usize = 24;
 /// Clock skew that a verifier allows in `nbf` and `exp`. Source: Microsoft identity platform, five minutes.

@@ -84,7 +84,7 @@ fn scope(vault: &Vault, secret: Option<&str>) -> RbacScope {
 /// What conditions may ask. Where no secret is named, as in a listing, its name is missing, and what asks for it refuses.
 /// Source: Azure Key Vault, "Azure attribute-based access control" attributes.
 fn attributes(vault: &Vault, secret: Option<&str>, now: UtcDateTime) -> Attributes {
-    let name = |text: &str| AttributeValues::Strings(vec![text.to_owned()]);
+    let name = |text: &str| AttributeValues::name(text);
     let vault_name = name(vault.id.name());
     let mut attributes = Attributes::default()
         .with(AttributeSource::Environment, "UtcNow", AttributeValues::DateTimes(vec![now]))

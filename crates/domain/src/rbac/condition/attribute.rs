@@ -11,6 +11,8 @@ use time::UtcDateTime;
 use time::format_description::well_known::Rfc3339;
 use uuid::Uuid;
 
+use super::like::Case;
+
 /// What follows a tag's key whose case counts.
 const KEY_CASE_COUNTS: &str = "<$key_case_sensitive$>";
 
@@ -143,6 +145,8 @@ impl Attributes {
 pub enum AttributeValues {
     /// Texts.
     Strings(Vec<String>),
+    /// Names of resources: texts whose case means nothing, to whatever operator.
+    Names(Vec<String>),
     /// Whole numbers; Azure supports no others.
     Numbers(Vec<i64>),
     /// True or false.
@@ -157,6 +161,11 @@ impl AttributeValues {
     /// One text.
     pub fn string(value: impl Into<String>) -> Self {
         Self::Strings(vec![value.into()])
+    }
+
+    /// One name of a resource.
+    pub fn name(value: impl Into<String>) -> Self {
+        Self::Names(vec![value.into()])
     }
 
     /// Several texts.
@@ -186,7 +195,7 @@ impl AttributeValues {
 
     const fn is_empty(&self) -> bool {
         match self {
-            Self::Strings(values) => values.is_empty(),
+            Self::Strings(values) | Self::Names(values) => values.is_empty(),
             Self::Numbers(values) => values.is_empty(),
             Self::Booleans(values) => values.is_empty(),
             Self::Guids(values) => values.is_empty(),
@@ -200,15 +209,27 @@ impl AttributeValues {
 impl AttributeValues {
     pub(super) fn as_strings(&self) -> Option<&[String]> {
         match self {
-            Self::Strings(values) => Some(values),
+            Self::Strings(values) | Self::Names(values) => Some(values),
             Self::Numbers(_) | Self::Booleans(_) | Self::Guids(_) | Self::DateTimes(_) => None,
+        }
+    }
+
+    /// How the texts among the values compare, where an operator says this.
+    pub(super) const fn case(&self, of_operator: Case) -> Case {
+        match self {
+            Self::Names(_) => Case::Ignored,
+            Self::Strings(_)
+            | Self::Numbers(_)
+            | Self::Booleans(_)
+            | Self::Guids(_)
+            | Self::DateTimes(_) => of_operator,
         }
     }
 
     pub(super) fn as_numbers(&self) -> Option<Cow<'_, [i64]>> {
         match self {
             Self::Numbers(values) => Some(Cow::Borrowed(values)),
-            Self::Strings(texts) => read_all(texts, number),
+            Self::Strings(texts) | Self::Names(texts) => read_all(texts, number),
             Self::Booleans(_) | Self::Guids(_) | Self::DateTimes(_) => None,
         }
     }
@@ -216,7 +237,7 @@ impl AttributeValues {
     pub(super) fn as_booleans(&self) -> Option<Cow<'_, [bool]>> {
         match self {
             Self::Booleans(values) => Some(Cow::Borrowed(values)),
-            Self::Strings(texts) => read_all(texts, boolean),
+            Self::Strings(texts) | Self::Names(texts) => read_all(texts, boolean),
             Self::Numbers(_) | Self::Guids(_) | Self::DateTimes(_) => None,
         }
     }
@@ -224,7 +245,7 @@ impl AttributeValues {
     pub(super) fn as_guids(&self) -> Option<Cow<'_, [Uuid]>> {
         match self {
             Self::Guids(values) => Some(Cow::Borrowed(values)),
-            Self::Strings(texts) => read_all(texts, guid),
+            Self::Strings(texts) | Self::Names(texts) => read_all(texts, guid),
             Self::Numbers(_) | Self::Booleans(_) | Self::DateTimes(_) => None,
         }
     }
@@ -232,7 +253,7 @@ impl AttributeValues {
     pub(super) fn as_date_times(&self) -> Option<Cow<'_, [UtcDateTime]>> {
         match self {
             Self::DateTimes(values) => Some(Cow::Borrowed(values)),
-            Self::Strings(texts) => read_all(texts, date_time),
+            Self::Strings(texts) | Self::Names(texts) => read_all(texts, date_time),
             Self::Numbers(_) | Self::Booleans(_) | Self::Guids(_) => None,
         }
     }

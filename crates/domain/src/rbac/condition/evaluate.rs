@@ -69,9 +69,10 @@ fn compare(comparison: &Comparison, attributes: &Attributes) -> Option<bool> {
     match &comparison.right {
         Right::Values(right) => compare_values(comparison, left, right),
         Right::Attribute(name) => compare_values(comparison, left, attributes.of(name)?),
-        Right::Patterns(patterns) => {
+        Right::Patterns(case, patterns) => {
+            let case = left.case(*case);
             quantify(comparison, left.as_strings()?, patterns, |text, pattern| {
-                pattern.matches(text)
+                pattern.matches(text, case)
             })
         }
     }
@@ -84,6 +85,7 @@ fn compare_values(
 ) -> Option<bool> {
     match comparison.operator.test {
         Test::String(relation, case) => {
+            let case = left.case(right.case(case));
             quantify(comparison, left.as_strings()?, right.as_strings()?, |left, right| {
                 relation.holds(case, left, right)
             })
@@ -160,6 +162,7 @@ mod tests {
             .with(Resource, "tags:Project<$key_case_sensitive$>", AttributeValues::string("x"))
             .with(Request, "text", AttributeValues::string("abc"))
             .with(Principal, "wild", AttributeValues::string("*"))
+            .with(Resource, "name", AttributeValues::name("Db"))
             .with(Environment, "UtcNow", AttributeValues::date_time(now))
             .with(Environment, "isPrivateLink", AttributeValues::boolean(true))
     }
@@ -192,6 +195,11 @@ mod tests {
         check("@Resource[text] StringNotLike 'a*'", Met);
         check("@Resource[text] StringNotLikeIgnoreCase 'a*'", NotMet);
         check("@Resource[blank] StringEquals ''", Met);
+        check("@Resource[name] StringEquals 'dB'", Met);
+        check("@Resource[name] StringNotEquals 'dB'", NotMet);
+        check("@Resource[name] StringLike 'D*'", Met);
+        check("@Resource[name] StringNotLike 'd*'", NotMet);
+        check("@Resource[name] StringNotStartsWith 'd'", NotMet);
         check("@Resource[TAGS:Project<$key_case_sensitive$>] StringEquals 'x'", Met);
         check("@Resource[tags:project<$key_case_sensitive$>] StringEquals 'x'", AttributeMissing);
     }

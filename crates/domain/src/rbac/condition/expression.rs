@@ -68,7 +68,7 @@ pub(super) enum Right {
     /// Values written in the condition, already of the operator's type.
     Values(AttributeValues),
     /// The same for `StringLike`.
-    Patterns(Vec<LikePattern>),
+    Patterns(Case, Vec<LikePattern>),
     /// Another attribute. Its characters are never wildcards: who chooses a value must not choose a pattern.
     Attribute(AttributeName),
 }

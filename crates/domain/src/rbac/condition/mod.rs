@@ -142,12 +142,6 @@ pub enum ConditionErrorReason {
     /// A set of several values with an operator for one.
     #[error("a set of several values needs a prefix such as ForAnyOfAnyValues:")]
     NeedsQuantifiers,
-    /// An action pattern with too many wildcards, or with two side by side.
-    #[error(
-        "an action pattern has at most {max} wildcards, no two side by side",
-        max = limits::CONDITION_ACTION_WILDCARDS_MAX
-    )]
-    TooManyWildcards,
 }
 
 impl ConditionError {

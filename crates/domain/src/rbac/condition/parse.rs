@@ -118,10 +118,6 @@ impl<'a> Parser<'a> {
 
     fn action_pattern(&mut self) -> Result<ActionPattern, ConditionError> {
         let pattern = self.text_in_braces()?;
-        let wildcards = pattern.text.matches('*').count();
-        if wildcards > limits::CONDITION_ACTION_WILDCARDS_MAX || pattern.text.contains("**") {
-            return Err(self.error_at(pattern.position, Reason::TooManyWildcards));
-        }
         Ok(ActionPattern::new(&pattern.text))
     }
 
@@ -223,9 +219,7 @@ impl<'a> Parser<'a> {
         }
         let texts = literals.iter().map(|literal| &*literal.text);
         Ok(match relation {
-            StringRelation::Like => {
-                Right::Patterns(texts.map(|text| LikePattern::new(text, case)).collect())
-            }
+            StringRelation::Like => Right::Patterns(case, texts.map(LikePattern::new).collect()),
             StringRelation::Equals | StringRelation::StartsWith => {
                 Right::Values(AttributeValues::strings(texts))
             }
@@ -479,8 +473,6 @@ mod tests {
         refused("@Resource[a] StringEquals 'x", "'x", Reason::UnclosedText);
         refused(r"@Resource[a] StringEquals 'x\'", r"'x\'", Reason::BackslashBeforeQuote);
         refused(r"@Resource[a] StringEquals 'x\''y'", r"'x\''y'", Reason::BackslashBeforeQuote);
-        refused("ActionMatches{'a**'}", "'a**'", Reason::TooManyWildcards);
-        refused("ActionMatches{'*a*a*a*a*'}", "'*a*a*a*a*'", Reason::TooManyWildcards);
     }
 
     #[test]
