@@ -81,6 +81,13 @@ impl ActionPattern {
         &self.text
     }
 
+    /// What stands before the first `*`, in lower case, without a slash that `/*/` may share: every action that the
+    /// pattern covers begins so.
+    pub fn literal_start(&self) -> &str {
+        let before = self.lowercase.split('*').next().unwrap_or_default();
+        if self.shape == Shape::Literal { before } else { before.trim_end_matches('/') }
+    }
+
     /// Whether the pattern covers the action, which is given in lower case.
     pub fn covers(&self, action_lowercase: &str) -> bool {
         match self.shape {

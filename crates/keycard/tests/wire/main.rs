@@ -14,6 +14,7 @@ mod app_service;
 mod attacks;
 mod authorization;
 mod entra;
+mod explanations;
 mod harness;
 mod imds;
 mod key_vault;
