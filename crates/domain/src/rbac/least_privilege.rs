@@ -217,8 +217,6 @@ mod tests {
     #[test]
     fn the_role_that_is_advised_is_enough_and_no_smaller_one_is() {
         let vault = format!("{}/providers/Contoso.Vaults/vaults/v", group());
-        let breadths: Vec<_> =
-            built_in_roles::all().iter().map(|role| (role, breadth(role))).collect();
         for (plane, action) in [
             (Plane::Data, "Microsoft.KeyVault/vaults/secrets/getSecret/action"),
             (Plane::Data, "Microsoft.KeyVault/vaults/secrets/setSecret/action"),
