@@ -17,6 +17,7 @@ use crate::directory::identity_block::{
 };
 use crate::directory::user_assigned_identity::Put;
 use crate::operation::OperationContext;
+use crate::rbac::{RbacScope, assignment};
 use crate::records::{Record, Versioned};
 use crate::resource_id::ArmResourceId;
 use crate::resources::{ResourceError, check_location, check_tags, require_group};
@@ -312,6 +313,7 @@ pub(crate) fn plan_delete(
     for assigned in &existing.identity.user_assigned {
         remove_credentials_of(snapshot, changes, assigned.principal_id, Some(&existing.id));
     }
+    assignment::plan_delete_below(snapshot, changes, &RbacScope::from(&existing.id));
     changes.next_generation(snapshot, &existing.id);
     changes.delete(snapshot, existing.record.as_ref());
 }

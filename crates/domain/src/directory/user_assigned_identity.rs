@@ -11,6 +11,7 @@ use super::service_principal::{ServicePrincipal, ServicePrincipalKind};
 use crate::credential::remove_credentials_of;
 use crate::ids::{ClientId, PrincipalId, TenantId};
 use crate::operation::OperationContext;
+use crate::rbac::{RbacScope, assignment};
 use crate::records::{Record, Versioned};
 use crate::resource_id::ArmResourceId;
 use crate::resources::{ResourceError, check_location, check_tags, require_group};
@@ -233,6 +234,7 @@ pub(crate) fn plan_delete(
     changes: &mut Changes,
     existing: &Versioned<UserAssignedIdentity>,
 ) {
+    assignment::plan_delete_below(snapshot, changes, &RbacScope::from(&existing.id));
     changes.delete(snapshot, existing.record.as_ref());
     changes.next_generation(snapshot, &existing.id);
     remove_principal(snapshot, changes, existing.principal_id);

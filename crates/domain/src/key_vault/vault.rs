@@ -13,7 +13,7 @@ use crate::directory::user_assigned_identity::Put;
 use crate::ids::TenantId;
 use crate::limits;
 use crate::operation::OperationContext;
-use crate::rbac::RbacScope;
+use crate::rbac::{RbacScope, assignment};
 use crate::records::{Record, Versioned};
 use crate::resource_id::ArmResourceId;
 use crate::resources::{ResourceError, check_location, check_tags, require_group};
@@ -375,11 +375,7 @@ pub(crate) fn plan_delete(
     let deleted = Some(Deletion { deleted_at: now, purge_at: now + retention.whole_seconds() });
     changes.put(snapshot, &Vault { deleted, ..vault.record.as_ref().clone() });
     let scope = vault.scope();
-    for (_, assignment) in snapshot.role_assignments.iter() {
-        if scope.contains(&assignment.scope) {
-            changes.delete(snapshot, assignment.record.as_ref());
-        }
-    }
+    assignment::plan_delete_below(snapshot, changes, &scope);
 }
 
 /// Removes a deleted vault with everything in it, for good; `false` when there was none.

@@ -12,12 +12,13 @@ use super::role_definition::RoleDefinition;
 use super::scope::RbacScope;
 use super::standing::Ancestry;
 use crate::ids::{PrincipalId, RoleAssignmentId, RoleDefinitionId, TenantId};
-use crate::limits;
+use crate::limits::{self, Limits};
 use crate::operation::OperationContext;
-use crate::records::{Record, Versioned};
-use crate::resources::{ScopeMissing, require_scope};
+use crate::records::{Record, Versioned, payload_key};
+use crate::resources::{ScopeMissing, rely_on_scope, require_scope};
 use crate::snapshot::Snapshot;
 use crate::state::{Changes, State, WriteError};
+use crate::store::{Expectation, StoreKey, Write};
 
 /// What kind of principal an assignment is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -188,7 +189,7 @@ fn plan(
     if let Some(twin) = same_scope.find(|other| other.role == new.role) {
         return Err(AssignmentError::Exists(twin.id));
     }
-    if is_full(state, snapshot, &new.scope) {
+    if is_full(&state.limits, snapshot, &new.scope) {
         return Err(AssignmentError::LimitReached);
     }
     let now = operation.now.unix_timestamp();
@@ -207,8 +208,36 @@ fn plan(
         created_by: caller,
         updated_by: caller,
     };
+    rely_on_scope(snapshot, changes, &new.scope);
     changes.put(snapshot, &assignment);
+    let claim = claim(&assignment);
+    let absent = Expectation::Absent(claim.clone());
+    changes.write(Write::Put(claim, Arc::from(&b"{}"[..])), Some(absent));
     Ok(assignment)
+}
+
+/// What two requests at the same time cannot both write: the same principal, role and scope under two names.
+fn claim(assignment: &RoleAssignment) -> StoreKey {
+    let (scope, principal, role) = (&assignment.scope, assignment.principal_id, assignment.role);
+    payload_key::<RoleAssignment>(&format!("{}|{principal}|{role}", scope.key()))
+}
+
+fn plan_delete(snapshot: &Snapshot, changes: &mut Changes, assignment: &RoleAssignment) {
+    changes.delete(snapshot, assignment);
+    changes.write(Write::Delete(claim(assignment)), None);
+}
+
+/// Plans that what was given or denied at a scope and below it goes with the thing that stood there: what is made there
+/// next is another thing.
+pub fn plan_delete_below(snapshot: &Snapshot, changes: &mut Changes, scope: &RbacScope) {
+    for prefix in [format!("{}|", scope.key()), format!("{}/", scope.key())] {
+        for assignment in snapshot.role_assignments.below(&prefix) {
+            plan_delete(snapshot, changes, assignment);
+        }
+        for deny in snapshot.deny_assignments.below(&prefix) {
+            changes.delete(snapshot, deny.record.as_ref());
+        }
+    }
 }
 
 /// The role has to exist in the directory, and to be assignable at the scope or above it.
@@ -239,18 +268,16 @@ pub fn role_in_tenant(
 
 /// Whether the scope's subscription, or the management group that the scope is, holds as many assignments as it may.
 /// They are counted only when there are enough.
-fn is_full(state: &State, snapshot: &Snapshot, scope: &RbacScope) -> bool {
+fn is_full(limits: &Limits, snapshot: &Snapshot, scope: &RbacScope) -> bool {
     let all = &snapshot.role_assignments;
     let of = |max: usize, prefix: String| all.len() >= max && all.below(&prefix).count() >= max;
     match (scope.subscription(), scope.container_key()) {
         (Some(_), Some(subscription)) => {
-            let max = state.limits.role_assignments_per_subscription_max;
+            let max = limits.role_assignments_per_subscription_max;
             let at_or_below = all.below(&format!("{subscription}|")).count();
             of(max.saturating_sub(at_or_below), format!("{subscription}/"))
         }
-        _ => {
-            of(state.limits.role_assignments_per_management_group_max, format!("{}|", scope.key()))
-        }
+        _ => of(limits.role_assignments_per_management_group_max, format!("{}|", scope.key())),
     }
 }
 
@@ -338,7 +365,7 @@ pub async fn delete(
             if is_last_administrator(snapshot, existing) {
                 return Err(AssignmentError::LastAdministrator);
             }
-            changes.delete(snapshot, existing.record.as_ref());
+            plan_delete(snapshot, changes, existing);
             Ok(Some(existing.record.as_ref().clone()))
         })
         .await
@@ -422,4 +449,48 @@ pub fn is_below(snapshot: &Snapshot, scope: &RbacScope, other: &RbacScope) -> bo
     scope.contains(other)
         || (scope.management_group().is_some()
             && snapshot.lineage(other).is_some_and(|lineage| lineage.above.contains(scope)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limits::Profile;
+    use uuid::Uuid;
+
+    fn full(profile: Profile, count: usize, scope: &str, asked: &str) -> bool {
+        let mut snapshot = Snapshot::default();
+        for number in 0..count {
+            snapshot.insert_for_test(&RoleAssignment {
+                id: RoleAssignmentId::new(Uuid::from_u128(number as u128)),
+                tenant_id: TenantId::new(Uuid::from_u128(1)),
+                scope: RbacScope::parse(scope).unwrap(),
+                principal_id: PrincipalId::new(Uuid::from_u128(number as u128)),
+                principal_type: PrincipalType::ServicePrincipal,
+                role: built_in_roles::OWNER,
+                condition: None,
+                description: None,
+                created_at: 0,
+                updated_at: 0,
+                created_by: None,
+                updated_by: None,
+            });
+        }
+        is_full(&Limits::of(profile), &snapshot, &RbacScope::parse(asked).unwrap())
+    }
+
+    #[test]
+    fn a_subscription_and_a_management_group_hold_as_many_assignments_as_their_profile_allows() {
+        let here = "/subscriptions/11111111-2222-3333-4444-555555555555";
+        let below = &format!("{here}/resourceGroups/rg");
+        let elsewhere = "/subscriptions/11111111-2222-3333-4444-666666666666";
+        assert!(full(Profile::Azure, 4000, here, below));
+        assert!(full(Profile::Azure, 4000, below, here));
+        assert!(!full(Profile::Azure, 3999, below, here));
+        assert!(!full(Profile::Azure, 4000, elsewhere, here));
+        assert!(!full(Profile::Standard, 4000, here, here));
+        let group = "/providers/Microsoft.Management/managementGroups/mg";
+        assert!(full(Profile::Azure, 500, group, group));
+        assert!(!full(Profile::Azure, 499, group, group));
+        assert!(!full(Profile::Azure, 500, here, group));
+    }
 }

@@ -77,16 +77,6 @@ impl Decision {
     pub const fn is_allowed(&self) -> bool {
         matches!(self.reason, Reason::Granted(_) | Reason::GrantedByCondition(_))
     }
-
-    /// Whether a condition had its say, for good or ill.
-    pub const fn is_conditional(&self) -> bool {
-        matches!(
-            self.reason,
-            Reason::GrantedByCondition(_)
-                | Reason::ConditionNotMet(_)
-                | Reason::AttributeMissing(_)
-        )
-    }
 }
 
 /// Decides a question.

@@ -3,8 +3,8 @@
 //!
 //! A role is as broad as the number of known actions it covers, on both planes.
 
-use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, LazyLock, OnceLock};
 
 use super::action::{Action, ActionPattern};
 use super::built_in_roles;
@@ -14,12 +14,23 @@ use super::journal::Asked;
 use super::provider_operations;
 use super::role_definition::RoleDefinition;
 use super::scope::RbacScope;
-use crate::ids::{PrincipalId, TenantId};
+use crate::ids::{PrincipalId, RoleDefinitionId, TenantId};
 use crate::resources;
 use crate::snapshot::Snapshot;
 
+/// What was counted of the built-in roles: they do not change, and strangers may ask about themselves.
+static BREADTHS: LazyLock<HashMap<RoleDefinitionId, OnceLock<usize>>> =
+    LazyLock::new(|| built_in_roles::all().iter().map(|role| (role.id, OnceLock::new())).collect());
+
 /// How many known actions a role covers, on both planes, its conditions apart.
 pub fn breadth(role: &RoleDefinition) -> usize {
+    match BREADTHS.get(&role.id) {
+        Some(counted) => *counted.get_or_init(|| count(role)),
+        None => count(role),
+    }
+}
+
+fn count(role: &RoleDefinition) -> usize {
     let mut covered = BTreeSet::new();
     for permission in &role.permissions {
         for (plane, granted, withheld) in [

@@ -17,7 +17,7 @@ use crate::rbac::standing::{self, Ancestry};
 use crate::records::Versioned;
 use crate::resource_id::ArmResourceId;
 use crate::snapshot::Snapshot;
-use crate::state::WriteError;
+use crate::state::{Changes, WriteError};
 
 /// What every resource can be refused for.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -90,6 +90,26 @@ pub fn require_scope(
     match scope.resource() {
         Some(resource) if !may_exist(snapshot, &resource) => Err(ScopeMissing::Resource(resource)),
         Some(_) | None => Ok(()),
+    }
+}
+
+/// Relies on what a scope names being there still when the plan is committed.
+pub fn rely_on_scope(snapshot: &Snapshot, changes: &mut Changes, scope: &RbacScope) {
+    if let (Some(subscription), Some(name)) = (scope.subscription(), scope.resource_group())
+        && let Ok(group) = resource_group::find(snapshot, subscription, name)
+    {
+        changes.rely_on(snapshot, group.record.as_ref());
+    }
+    let Some(resource) = scope.resource() else { return };
+    let key = resource.key();
+    if let Some(compute) = snapshot.compute_resources.get(&key) {
+        changes.rely_on(snapshot, compute.record.as_ref());
+    }
+    if let Some(identity) = snapshot.user_assigned_identities.get(&key) {
+        changes.rely_on(snapshot, identity.record.as_ref());
+    }
+    if let Ok(vault) = vault::find(snapshot, &resource) {
+        changes.rely_on(snapshot, vault.record.as_ref());
     }
 }
 

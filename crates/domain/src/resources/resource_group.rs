@@ -10,6 +10,7 @@ use crate::directory::user_assigned_identity::{self, Put};
 use crate::ids::SubscriptionId;
 use crate::key_vault;
 use crate::operation::OperationContext;
+use crate::rbac::{RbacScope, assignment};
 use crate::records::{Record, Versioned};
 use crate::resource_id::ArmResourceId;
 use crate::snapshot::Snapshot;
@@ -154,6 +155,9 @@ pub async fn delete(
             }
             for vault in key_vault::vault::in_scope(snapshot, &group.path()) {
                 key_vault::vault::plan_delete(snapshot, changes, operation, &vault);
+            }
+            if let Ok(scope) = RbacScope::parse(&group.path()) {
+                assignment::plan_delete_below(snapshot, changes, &scope);
             }
             changes.delete(snapshot, group.record.as_ref());
             Ok(true)

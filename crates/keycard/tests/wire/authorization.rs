@@ -631,3 +631,63 @@ async fn wildcards_in_a_request_match_nothing() {
         assert_eq!(decision["accessDecision"], "NotAllowed", "{decision}");
     }
 }
+
+/// What is made where something stood before is another thing: nobody inherits rights on it.
+#[tokio::test]
+async fn rights_on_a_thing_end_with_it() {
+    let cloud = Cloud::start().await;
+    let actor = Actor::new(&cloud, "actor").await;
+    let other = format!("{}/resourceGroups/other", cloud.subscription());
+    let local = json!({ "location": "local" });
+    cloud.put(&other, "2024-11-01", local.clone()).await;
+    cloud.put_vm("vm", false, &[]).await;
+    cloud.put_identity("mi-1").await;
+    let things = [
+        (cloud.vm_id("vm"), "2024-07-01"),
+        (cloud.identity_id("mi-1"), "2024-11-30"),
+        (other, "2024-11-01"),
+    ];
+    for (thing, version) in &things {
+        cloud.grant(thing, READER, &actor.principal).await;
+        assert_eq!(actor.arm(&cloud, Method::GET, thing, None).await.status, 200, "{thing}");
+        assert!(cloud.admin(Method::DELETE, thing, version, None).await.status.is_success());
+        let again = cloud.admin(Method::PUT, thing, version, Some(local.clone())).await;
+        assert!(again.status.is_success(), "{thing}: {}", again.body);
+        assert_eq!(actor.arm(&cloud, Method::GET, thing, None).await.status, 403, "{thing}");
+        cloud.grant(thing, READER, &actor.principal).await;
+    }
+}
+
+/// 43, by requests at the same time.
+#[tokio::test]
+async fn of_many_assignments_alike_at_the_same_time_one_is_made() {
+    let cloud = Cloud::start().await;
+    let actor = Actor::new(&cloud, "actor").await;
+    let put = async |number: u32| {
+        let path = format!("{}/{AUTHORIZATION}/roleAssignments/{}", cloud.group(), guid(number));
+        admin(&cloud, Method::PUT, &path, Some(assignment(READER, &actor.principal))).await
+    };
+    let answers = futures_of((0..16).map(put)).await;
+    let made = answers.iter().filter(|told| told.status == 201).count();
+    let twins = answers.iter().filter(|told| told.code == "RoleAssignmentExists").count();
+    assert_eq!((made, twins), (1, 15), "{answers:?}");
+}
+
+/// Awaits all at once.
+async fn futures_of<F: Future>(futures: impl Iterator<Item = F>) -> Vec<F::Output> {
+    let mut pending: Vec<_> = futures.map(|future| (Box::pin(future), None)).collect();
+    std::future::poll_fn(|context| {
+        let mut is_ready = true;
+        for (future, output) in &mut pending {
+            if output.is_none() {
+                match future.as_mut().poll(context) {
+                    std::task::Poll::Ready(value) => *output = Some(value),
+                    std::task::Poll::Pending => is_ready = false,
+                }
+            }
+        }
+        if is_ready { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
+    })
+    .await;
+    pending.into_iter().filter_map(|(_, output)| output).collect()
+}

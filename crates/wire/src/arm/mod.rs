@@ -142,7 +142,8 @@ impl ArmGate {
         Ok((Caller::Principal(principal), action))
     }
 
-    /// Asks the engine; where only a condition stands between the caller and the action, with what the body says.
+    /// Asks the engine; where only a condition or a deny stands between the caller and the action, with what the body
+    /// says.
     async fn authorize(
         &self,
         action: &'static str,
@@ -164,7 +165,8 @@ impl ArmGate {
             attributes: &environment,
         };
         let bare = rbac::decide(&state.snapshot(), &question);
-        let decision = if bare.is_conditional() {
+        let is_settled = matches!(bare.reason, Reason::Granted(_) | Reason::NoAssignment);
+        let decision = if !is_settled {
             let attributes = attributes::of_request(
                 &self.0,
                 principal,
