@@ -657,37 +657,3 @@ async fn rights_on_a_thing_end_with_it() {
         cloud.grant(thing, READER, &actor.principal).await;
     }
 }
-
-/// 43, by requests at the same time.
-#[tokio::test]
-async fn of_many_assignments_alike_at_the_same_time_one_is_made() {
-    let cloud = Cloud::start().await;
-    let actor = Actor::new(&cloud, "actor").await;
-    let put = async |number: u32| {
-        let path = format!("{}/{AUTHORIZATION}/roleAssignments/{}", cloud.group(), guid(number));
-        admin(&cloud, Method::PUT, &path, Some(assignment(READER, &actor.principal))).await
-    };
-    let answers = futures_of((0..16).map(put)).await;
-    let made = answers.iter().filter(|told| told.status == 201).count();
-    let twins = answers.iter().filter(|told| told.code == "RoleAssignmentExists").count();
-    assert_eq!((made, twins), (1, 15), "{answers:?}");
-}
-
-/// Awaits all at once.
-async fn futures_of<F: Future>(futures: impl Iterator<Item = F>) -> Vec<F::Output> {
-    let mut pending: Vec<_> = futures.map(|future| (Box::pin(future), None)).collect();
-    std::future::poll_fn(|context| {
-        let mut is_ready = true;
-        for (future, output) in &mut pending {
-            if output.is_none() {
-                match future.as_mut().poll(context) {
-                    std::task::Poll::Ready(value) => *output = Some(value),
-                    std::task::Poll::Pending => is_ready = false,
-                }
-            }
-        }
-        if is_ready { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
-    })
-    .await;
-    pending.into_iter().filter_map(|(_, output)| output).collect()
-}

@@ -1,4 +1,5 @@
-//! Due work on a state of its own: what has outlived its time is removed, and nothing else.
+//! A state of its own, without a server: due work, which removes what has outlived its time and nothing else; and what
+//! two requests at the same time cannot both do.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,10 +11,13 @@ use keycard_crypto::signing_pool::SigningPool;
 use keycard_domain::bootstrap::{Bootstrap, IssuerForm, bootstrap};
 use keycard_domain::clock::{Clock, ManualClock};
 use keycard_domain::entropy::SeededEntropy;
+use keycard_domain::ids::{PrincipalId, RoleAssignmentId};
 use keycard_domain::key_vault::secret::{NewSecret, SecretName, Secrets};
 use keycard_domain::key_vault::vault::{self, VaultError, VaultRequest};
 use keycard_domain::limits::{Limits, Profile};
 use keycard_domain::operation::{Caller, OperationContext, Principal};
+use keycard_domain::rbac::assignment::{self, AssignmentError, NewAssignment, PrincipalType};
+use keycard_domain::rbac::{RbacScope, built_in_roles};
 use keycard_domain::resource_id::ArmResourceId;
 use keycard_domain::resources::resource_group::{self, ResourceGroup};
 use keycard_domain::state::{Ports, State};
@@ -27,6 +31,7 @@ use keycard_domain::upkeep;
 use keycard_store::audit_log::MemoryAuditLog;
 use keycard_store::memory::MemoryStore;
 use time::UtcDateTime;
+use uuid::Uuid;
 
 struct Node {
     state: Arc<State>,
@@ -91,6 +96,31 @@ impl Drop for Node {
     fn drop(&mut self) {
         self.following.store(false, Ordering::Relaxed);
     }
+}
+
+/// Both plan before either can see what the other wrote.
+#[tokio::test]
+async fn of_two_assignments_alike_at_the_same_time_one_is_made() {
+    let node = Node::start().await;
+    let scope = RbacScope::parse(&format!("/subscriptions/{}", node.first.subscription_id));
+    let new = |number: u128| NewAssignment {
+        tenant_id: node.first.tenant_id,
+        scope: scope.clone().unwrap(),
+        id: RoleAssignmentId::new(Uuid::from_u128(number)),
+        principal_id: PrincipalId::new(Uuid::from_u128(7)),
+        principal_type: Some(PrincipalType::ServicePrincipal),
+        role: built_in_roles::OWNER,
+        condition: None,
+        description: None,
+    };
+    let (one, other) = (new(1), new(2));
+    let operation = node.operation();
+    let (first, second) = tokio::join!(
+        assignment::create(&node.state, &operation, &one),
+        assignment::create(&node.state, &operation, &other),
+    );
+    assert_eq!(first.unwrap().id, one.id);
+    assert_eq!(second, Err(AssignmentError::Exists(one.id)));
 }
 
 #[tokio::test]
