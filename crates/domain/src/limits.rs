@@ -86,6 +86,11 @@ pub const CONDITION_BYTES_MAX: usize = 8 * 1024;
 pub const CONDITION_DEPTH_MAX: usize = 64;
 /// Characters of a wrong condition that its error repeats.
 pub const CONDITION_EXCERPT_CHARS_MAX: usize = 24;
+/// How far `keycard clock advance` turns the clock at once.
+pub const CLOCK_ADVANCE_MAX: Duration = Duration::days(3660);
+/// The steps in which it turns: shorter than anything that has to happen between two others, such as the publication of
+/// a signing key and its first signature.
+pub const CLOCK_ADVANCE_STEP: Duration = Duration::hours(12);
 /// Clock skew that a verifier allows in `nbf` and `exp`. Source: Microsoft identity platform, five minutes.
 pub const CLOCK_SKEW: Duration = Duration::minutes(5);
 /// How far `iat` and `nbf` lie before the moment of issue. Source: observed in Azure's tokens.

@@ -4,6 +4,7 @@
 
 pub mod cli;
 pub mod client;
+mod clock_control;
 mod commands;
 pub mod config;
 pub mod description;

@@ -17,7 +17,7 @@ use keycard_crypto::tls::{ServerCertificates, server_config};
 use keycard_crypto::x509::CertificateAuthority;
 use keycard_domain::audit::AuditLog;
 use keycard_domain::bootstrap::{Bootstrap, IssuerForm, bootstrap};
-use keycard_domain::clock::Clock;
+use keycard_domain::clock::{Clock, ClockControl, ClockOffset};
 use keycard_domain::credential::enrolment::{IdentityNames, LocalEnrolment};
 use keycard_domain::entropy::Entropy;
 use keycard_domain::ids::TenantId;
@@ -49,15 +49,17 @@ use keycard_wire::route::{Answer, Row};
 use keycard_wire::{connection, unbuilt};
 use time::UtcDateTime;
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{Mutex, watch};
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 
+use crate::clock_control::Turning;
 use crate::config::Places;
 use crate::description::{Administrator, Description, Endpoints, Suffixes};
 use crate::host_view::LocalHostView;
 use crate::keys::{self, KeyError};
 use crate::metrics::Metrics;
+use crate::system_clock::TurnableClock;
 
 /// The name below which everything of a local keycard stands.
 pub const DEFAULT_DOMAIN: &str = "keycard.localhost";
@@ -87,6 +89,8 @@ pub struct Options {
     pub places: Places,
     /// Tells the time to everything but TLS.
     pub clock: Arc<dyn Clock>,
+    /// The same clock, where the wire may turn it forward.
+    pub turnable_clock: Option<Arc<TurnableClock>>,
     /// Gives randomness and ids.
     pub entropy: Arc<dyn Entropy>,
     /// Tells the time to TLS: clients on real time go on connecting whatever the other clock shows.
@@ -167,7 +171,7 @@ pub async fn start(options: Options) -> Result<Server, StartError> {
 
     tasks.push(tokio::spawn(keep_up(Arc::clone(&state), stopped.clone())));
 
-    let faces = Faces::mount(&state, &names, options.link_local.clone());
+    let faces = Faces::mount(&state, &names, &options);
     tasks.push(tokio::spawn(follow_hosts(Arc::clone(&state), faces.host.clone(), stopped.clone())));
 
     let permitted: Vec<&str> = AZURE_SUFFIXES.iter().copied().chain(["localhost"]).collect();
@@ -239,7 +243,13 @@ async fn open_state(options: &Options) -> Result<(Arc<State>, SealingKey), Start
         limits: Limits::of(options.profile),
         master_key: master_key.clone(),
     };
-    Ok((State::open(ports).await.map_err(other)?, master_key))
+    let state = State::open(ports).await.map_err(other)?;
+    if let (Some(clock), Some(offset)) =
+        (&options.turnable_clock, ClockOffset::load(&state).await.map_err(other)?)
+    {
+        clock.restore(offset);
+    }
+    Ok((state, master_key))
 }
 
 /// How long a task rests before it tries again what failed.
@@ -298,7 +308,7 @@ async fn keep_signing_keys(state: Arc<State>, tenant: TenantId, stopped: watch::
 }
 
 /// Takes a tenth of a second of computing, so it is done beside.
-async fn make_signing_key(state: &State, tenant: TenantId) -> Result<(), StartError> {
+pub(crate) async fn make_signing_key(state: &State, tenant: TenantId) -> Result<(), StartError> {
     let key =
         tokio::task::spawn_blocking(SigningKey::generate).await.map_err(other)?.map_err(other)?;
     let operation = OperationContext::system(state.clock.now(), state.entropy.uuid());
@@ -307,10 +317,10 @@ async fn make_signing_key(state: &State, tenant: TenantId) -> Result<(), StartEr
 
 /// The embedded host side.
 #[derive(Clone, Debug)]
-struct Host {
+pub(crate) struct Host {
     listeners: Arc<Listeners>,
     tokens: Arc<HostTokenSource>,
-    credentials: Arc<CredentialStore>,
+    pub(crate) credentials: Arc<CredentialStore>,
 }
 
 /// How often due work is looked for: credentials to renew, what has outlived its time.
@@ -348,7 +358,7 @@ async fn follow_changes(host: &Host, seen: &Snapshot, present: &Snapshot) {
 }
 
 /// Every identity on every resource of this host.
-fn held_identities(state: &State) -> Vec<(ArmResourceId, IdentityNames)> {
+pub(crate) fn held_identities(state: &State) -> Vec<(ArmResourceId, IdentityNames)> {
     let snapshot = state.snapshot_to_keep();
     let mut held = Vec::new();
     for (_, resource) in snapshot.compute_resources.iter() {
@@ -404,7 +414,7 @@ fn token_services(names: &HostNames) -> Vec<String> {
 }
 
 impl Faces {
-    fn mount(state: &Arc<State>, names: &HostNames, link_local: Option<String>) -> Self {
+    fn mount(state: &Arc<State>, names: &HostNames, options: &Options) -> Self {
         let audiences = own_audiences(names);
         let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let signers = SigningPool::start(threads, limits::SIGNING_QUEUE_MAX);
@@ -431,13 +441,18 @@ impl Faces {
             metadata_requests: state.limits.metadata_requests,
         };
         let local_rows = local_rows(&local);
-        let listeners = Arc::new(Listeners::new(view, local, link_local));
+        let listeners = Arc::new(Listeners::new(view, local, options.link_local.clone()));
         let host = Host { listeners: Arc::clone(&listeners), tokens, credentials };
+        let clock_control = options.turnable_clock.clone().map(|clock| {
+            let (state, host) = (Arc::clone(state), host.clone());
+            Arc::new(Turning { clock, state, host, turn: Mutex::new(()) }) as Arc<dyn ClockControl>
+        });
         let arm = arm::face(Arm {
             state: Arc::clone(state),
             verifier: Arc::clone(&verifier),
             names: names.clone(),
             attachments: listeners,
+            clock_control,
         });
         let entra =
             entra::face(Entra { state: Arc::clone(state), tokens: issuer, names: names.clone() });

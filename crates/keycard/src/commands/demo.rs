@@ -58,6 +58,7 @@ async fn start() -> Result<Server, Failure> {
         administrator_certificate: None,
         places: Places::from_environment(),
         clock: Arc::new(SystemClock),
+        turnable_clock: None,
         entropy: Arc::new(DerivedIds),
         tls_clock: Arc::new(SystemClock),
     })

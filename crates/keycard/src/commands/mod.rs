@@ -2,6 +2,7 @@
 
 pub(crate) mod attachment;
 pub(crate) mod audit;
+pub(crate) mod clock;
 pub(crate) mod demo;
 pub(crate) mod doctor;
 pub(crate) mod env;

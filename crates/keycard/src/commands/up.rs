@@ -15,7 +15,7 @@ use crate::description::Description;
 use crate::entropy::DerivedIds;
 use crate::keys;
 use crate::server::{self, DEFAULT_DOMAIN, Options};
-use crate::system_clock::SystemClock;
+use crate::system_clock::{SystemClock, TurnableClock};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Up {
@@ -98,6 +98,7 @@ impl Up {
                 }
                 None => None,
             };
+        let clock = Arc::new(TurnableClock::default());
         Ok(Options {
             port: self.port,
             metrics_port: if self.port == 0 { 0 } else { 9464 },
@@ -109,7 +110,8 @@ impl Up {
             link_local: self.link_local,
             administrator_certificate: certificate,
             places,
-            clock: Arc::new(SystemClock),
+            clock: clock.clone(),
+            turnable_clock: Some(clock),
             entropy,
             tls_clock: Arc::new(SystemClock),
         })

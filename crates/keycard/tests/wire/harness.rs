@@ -9,7 +9,7 @@ use keycard::client::{Administration, Answer, Client, request};
 use keycard::config::Places;
 use keycard::description::Description;
 use keycard::server::{self, DEFAULT_DOMAIN, Options, Server};
-use keycard::system_clock::SystemClock;
+use keycard::system_clock::{SystemClock, TurnableClock};
 use keycard_crypto::secret::Secret;
 use keycard_domain::clock::{Clock, ManualClock};
 use keycard_domain::entropy::SeededEntropy;
@@ -44,6 +44,8 @@ pub(crate) struct Choice {
     pub(crate) profile: Profile,
     pub(crate) uses_azure_issuer: bool,
     pub(crate) administrator_certificate: Option<Vec<u8>>,
+    /// Real time that the wire may turn forward, instead of the manual clock.
+    pub(crate) turnable_clock: Option<Arc<TurnableClock>>,
 }
 
 impl Default for Choice {
@@ -52,6 +54,7 @@ impl Default for Choice {
             profile: Profile::Standard,
             uses_azure_issuer: false,
             administrator_certificate: None,
+            turnable_clock: None,
         }
     }
 }
@@ -76,7 +79,11 @@ impl Cloud {
             link_local: None,
             administrator_certificate: choice.administrator_certificate,
             places: Places::below(directory.path()),
-            clock: clock.clone(),
+            clock: match &choice.turnable_clock {
+                Some(turnable) => turnable.clone(),
+                None => clock.clone(),
+            },
+            turnable_clock: choice.turnable_clock,
             entropy: Arc::new(SeededEntropy::new(1)),
             tls_clock: Arc::new(SystemClock),
         })

@@ -13,6 +13,7 @@
 mod app_service;
 mod attacks;
 mod authorization;
+mod clock;
 mod entra;
 mod explanations;
 mod harness;

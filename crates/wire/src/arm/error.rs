@@ -5,6 +5,7 @@
 use axum::Json;
 use axum::response::{IntoResponse, Response};
 use http::{StatusCode, Uri, header};
+use keycard_domain::clock::ClockError;
 use keycard_domain::compute::ComputeError;
 use keycard_domain::compute::attachment::AttachmentError;
 use keycard_domain::directory::identity_block::{ASSIGN_ACTION, IdentityBlockError};
@@ -69,6 +70,7 @@ pub(super) enum ArmError {
     DenyAssignment(DenyAssignmentError),
     ConditionInvalid(String),
     NotRecording,
+    Clock(ClockError),
     RoleDefinitionNotFound(String),
     NotFound {
         resource_type: String,
@@ -113,6 +115,12 @@ impl From<UserAssignedIdentityError> for ArmError {
 impl From<VaultError> for ArmError {
     fn from(error: VaultError) -> Self {
         Self::Vault(error)
+    }
+}
+
+impl From<ClockError> for ArmError {
+    fn from(error: ClockError) -> Self {
+        Self::Clock(error)
     }
 }
 
@@ -229,6 +237,12 @@ impl ArmError {
             Self::Assignment { error, tenant } => assignment(error, *tenant),
             Self::CustomRole { error, operation } => custom_role(error, operation),
             Self::DenyAssignment(error) => deny_assignment(error),
+            Self::Clock(ClockError::OutOfRange) => {
+                Answer(BAD, "InvalidDuration", format!("{}.", ClockError::OutOfRange))
+            }
+            Self::Clock(ClockError::Unavailable(reason)) => {
+                Answer(StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable", reason.clone())
+            }
             Self::NotRecording => Answer(
                 StatusCode::CONFLICT,
                 "NotRecording",

@@ -7,6 +7,7 @@ mod access;
 mod attachments;
 mod attributes;
 mod body;
+mod clock;
 mod compute;
 mod deny_assignments;
 mod error;
@@ -27,6 +28,7 @@ use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use http::request::Parts;
 use http::{HeaderValue, Method};
+use keycard_domain::clock::ClockControl;
 use keycard_domain::compute::attachment::Attachments;
 use keycard_domain::directory::directory_role;
 use keycard_domain::operation::{Caller, OperationContext, Principal};
@@ -53,6 +55,8 @@ pub struct Arm {
     pub names: HostNames,
     /// This node's local endpoints.
     pub attachments: Arc<dyn Attachments>,
+    /// Turns this node's clock, where it can be turned.
+    pub clock_control: Option<Arc<dyn ClockControl>>,
 }
 
 /// The face.
@@ -70,6 +74,7 @@ pub fn face(arm: Arm) -> Face<Arm> {
         deny_assignments::routes(),
         access::routes(),
         explanations::routes(),
+        clock::routes(),
         attachments::routes(),
     ];
     Face::new(routes.into_iter().flatten().collect(), gate, arm)
