@@ -9,7 +9,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tracing_subscriber::EnvFilter;
 
 use crate::client::{Administration, Client};
-use crate::commands::{attachment, audit, clock, demo, doctor, env, record, up, why};
+use crate::commands::{attachment, audit, clock, demo, doctor, env, record, token, up, why};
 use crate::config::Places;
 use crate::description::Description;
 
@@ -36,6 +36,9 @@ enum Command {
     /// What a run asks of the authorization engine, and the least-privilege role assignments that cover it.
     #[command(subcommand)]
     Record(record::Record),
+    /// Tokens for testing your own services.
+    #[command(subcommand)]
+    Token(token::Token),
     /// The clock of a running `keycard up`.
     #[command(subcommand)]
     Clock(clock::Clock),
@@ -138,6 +141,7 @@ pub fn main() -> ExitCode {
             Command::Why(command) => command.run().await,
             Command::Record(command) => command.run().await,
             Command::Clock(command) => command.run().await,
+            Command::Token(command) => command.run().await,
             Command::Doctor(command) => command.run().await,
             Command::Audit(command) => command.run(),
         }

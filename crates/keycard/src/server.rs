@@ -91,6 +91,8 @@ pub struct Options {
     pub clock: Arc<dyn Clock>,
     /// The same clock, where the wire may turn it forward.
     pub turnable_clock: Option<Arc<TurnableClock>>,
+    /// Whether administrators may have tokens with faults made: for development and tests.
+    pub forges_tokens: bool,
     /// Gives randomness and ids.
     pub entropy: Arc<dyn Entropy>,
     /// Tells the time to TLS: clients on real time go on connecting whatever the other clock shows.
@@ -453,6 +455,7 @@ impl Faces {
             names: names.clone(),
             attachments: listeners,
             clock_control,
+            forges_tokens: options.forges_tokens,
         });
         let entra =
             entra::face(Entra { state: Arc::clone(state), tokens: issuer, names: names.clone() });

@@ -7,5 +7,6 @@ pub(crate) mod demo;
 pub(crate) mod doctor;
 pub(crate) mod env;
 pub(crate) mod record;
+pub(crate) mod token;
 pub(crate) mod up;
 pub(crate) mod why;

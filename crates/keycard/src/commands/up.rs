@@ -112,6 +112,7 @@ impl Up {
             places,
             clock: clock.clone(),
             turnable_clock: Some(clock),
+            forges_tokens: true,
             entropy,
             tls_clock: Arc::new(SystemClock),
         })

@@ -13,7 +13,7 @@
 mod app_service;
 mod attacks;
 mod authorization;
-mod clock;
+mod development;
 mod entra;
 mod explanations;
 mod harness;

@@ -20,6 +20,7 @@ use keycard_domain::rbac::{Decision, RbacScope, Reason};
 use keycard_domain::resource_id::ArmResourceId;
 use keycard_domain::resources::{ResourceError, ScopeMissing};
 use keycard_domain::state::WriteError;
+use keycard_domain::token::forge::ForgeError;
 use keycard_domain::token::verify::BearerError;
 use serde_json::json;
 use time::UtcDateTime;
@@ -71,6 +72,7 @@ pub(super) enum ArmError {
     ConditionInvalid(String),
     NotRecording,
     Clock(ClockError),
+    Forge(ForgeError),
     RoleDefinitionNotFound(String),
     NotFound {
         resource_type: String,
@@ -121,6 +123,12 @@ impl From<VaultError> for ArmError {
 impl From<ClockError> for ArmError {
     fn from(error: ClockError) -> Self {
         Self::Clock(error)
+    }
+}
+
+impl From<ForgeError> for ArmError {
+    fn from(error: ForgeError) -> Self {
+        Self::Forge(error)
     }
 }
 
@@ -242,6 +250,9 @@ impl ArmError {
             }
             Self::Clock(ClockError::Unavailable(reason)) => {
                 Answer(StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable", reason.clone())
+            }
+            Self::Forge(error) => {
+                Answer(StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable", error.to_string())
             }
             Self::NotRecording => Answer(
                 StatusCode::CONFLICT,

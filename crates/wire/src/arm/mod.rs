@@ -12,6 +12,7 @@ mod compute;
 mod deny_assignments;
 mod error;
 mod explanations;
+mod forge;
 mod identity;
 mod metadata;
 mod resource_groups;
@@ -57,6 +58,8 @@ pub struct Arm {
     pub attachments: Arc<dyn Attachments>,
     /// Turns this node's clock, where it can be turned.
     pub clock_control: Option<Arc<dyn ClockControl>>,
+    /// Whether administrators may have tokens with faults made.
+    pub forges_tokens: bool,
 }
 
 /// The face.
@@ -75,6 +78,7 @@ pub fn face(arm: Arm) -> Face<Arm> {
         access::routes(),
         explanations::routes(),
         clock::routes(),
+        forge::routes(),
         attachments::routes(),
     ];
     Face::new(routes.into_iter().flatten().collect(), gate, arm)

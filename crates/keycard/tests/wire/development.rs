@@ -1,4 +1,4 @@
-//! The clock that is turned over the wire: a year in a moment, and not one token request that fails.
+//! What a server for development gives its tests: a clock that is turned over the wire, and tokens with one fault.
 
 use std::sync::Arc;
 
@@ -82,4 +82,68 @@ async fn a_clock_that_cannot_be_turned_says_so() {
     let cloud = Cloud::start().await;
     let (status, body) = advance(&cloud, DAY).await;
     assert_eq!((status, &body["error"]["code"]), (501, &json!("NotImplemented")));
+}
+
+async fn forge(cloud: &Cloud, fault: &str) -> (u16, Value) {
+    let path = "/providers/Keycard.Local/forgeToken";
+    let body = json!({ "identity": "vm", "audience": ARM_AUDIENCE, "fault": fault });
+    let answer = cloud.admin(Method::POST, path, "2026-11-01", Some(body)).await;
+    (answer.status.as_u16(), answer.body)
+}
+
+/// Our own Resource Manager tells the faults apart as a service should.
+#[tokio::test]
+async fn a_forged_token_has_exactly_the_fault_that_was_asked_for() {
+    let (cloud, _) = turnable().await;
+    cloud.put_vm("vm", true, &[]).await;
+    let honest = cloud.vm_token("vm", ARM_AUDIENCE, "").await;
+    for (fault, code, claims_changed) in [
+        ("none", "", &[][..]),
+        ("expired", "ExpiredAuthenticationToken", &["exp", "iat", "nbf"]),
+        ("not-yet-valid", "InvalidAuthenticationToken", &["exp", "nbf"]),
+        ("wrong-audience", "InvalidAuthenticationTokenAudience", &["aud"]),
+        ("wrong-issuer", "InvalidAuthenticationTokenTenant", &["iss"]),
+        ("wrong-tenant", "InvalidAuthenticationTokenTenant", &["idp", "iss", "tid"]),
+        ("unknown-key", "InvalidAuthenticationToken", &[]),
+        ("bad-signature", "InvalidAuthenticationToken", &[]),
+    ] {
+        let (status, body) = forge(&cloud, fault).await;
+        assert_eq!(status, 200, "{fault}: {body}");
+        let token = Secret::new(body["token"].as_str().unwrap().to_owned());
+        let answer =
+            cloud.arm(Some(&token), Method::GET, "/subscriptions", "2022-12-01", None).await;
+        let told = answer.body["error"]["code"].as_str().unwrap_or_default();
+        assert_eq!(told, code, "{fault}: {}", answer.body);
+        let (forged, honest) = (claims(&token), claims(&honest));
+        let own = ["uti", "xms_az_rid"];
+        let differing: Vec<&str> = honest
+            .as_object()
+            .unwrap()
+            .keys()
+            .map(String::as_str)
+            .filter(|claim| !own.contains(claim) && differs(&honest[*claim], &forged[*claim]))
+            .collect();
+        let mut expected = claims_changed.to_vec();
+        expected.sort_unstable();
+        assert_eq!(differing, expected, "{fault}");
+        let same_key =
+            header(&token)["kid"] == header(&cloud.vm_token("vm", ARM_AUDIENCE, "").await)["kid"];
+        assert_eq!(same_key, fault != "unknown-key");
+    }
+    assert_eq!(forge(&cloud, "other").await.0, 400);
+}
+
+/// Times that lie seconds apart are of the same making.
+fn differs(one: &Value, other: &Value) -> bool {
+    match (one.as_i64(), other.as_i64()) {
+        (Some(one), Some(other)) => (one - other).abs() > 60,
+        _ => one != other,
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_is_not_for_development_forges_nothing() {
+    let cloud = Cloud::start().await;
+    cloud.put_vm("vm", true, &[]).await;
+    assert_eq!(forge(&cloud, "none").await.0, 501);
 }
