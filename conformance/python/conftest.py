@@ -1,11 +1,16 @@
-"""The subject as fixtures: where it is, whose endpoint this process asks, and how its names resolve here."""
+"""The subject as fixtures: where it is, whose endpoint this process asks, how its names resolve here, who administers it."""
 
 import json
 import os
 import pathlib
 import socket
+import uuid
 
 import pytest
+from azure.identity import ClientSecretCredential
+from azure.keyvault.secrets import SecretClient
+
+import administration
 
 METADATA_ADDRESS = "169.254.169.254"
 
@@ -55,3 +60,77 @@ def become(subject, role, monkeypatch):
     for name, value in {**subject["trust"], **subject[role]["variables"]}.items():
         monkeypatch.setenv(name, value)
     return subject[role]
+
+
+@pytest.fixture(scope="session")
+def administrator(subject):
+    """The administrator's credential, as an application's."""
+    known = subject["administrator"]
+    with ClientSecretCredential(
+        subject["tenantId"],
+        known["clientId"],
+        known["clientSecret"],
+        authority=subject["authority"],
+        disable_instance_discovery=True,
+    ) as credential:
+        yield credential
+
+
+@pytest.fixture(scope="session")
+def authorization(subject, administrator):
+    """The vendor's client for roles, in the administrator's hands."""
+    with administration.client(subject, administrator) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def arm(subject, administrator):
+    """Resource Manager by plain requests of the administrator."""
+    manager = administration.ResourceManager(subject, administrator)
+    yield manager
+    manager.close()
+
+
+@pytest.fixture
+def group(subject, arm):
+    """The id of a resource group of the test's own; it goes with all that it holds."""
+    path = f"/subscriptions/{subject['subscriptionId']}/resourceGroups/group-{uuid.uuid4().hex[:12]}"
+    yield arm.must("PUT", path, {"location": "eastus"})["id"]
+    arm.must("DELETE", path)
+
+
+@pytest.fixture
+def workload(subject, arm, monkeypatch):
+    """Makes workloads: each call one more, with an identity that nobody knows yet."""
+    monkeypatch.setenv("AZURE_POD_IDENTITY_AUTHORITY_HOST", subject["imds"][subject["workloadsVm"]["name"]])
+    for name in ("IDENTITY_ENDPOINT", "IDENTITY_HEADER"):
+        monkeypatch.delenv(name, raising=False)
+    machine, made = subject["workloadsVm"]["id"], []
+
+    def make():
+        path = f"{subject['resourceGroup']}/providers/Microsoft.ManagedIdentity/userAssignedIdentities/w-{uuid.uuid4()}"
+        identity = arm.must("PUT", path, {"location": "eastus"})
+        attach(identity["id"], {})
+        made.append(administration.Workload(subject, identity))
+        return made[-1]
+
+    def attach(identity, value):
+        block = {"type": "UserAssigned", "userAssignedIdentities": {identity: value}}
+        arm.must("PATCH", machine, {"identity": block})
+
+    yield make
+    for each in made:
+        each.close()
+        arm.must("PATCH", machine, {"identity": {"type": "UserAssigned", "userAssignedIdentities": {each.id: None}}})
+        arm.must("DELETE", each.id)
+
+
+@pytest.fixture
+def secret(subject, administrator):
+    """Sets secrets in the granted vault; the value is the name backwards."""
+    with SecretClient(subject["vaults"]["granted"]["url"], administrator) as client:
+
+        def put(name):
+            return client.set_secret(name, name[::-1]).name
+
+        yield put
