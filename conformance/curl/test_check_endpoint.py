@@ -105,7 +105,11 @@ def test_no_parameter_stands_twice(check, name):
     assert check(query="&original=/path?a=b&c=d&c=e").status == YES
 
 
-@pytest.mark.parametrize("parameter", [{"action": "*"}, {"action": "Microsoft.KeyVault/*/read"}, {"scope": "/a/../b"}, {"isDataAction": "perhaps"}])
+@pytest.mark.parametrize(
+    "parameter",
+    [{"action": "*"}, {"action": "Microsoft.KeyVault/*/read"}, {"scope": "/a/../b"}, {"isDataAction": "perhaps"}],
+    ids=str,
+)
 def test_what_cannot_be_asked_is_refused(check, parameter):
     answer = check(**parameter)
     assert (answer.status, answer.json()["error"]["code"]) == (400, "InvalidParameter")

@@ -10,7 +10,7 @@ import uuid
 import pytest
 from azure.core.exceptions import HttpResponseError
 
-from administration import ASSIGNMENTS, CONTRIBUTOR, SECRETS_OFFICER, assign
+from administration import ASSIGNMENTS, CONTRIBUTOR, SECRETS_OFFICER, assign, refused
 from breadth import covers
 from commands import follow
 
@@ -164,3 +164,13 @@ def test_a_recording_begins_anew_and_ends_once(keycard, workload, program, recor
     assert made["questions"] == []
     done = keycard.run("record", "stop")
     assert done.returncode == 1 and done.stderr and not done.stdout
+
+
+def test_a_vault_with_access_policies_is_recorded_as_if_roles_counted_there(subject, arm, workload, record):
+    """Wrong: what is printed does not let the program run. `keycard why` knows better."""
+    someone = workload()
+    with record() as made:
+        assert refused(someone.read, "any", "policies")[0] == 403
+    (given,) = made["assignments"]
+    follow(subject, arm, given["command"])
+    assert refused(someone.read, "any", "policies")[0] == 403

@@ -4,6 +4,8 @@ The way is the user's: a request is refused, its `x-ms-request-id` is explained,
 since the Azure CLI is not a part of this suite), and the same request is made again.
 """
 
+import concurrent.futures
+import socket
 import uuid
 
 import pytest
@@ -211,6 +213,24 @@ def test_a_deny_assignment_is_named_and_its_end_is_enough(keycard, world):
     assert attempt()[0] in (200, 201)
 
 
+def test_a_refusal_of_two_causes_is_lifted_in_two_steps(keycard, world):
+    """While no role grants it, a deny assignment has nothing to forbid, and is not spoken of."""
+    properties = {
+        "denyAssignmentName": "no writes",
+        "permissions": [{"actions": ["*/write"]}],
+        "principals": [{"id": world.who.principal_id, "type": "ServicePrincipal"}],
+    }
+    world.arm.must("PUT", f"{world.group}/{DENIES}/{uuid.uuid4()}", {"properties": properties})
+    attempt = make_a_machine(world)
+    for kind in ("assignRole", "liftDenyAssignment"):
+        status, request_id = attempt()
+        assert status == 403
+        (explained,) = keycard.json("why", request_id)
+        assert explained["advice"]["kind"] == kind
+        follow(world.subject, world.arm, explained["advice"]["command"])
+    assert attempt()[0] in (200, 201)
+
+
 @pytest.mark.parametrize(
     ("word", "call"),
     [
@@ -318,3 +338,16 @@ def test_a_role_that_stands_under_a_condition_is_advised_again_and_cannot_be_giv
     given = {"roleDefinitionId": advice["role"]["id"], "principalId": advice["principalId"]}
     answer = world.arm.ask("PUT", f"{advice['scope']}/{ASSIGNMENTS}/{uuid.uuid4()}", {"properties": given})
     assert answered(answer)[:2] == (409, "RoleAssignmentExists")
+
+
+def test_a_scope_that_is_no_path_leads_to_another_server(keycard, world):
+    """Wrong: the scope is put behind the server's name as it is, so that it can become a part of the name."""
+    with socket.create_server(("127.0.0.1", 0)) as elsewhere:
+        elsewhere.settimeout(5)
+        asked = ("--as", world.who.principal_id, "--action", GET_SECRET)
+        scope = f"@127.0.0.1:{elsewhere.getsockname()[1]}/x"
+        with concurrent.futures.ThreadPoolExecutor() as threads:
+            run = threads.submit(keycard.run, "why", *asked, "--scope", scope)
+            connection, _ = elsewhere.accept()
+            connection.close()
+            assert run.result().returncode == 1
