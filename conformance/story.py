@@ -1,7 +1,8 @@
 """The set-up every suite relies on, told over the public wire as an administrator would: what exists and who may do what.
 
 One resource group; two user-assigned identities, one of them attached; a site; virtual machines for each way of having
-identities; two vaults with RBAC, the VM's system-assigned identity being a Secrets User on the first only.
+identities, and one to which suites attach the identities of workloads that they make up; two vaults with RBAC, the VM's
+system-assigned identity being a Secrets User on the first only, and one vault that goes by access policies.
 """
 
 import secrets
@@ -12,10 +13,12 @@ import requests
 
 RESOURCE_GROUP = "conformance"
 LINK_LOCAL_VM = "vm-both"
+WORKLOADS_VM = "vm-workloads"
 SITE = "site-both"
 ATTACHED_IDENTITY, OTHER_IDENTITY = "identity-attached", "identity-other"
 GRANTED_VAULT, DENIED_VAULT = "conformance-granted", "conformance-denied"
-VAULTS = (GRANTED_VAULT, DENIED_VAULT)
+POLICY_VAULT = "conformance-policies"
+VAULTS = (GRANTED_VAULT, DENIED_VAULT, POLICY_VAULT)
 SECRET = "conformance-secret"
 
 API_VERSIONS = {
@@ -122,6 +125,7 @@ def tell(ready):
         for name, identity in {
             LINK_LOCAL_VM: identity_block("SystemAssigned, UserAssigned", attached),
             "vm-none": {},
+            WORKLOADS_VM: identity_block("UserAssigned", attached),
             "vm-one-user": identity_block("UserAssigned", attached),
             "vm-two-users": identity_block("UserAssigned", attached, other),
         }.items()
@@ -129,7 +133,7 @@ def tell(ready):
     site = administrator.put_resource(
         "Microsoft.Web/sites", SITE, {**identity_block("SystemAssigned, UserAssigned", attached), "properties": {}}
     )
-    vaults = {name: make_vault(administrator, ready["tenantId"], name) for name in VAULTS}
+    vaults = {name: make_vault(administrator, ready["tenantId"], name, name != POLICY_VAULT) for name in VAULTS}
     system_principal = machines[LINK_LOCAL_VM]["identity"]["principalId"]
     administrator.grant(SECRETS_OFFICER, ready["administrator"]["objectId"], vaults[GRANTED_VAULT]["id"])
     administrator.grant(SECRETS_USER, system_principal, vaults[GRANTED_VAULT]["id"])
@@ -142,6 +146,7 @@ def identity_block(kind, *user_assigned):
     return {"identity": {"type": kind, "userAssignedIdentities": {identity: {} for identity in user_assigned}}}
 
 
-def make_vault(administrator, tenant_id, name):
-    properties = {"tenantId": tenant_id, "sku": {"family": "A", "name": "standard"}, "enableRbacAuthorization": True}
+def make_vault(administrator, tenant_id, name, uses_rbac):
+    sku = {"family": "A", "name": "standard"}
+    properties = {"tenantId": tenant_id, "sku": sku, "enableRbacAuthorization": uses_rbac, "accessPolicies": []}
     return administrator.put_resource("Microsoft.KeyVault/vaults", name, {"properties": properties})

@@ -3,6 +3,7 @@
 A suite reads nothing else. `imds`, the variables and the suffixes are how this subject is reached; the rest is what exists.
 """
 
+import server
 import story
 
 TRUST_VARIABLES = ("REQUESTS_CA_BUNDLE", "SSL_CERT_FILE", "NODE_EXTRA_CA_CERTS", "CURL_CA_BUNDLE")
@@ -49,8 +50,17 @@ def describe(keycard, told, in_namespace):
         "imds": metadata_urls(keycard, told, in_namespace),
         "vaults": {
             role: {"name": name, "id": told["vaults"][name]["id"], "url": f"https://{name}{suffix}"}
-            for role, name in {"granted": story.GRANTED_VAULT, "denied": story.DENIED_VAULT}.items()
+            for role, name in {
+                "granted": story.GRANTED_VAULT,
+                "denied": story.DENIED_VAULT,
+                "policies": story.POLICY_VAULT,
+            }.items()
         },
+        # Where suites make what they need for themselves, and the machine to which they attach identities.
+        "resourceGroup": f"/subscriptions/{ready['subscriptionId']}/resourceGroups/{story.RESOURCE_GROUP}",
+        "workloadsVm": {"id": told["machines"][story.WORKLOADS_VM]["id"], "name": story.WORKLOADS_VM},
+        # keycard's own commands; a subject without them is no keycard, and their tests are skipped.
+        "command": {"program": server.binary(), "environment": server.own_environment(keycard.home)},
         # Its value is in the granted vault; the machine's system-assigned identity may read it.
         "secret": told["secret"],
     }
