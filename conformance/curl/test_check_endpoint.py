@@ -59,11 +59,16 @@ def test_the_method_does_not_matter(check, method):
     assert check(*request, action=GET_SECRET).status == 403
 
 
-def test_a_refusal_of_head_breaks_the_stream_of_http_2(check):
-    """Wrong: the answer to HEAD has no body (RFC 9110, section 9.3.2). Each face sends one with its refusals."""
+def test_a_refusal_of_head_has_no_body(check):
+    """RFC 9110, section 9.3.2: over HTTP/2 a client breaks off when it has one."""
     assert check("--http2", "--head").status == YES
-    with pytest.raises(asking.NoAnswer, match="PROTOCOL_ERROR"):
-        check("--http2", "--head", action=GET_SECRET)
+    assert check("--http2", "--head", action=GET_SECRET).status == 403
+
+
+def test_a_proxy_that_knows_200_only_may_have_it(check):
+    assert check(allowedStatus="200").status == 200
+    assert check(allowedStatus="200", action=GET_SECRET).status == 403
+    assert check(allowedStatus="500").status == 400
 
 
 def test_an_action_is_looked_up_on_the_plane_where_it_is(check):

@@ -166,11 +166,11 @@ def test_a_recording_begins_anew_and_ends_once(keycard, workload, program, recor
     assert done.returncode == 1 and done.stderr and not done.stdout
 
 
-def test_a_vault_with_access_policies_is_recorded_as_if_roles_counted_there(subject, arm, workload, record):
-    """Wrong: what is printed does not let the program run. `keycard why` knows better."""
+def test_a_vault_with_access_policies_needs_a_policy(subject, arm, workload, record):
     someone = workload()
     with record() as made:
         assert refused(someone.read, "any", "policies")[0] == 403
-    (given,) = made["assignments"]
+    assert made["assignments"] == []
+    (given,) = made["accessPolicies"]
     follow(subject, arm, given["command"])
-    assert refused(someone.read, "any", "policies")[0] == 403
+    assert refused(someone.read, "any", "policies")[0] == 404

@@ -151,9 +151,8 @@ def test_an_action_that_nobody_has_is_refused(make):
 
 
 @pytest.mark.parametrize("pattern", ["", "nonsense"])
-def test_a_pattern_that_names_no_provider_is_taken(make, pattern):
-    """Wrong: an action has a provider and a slash. They are taken for patterns of a provider of one's own."""
-    assert make(actions=[pattern]).permissions[0].actions == [pattern]
+def test_a_pattern_that_names_no_provider_is_refused(make, pattern):
+    assert refused(make, actions=[pattern])[:2] == (400, "InvalidActionOrNotAction")
 
 
 def test_a_used_role_cannot_be_deleted(subject, authorization, arm, group, make, workload):

@@ -46,13 +46,8 @@ pub enum Advice {
     Assign(Needed),
     /// Take the deny assignment away, or exclude the principal from it: no role overrides it.
     LiftDeny(Arc<DenyAssignment>),
-    /// Grant this word in the vault's access policies.
-    SetAccessPolicy {
-        /// The vault.
-        vault: Arc<Vault>,
-        /// Such as `get`.
-        word: &'static str,
-    },
+    /// Grant this in the vault's access policies.
+    SetAccessPolicy(PolicyNeeded),
 }
 
 impl Explanation {
@@ -113,8 +108,39 @@ fn by_policy(asked: Asked, vault: Arc<Vault>) -> Explanation {
     let is_allowed =
         vault.access_policies.iter().any(|policy| policy.grants_on_secrets(asked.principal, word));
     let is_useful = !is_allowed && !word.is_empty();
-    let advice = is_useful.then_some(Advice::SetAccessPolicy { vault, word });
+    let needed = PolicyNeeded { principal: asked.principal, vault, word };
+    let advice = is_useful.then_some(Advice::SetAccessPolicy(needed));
     Explanation { asked, verdict: Verdict::AccessPolicy { is_allowed }, advice }
+}
+
+/// What a run needs of vaults that decide by access policies, each once.
+pub fn policies_needed(snapshot: &Snapshot, run: &[Asked]) -> Vec<PolicyNeeded> {
+    let mut needed: Vec<PolicyNeeded> = Vec::new();
+    for asked in run {
+        let Some(vault) = policy_vault(snapshot, asked) else { continue };
+        let word = policy_word(&asked.action);
+        let one = PolicyNeeded { principal: asked.principal, vault, word };
+        if !word.is_empty() && !needed.contains(&one) {
+            needed.push(one);
+        }
+    }
+    needed
+}
+
+/// Whether roles decide the question.
+pub fn is_decided_by_roles(snapshot: &Snapshot, asked: &Asked) -> bool {
+    policy_vault(snapshot, asked).is_none()
+}
+
+/// A word that an access policy has to grant.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PolicyNeeded {
+    /// To whom.
+    pub principal: PrincipalId,
+    /// In which vault.
+    pub vault: Arc<Vault>,
+    /// Such as `get`.
+    pub word: &'static str,
 }
 
 /// The questions that a request was refused, explained as of now; only those that the caller may ask about.

@@ -114,11 +114,19 @@ pub struct Needed {
     pub scope: RbacScope,
 }
 
-/// The role and scope that are enough for a question, and no smaller one is; `None` when no role covers the action.
+/// The role and scope that are enough for a question, and no smaller one is that can be given; `None` when no role covers
+/// the action.
+///
+/// A role that the principal holds at that very scope cannot be given again: there it stands under a condition.
 pub fn needed(snapshot: &Snapshot, asked: &Asked) -> Option<Needed> {
     let scope = resources::nearest_existing(snapshot, asked.tenant, &asked.scope);
     let roles = roles_that_cover(snapshot, asked.tenant, asked.plane, &asked.action, &scope);
-    let role = Arc::clone(roles.first()?);
+    let is_held = |role: &RoleDefinition| {
+        let standing = snapshot.standing(asked.principal);
+        standing
+            .is_some_and(|it| it.assignments.at(scope.scope_key()).any(|held| held.role == role.id))
+    };
+    let role = Arc::clone(roles.into_iter().find(|role| !is_held(role))?);
     Some(Needed { principal: asked.principal, role, scope })
 }
 

@@ -104,6 +104,12 @@ pub fn plane_of_action(action: &str) -> Plane {
 pub fn knowledge(plane: Plane, pattern: &ActionPattern) -> Knowledge {
     let lowercase = pattern.as_str().to_ascii_lowercase();
     let provider = provider(&lowercase);
+    let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | '*');
+    if lowercase != "*"
+        && (!lowercase.contains('/') || provider.is_empty() || !provider.chars().all(is_name))
+    {
+        return Knowledge::NothingCovered;
+    }
     if provider.contains('*') {
         return Knowledge::Covered;
     }
@@ -138,6 +144,9 @@ mod tests {
         check(Plane::Control, "Microsoft.Cache/redis/whatever", Knowledge::Covered);
         check(Plane::Control, "Contoso.Orders/orders/read", Knowledge::ProviderUnknown);
         check(Plane::Control, "*", Knowledge::Covered);
+        for nonsense in ["", "nonsense", "/", "/read", "a b/read", "*x"] {
+            check(Plane::Control, nonsense, Knowledge::NothingCovered);
+        }
         check(Plane::Control, "*/read", Knowledge::Covered);
     }
 

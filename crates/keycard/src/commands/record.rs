@@ -89,12 +89,14 @@ fn words(recording: &Value) -> String {
     let refused =
         questions.iter().filter(|it| it.get("wasAllowed") == Some(&Value::Bool(false))).count();
     let assignments = items(recording, "assignments");
+    let policies = items(recording, "accessPolicies");
     let mut lines = vec![format!(
-        "# {} questions, {refused} of them refused, are covered by {} role assignments:",
+        "# {} questions, {refused} of them refused, need {} role assignments and {} access policies:",
         questions.len(),
-        assignments.len()
+        assignments.len(),
+        policies.len()
     )];
-    lines.extend(assignments.iter().map(|it| text(it, "/command").to_owned()));
+    lines.extend(assignments.iter().chain(policies).map(|it| text(it, "/command").to_owned()));
     for question in items(recording, "uncovered") {
         lines.push(format!(
             "# no built-in role grants {} at {}",
@@ -118,7 +120,7 @@ mod tests {
         }));
         assert_eq!(
             words,
-            "# 2 questions, 1 of them refused, are covered by 1 role assignments:\n\
+            "# 2 questions, 1 of them refused, need 1 role assignments and 0 access policies:\n\
              az role assignment create\n\
              # no built-in role grants A/b at /s"
         );

@@ -1,6 +1,7 @@
 //! `keycard why`: why something is allowed or refused, and what would be enough.
 
 use http::Method;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Map, Value, json};
 
 use crate::cli::{Failure, Output, ServerChoice, print};
@@ -46,12 +47,13 @@ impl Why {
         let (_, administration) = self.server.sign_in().await?;
         let explanations = match &self.request_id {
             Some(request_id) => {
-                let path = format!("/providers/Keycard.Local/refusals/{request_id}?{VERSION}");
+                let id = utf8_percent_encode(request_id, NON_ALPHANUMERIC);
+                let path = format!("/providers/Keycard.Local/refusals/{id}?{VERSION}");
                 let answer = administration.arm(Method::GET, &path, None).await?;
                 answer.body.get("value").and_then(Value::as_array).cloned().unwrap_or_default()
             }
             None => {
-                let scope = self.scope.as_deref().unwrap_or_default().trim_end_matches('/');
+                let scope = path_of(self.scope.as_deref().unwrap_or_default())?;
                 let path = format!("{scope}/providers/Keycard.Local/explainAccess?{VERSION}");
                 vec![administration.arm(Method::POST, &path, Some(&self.question()?)).await?.body]
             }
@@ -77,6 +79,26 @@ impl Why {
         }
         Ok(question)
     }
+}
+
+/// What a path keeps as it is; whatever else a scope holds is encoded, so that it stays one.
+const PATH: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'/')
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~')
+    .remove(b'(')
+    .remove(b')');
+
+/// The scope as the beginning of a path: empty for the root.
+fn path_of(scope: &str) -> Result<String, Failure> {
+    if !scope.starts_with('/') {
+        return Err(Failure(format!(
+            "`{scope}` is no scope: it has to be a path such as /subscriptions/…"
+        )));
+    }
+    Ok(utf8_percent_encode(scope.trim_end_matches('/'), PATH).to_string())
 }
 
 fn text<'a>(value: &'a Value, pointer: &str) -> &'a str {
@@ -150,6 +172,16 @@ fn because(explanation: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_scope_stays_a_path() {
+        assert_eq!(path_of("/subscriptions/s/").unwrap(), "/subscriptions/s");
+        assert_eq!(path_of("/").unwrap(), "");
+        assert_eq!(path_of("/a b?c#d").unwrap(), "/a%20b%3Fc%23d");
+        for wrong in ["", "nonsense", "@127.0.0.1:9999/x", "https://elsewhere/"] {
+            assert!(path_of(wrong).is_err(), "{wrong}");
+        }
+    }
 
     #[test]
     fn a_refusal_ends_in_the_command_that_lifts_it() {

@@ -70,6 +70,7 @@ pub(super) enum ArmError {
     },
     DenyAssignment(DenyAssignmentError),
     ConditionInvalid(String),
+    PrincipalTypeInvalid(String),
     NotRecording,
     Clock(ClockError),
     Forge(ForgeError),
@@ -258,6 +259,13 @@ impl ArmError {
                 StatusCode::CONFLICT,
                 "NotRecording",
                 "Nothing is being recorded. Start with: keycard record start".to_owned(),
+            ),
+            Self::PrincipalTypeInvalid(text) => Answer(
+                BAD,
+                "InvalidPrincipalType",
+                format!(
+                    "The PrincipalType property '{text}' is not valid. It must be 'User', 'Group' or 'ServicePrincipal'."
+                ),
             ),
             Self::ConditionInvalid(_) => Answer(
                 BAD,

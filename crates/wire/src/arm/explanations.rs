@@ -8,7 +8,7 @@ use keycard_domain::directory::lookup::principal_named;
 use keycard_domain::ids::PrincipalId;
 use keycard_domain::operation::OperationContext;
 use keycard_domain::rbac::condition::AttributeValues;
-use keycard_domain::rbac::explanation::{self, Advice, Explanation, Verdict};
+use keycard_domain::rbac::explanation::{self, Advice, Explanation, PolicyNeeded, Verdict};
 use keycard_domain::rbac::journal::{Asked, Recorded};
 use keycard_domain::rbac::least_privilege::{self, Needed};
 use keycard_domain::rbac::provider_operations::plane_of_action;
@@ -190,17 +190,23 @@ fn advice_json(snapshot: &Snapshot, asked: &Asked, advice: &Advice) -> Value {
                 ))
             ),
         }),
-        Advice::SetAccessPolicy { vault, word } => json!({
-            "kind": "setAccessPolicy",
-            "vault": vault.id,
-            "secretPermission": word,
-            "command": format!(
-                "az keyvault set-policy --name {} --object-id {} --secret-permissions {word}",
-                vault.name(),
-                asked.principal
-            ),
-        }),
+        Advice::SetAccessPolicy(needed) => policy_json(needed),
     }
+}
+
+fn policy_json(needed: &PolicyNeeded) -> Value {
+    json!({
+        "kind": "setAccessPolicy",
+        "vault": needed.vault.id,
+        "principalId": needed.principal,
+        "secretPermission": needed.word,
+        "command": format!(
+            "az keyvault set-policy --name {} --object-id {} --secret-permissions {}",
+            needed.vault.name(),
+            needed.principal,
+            needed.word
+        ),
+    })
 }
 
 fn needed_json(snapshot: &Snapshot, asked: &Asked, needed: &Needed) -> Value {
@@ -260,8 +266,11 @@ fn recording_json(
     let own = operation.principal().map(|caller| caller.principal_id);
     // Whoever records only watches: its own requests are no part of the run.
     let watched = || recorded.iter().filter(|it| Some(it.asked.principal) != own);
-    let run: Vec<Asked> = watched().map(|it| it.asked.clone()).collect();
+    let (run, by_policy): (Vec<Asked>, Vec<Asked>) = watched()
+        .map(|it| it.asked.clone())
+        .partition(|asked| explanation::is_decided_by_roles(snapshot, asked));
     let (needed, uncovered) = least_privilege::cover(snapshot, &run);
+    let policies = explanation::policies_needed(snapshot, &by_policy);
     let questions: Vec<Value> = watched()
         .map(|it| {
             let mut members = asked_json(snapshot, &it.asked);
@@ -279,6 +288,7 @@ fn recording_json(
     json!({
         "questions": questions,
         "assignments": assignments,
+        "accessPolicies": policies.iter().map(policy_json).collect::<Vec<_>>(),
         "uncovered": uncovered,
         "template": template(snapshot, &run, &needed),
     })

@@ -1,6 +1,6 @@
 //! Role assignments at any scope: `{scope}/providers/Microsoft.Authorization/roleAssignments`.
 //!
-//! Source: Microsoft.Authorization REST API 2022-04-01; the order of members is as recorded.
+//! Source: Microsoft.Authorization REST API 2022-04-01.
 
 use axum::Json;
 use axum::extract::State;
@@ -119,9 +119,7 @@ pub(super) fn principal_type(text: Option<&str>) -> Result<Option<PrincipalType>
         .into_iter()
         .find(|known| known.as_str().eq_ignore_ascii_case(text))
         .map(Some)
-        .ok_or_else(|| {
-            ArmError::BodyMalformed(format!("The PrincipalType property '{text}' is not valid. It must be 'User', 'Group' or 'ServicePrincipal'."))
-        })
+        .ok_or_else(|| ArmError::PrincipalTypeInvalid(text.chars().take(100).collect()))
 }
 
 async fn put(
@@ -148,7 +146,14 @@ async fn put(
     let created = assignment::create(&arm.state, &operation, &new)
         .await
         .map_err(|error| ArmError::Assignment { error, tenant: tenant_id })?;
-    Ok((StatusCode::CREATED, Json(assignment_json(&created))))
+    let mut json = assignment_json(&created);
+    // Recorded: the answer to a request that makes an assignment does not say who made it.
+    if created.created_at == created.updated_at
+        && let Some(created_by) = json.pointer_mut("/properties/createdBy")
+    {
+        *created_by = Value::Null;
+    }
+    Ok((StatusCode::CREATED, Json(json)))
 }
 
 fn not_found(params: &Params) -> ArmError {

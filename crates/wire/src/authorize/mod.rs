@@ -1,8 +1,8 @@
 //! The check endpoint: may the holder of this token do this, for any HTTP service behind a proxy that asks first.
 //!
 //! `GET /authorize?audience=…&action=…&scope=…` with the bearer token answers 204 with the caller's ids in headers, 401 or
-//! 403; with whatever method, since proxies pass the one of the request they ask about. For nginx's `auth_request` and
-//! Envoy's `ext_authz`.
+//! 403; with whatever method, since proxies pass the one of the request they ask about. For nginx's `auth_request`, and
+//! for Envoy's `ext_authz`, which takes nothing but 200 for a yes: `allowedStatus=200`.
 
 use std::sync::Arc;
 
@@ -123,13 +123,16 @@ struct Asked {
     scope: RbacScope,
     plane: Plane,
     sub_operation: Option<String>,
+    /// What a yes looks like.
+    allowed: StatusCode,
 }
 
 impl Asked {
     /// Reads the query. Each parameter stands once: a proxy that appends what its client sent must not be overruled by it.
     /// Others are left alone.
     fn of(uri: &Uri) -> Result<Self, Refusal> {
-        let names = ["audience", "action", "scope", "isDataAction", "subOperation"];
+        let names =
+            ["audience", "action", "scope", "isDataAction", "subOperation", "allowedStatus"];
         let query = Parameters::of(uri);
         if let Some(name) = names.into_iter().find(|name| query.count(name) > 1) {
             return Err(Refusal::Parameter(name));
@@ -145,7 +148,13 @@ impl Asked {
             Some("false") => Plane::Control,
             Some(_) => return Err(Refusal::Parameter("isDataAction")),
         };
+        let allowed = match query.non_empty("allowedStatus") {
+            None | Some("204") => StatusCode::NO_CONTENT,
+            Some("200") => StatusCode::OK,
+            Some(_) => return Err(Refusal::Parameter("allowedStatus")),
+        };
         Ok(Self {
+            allowed,
             audience: required("audience")?.to_owned(),
             action: action.to_owned(),
             scope: RbacScope::parse(required("scope")?).map_err(|_| Refusal::Parameter("scope"))?,
@@ -183,7 +192,7 @@ async fn check(
         attributes: &attributes,
     };
     if face.state.authorize(operation.request_id, &question).is_allowed() {
-        Ok((StatusCode::NO_CONTENT, identity(&principal)).into_response())
+        Ok((asked.allowed, identity(&principal)).into_response())
     } else {
         Err(Refusal::Forbidden { principal: Box::new(principal), asked: Box::new(asked) })
     }
@@ -292,6 +301,8 @@ mod tests {
         check("audience=a&action=Microsoft.KeyVault/vaults/read&scope=/s", Ok(Plane::Control));
         check("audience=a&action=A/b&scope=/s&isDataAction=false", Ok(Plane::Control));
         check("audience=a&action=A/b&scope=/s&isDataAction=yes", Err("isDataAction"));
+        check("audience=a&action=A/b&scope=/s&allowedStatus=200", Ok(Plane::Data));
+        check("audience=a&action=A/b&scope=/s&allowedStatus=500", Err("allowedStatus"));
         check("action=A/b&scope=/s", Err("audience"));
         check("audience=a&scope=/s", Err("action"));
         check("audience=a&action=A/b", Err("scope"));
