@@ -12,6 +12,8 @@ pub mod decision;
 pub mod deny_assignment;
 pub mod journal;
 pub mod linked_access;
+#[cfg(test)]
+mod oracle;
 pub mod provider_operations;
 pub mod role_definition;
 pub mod scope;
