@@ -483,8 +483,11 @@ impl Seed {
             let held = (0..PRINCIPALS).map(|number| PRINCIPAL + number);
             let held = held.filter(|it| principal_set(world, *it).contains(&assignment.principal));
             let held = held.collect::<Vec<_>>();
-            ask.principal =
-                if held.is_empty() { assignment.principal } else { *self.choice.get(&held) };
+            if !held.is_empty() {
+                ask.principal = *self.choice.get(&held);
+            } else if assignment.principal != EVERYONE {
+                ask.principal = assignment.principal;
+            }
         }
         if scope > 0 {
             ask.scope = self.scope_below(world, assignment);

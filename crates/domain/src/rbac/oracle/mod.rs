@@ -1,12 +1,16 @@
 //! A second engine, written from the published rules alone, and the questions on which both must agree.
 //!
 //! [`evaluator`] says the rules, [`condition`] those of conditions, [`worlds`] what they are about, [`generator`] makes
-//! it up, [`twins`] misses a grant by a hair, [`built_in`] asks for every pattern of every built-in role.
+//! it up, [`twins`] misses a grant by a hair, [`built_in`] asks for every pattern of every built-in role,
+//! [`order`] lets a snapshot go through many changes first.
 //! `PROPTEST_CASES` says how many worlds are made up.
 
+mod built_in;
 mod condition;
 mod evaluator;
 mod generator;
+mod order;
+mod twins;
 mod worlds;
 
 use proptest::prelude::*;
@@ -14,6 +18,7 @@ use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
 
 use evaluator::{Verdict, evaluate};
+use twins::TwinCounts;
 use worlds::{Ask, World, assignment_number, deny_number};
 
 use crate::rbac::{Decision, Reason};
@@ -83,6 +88,10 @@ impl Counts {
         self.granted + self.granted_by_condition
     }
 
+    const fn asked(&self) -> u32 {
+        self.allowed() + self.refused()
+    }
+
     const fn refused(&self) -> u32 {
         self.no_assignment + self.condition_not_met + self.attribute_missing + self.denied
     }
@@ -111,6 +120,43 @@ fn the_questions_are_neither_all_granted_nor_all_refused() {
         counts.denied,
     ];
     assert!(rarest.into_iter().all(|count| count * 100 >= questions), "{counts:?}");
+}
+
+#[test]
+fn near_misses_are_told_from_grants() {
+    let mut runner = TestRunner::deterministic();
+    let strategy = (generator::world(), prop::collection::vec(generator::seed(), 4));
+    let mut counts = TwinCounts::default();
+    let mut grants = 0;
+    for _ in 0..60 {
+        let (world, seeds) = strategy.new_tree(&mut runner).unwrap().current();
+        grants += try_twins(&world, &seeds, &mut counts);
+    }
+    println!("{grants} grants with twins: {counts:?}");
+    assert!(grants > 30 && counts.allowed > 1000 && counts.refused > 1000, "{grants}: {counts:?}");
+}
+
+/// Tries the twins of the first question that is granted; says how many that were.
+fn try_twins(world: &World, seeds: &[generator::Seed], counts: &mut TwinCounts) -> u32 {
+    let snapshot = world.snapshot();
+    let asks = seeds.iter().map(|seed| seed.ask(world));
+    let mut granted = asks.filter(|ask| ask.decide(&snapshot).is_allowed());
+    let Some(ask) = granted.next() else { return 0 };
+    twins::around_a_grant(world, &snapshot, &ask, counts);
+    twins::around_a_plain_grant(world, &ask, counts);
+    1
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: ProptestConfig::default().cases.div_ceil(8), ..ProptestConfig::default() })]
+
+    #[test]
+    fn engine_and_oracle_agree_on_near_misses(
+        world in generator::world(),
+        seeds in prop::collection::vec(generator::seed(), 4),
+    ) {
+        try_twins(&world, &seeds, &mut TwinCounts::default());
+    }
 }
 
 proptest! {
