@@ -261,7 +261,10 @@ impl Snapshot {
         change: &Change,
     ) -> Result<(), UnreadableRecord> {
         match self.management_groups.apply(id, change)? {
-            (None, Some(present)) => self.lay_lineage_of_group(&present),
+            (None, Some(present)) if !self.is_awaited(&present) => {
+                self.lay_lineage_of_group(&present);
+            }
+            (None, Some(_)) => self.lay_lineages(),
             (None, None) => {}
             (Some(former), _) => {
                 self.set_lineage(management_group::scope(&former.name).as_ref(), None);
@@ -269,6 +272,24 @@ impl Snapshot {
             }
         }
         Ok(())
+    }
+
+    /// Takes in one record of a listing. The lines of management groups, which are listed in the order of their names, are
+    /// left to [`Self::lay_lineages`].
+    pub(crate) fn apply_listed(&mut self, change: &Change) -> Result<(), UnreadableRecord> {
+        let key = change.key.as_str().strip_prefix(STATE_PREFIX);
+        match key.and_then(|key| key.split_once('/')) {
+            Some((ManagementGroup::KIND, id)) => self.management_groups.apply(id, change).map(drop),
+            Some(_) | None => self.apply(change),
+        }
+    }
+
+    /// Whether anything hangs below the group already: within a commit, changes come in the order of their keys.
+    fn is_awaited(&self, group: &ManagementGroup) -> bool {
+        let name = group.record_id();
+        let is_meant = |parent: &Option<String>| parent.as_deref() == Some(&name);
+        self.management_groups.iter().any(|(_, it)| is_meant(&it.parent))
+            || self.subscriptions.iter().any(|(_, it)| is_meant(&it.management_group))
     }
 
     /// Lays the lines of all groups and subscriptions anew: whatever hangs below a group that moved hangs elsewhere.

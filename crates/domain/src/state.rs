@@ -218,7 +218,7 @@ async fn load(store: &dyn Store) -> Result<Snapshot, StateError> {
         let is_last = page.entries.len() < LOAD_PAGE;
         after = page.entries.last().map(|entry| entry.key.clone());
         for entry in page.entries {
-            snapshot.apply(&Change {
+            snapshot.apply_listed(&Change {
                 key: entry.key,
                 value: Some(entry.value),
                 revision: entry.revision,

@@ -238,7 +238,9 @@ mod tests {
     use crate::rbac::assignment::PrincipalType;
     use crate::rbac::built_in_roles;
     use crate::rbac::deny_assignment::{DeniedPrincipal, DeniedType};
+    use crate::records::{encode, state_key};
     use crate::resources::management_group::{self, ManagementGroup};
+    use crate::store::{Change, Revision};
     use uuid::Uuid;
 
     const SUBSCRIPTION: &str = "/subscriptions/11111111-2222-3333-4444-555555555555";
@@ -380,6 +382,23 @@ mod tests {
             &management_group::path("team"),
             true,
         );
+    }
+
+    #[test]
+    fn a_management_group_that_comes_after_what_hangs_below_it_counts() {
+        let mut snapshot = world();
+        for name in ["division", "team"] {
+            let group = snapshot.management_groups.get(name).unwrap().record.clone();
+            let change = |value| Change {
+                key: state_key::<ManagementGroup>(name),
+                value,
+                revision: Revision(1),
+            };
+            snapshot.apply(&change(None)).unwrap();
+            snapshot.apply(&change(Some(encode(&*group)))).unwrap();
+        }
+        give(&mut snapshot, PRINCIPAL, "Owner", &management_group::path("division"));
+        assert!(ask(&snapshot, TENANT, Plane::Control, WRITE, &vault()).is_allowed());
     }
 
     #[test]

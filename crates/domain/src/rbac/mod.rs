@@ -15,6 +15,8 @@ pub mod explanation;
 pub mod journal;
 pub mod least_privilege;
 pub mod linked_access;
+#[cfg(test)]
+mod oracle;
 pub mod provider_operations;
 pub mod role_definition;
 pub mod scope;
