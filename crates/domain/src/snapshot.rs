@@ -263,6 +263,8 @@ impl Snapshot {
         match self.management_groups.apply(id, change)? {
             (None, Some(present)) => self.lay_lineage_of_group(&present),
             (None, None) => {}
+            // What hangs below a group that did not move hangs where it did.
+            (Some(former), Some(present)) if former.parent == present.parent => {}
             (Some(former), _) => {
                 self.set_lineage(management_group::scope(&former.name).as_ref(), None);
                 self.lay_lineages();

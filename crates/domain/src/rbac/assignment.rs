@@ -15,7 +15,7 @@ use crate::ids::{PrincipalId, RoleAssignmentId, RoleDefinitionId, TenantId};
 use crate::limits;
 use crate::operation::OperationContext;
 use crate::records::{Record, Versioned};
-use crate::resources::resource_group;
+use crate::resources::{management_group, resource_group};
 use crate::snapshot::Snapshot;
 use crate::state::{Changes, State, WriteError};
 
@@ -218,6 +218,7 @@ fn plan(
         created_by: caller,
         updated_by: caller,
     };
+    management_group::rely_on_group_of(snapshot, changes, &assignment.scope);
     changes.put(snapshot, &assignment);
     Ok(assignment)
 }

@@ -13,6 +13,7 @@ use crate::ids::{DenyAssignmentId, PrincipalId, TenantId};
 use crate::limits;
 use crate::operation::OperationContext;
 use crate::records::{Record, Versioned};
+use crate::resources::management_group;
 use crate::snapshot::Snapshot;
 use crate::state::{Changes, State, WriteError};
 
@@ -225,6 +226,7 @@ fn plan(
         created_by: existing.map_or(caller, |existing| existing.created_by),
         updated_by: caller,
     };
+    management_group::rely_on_group_of(snapshot, changes, &deny.scope);
     changes.put(snapshot, &deny);
     Ok(deny)
 }

@@ -3,6 +3,7 @@
 //! Source: Azure Resource Manager, "Naming rules and restrictions", "Use tags to organize your Azure resources".
 
 pub mod management_group;
+pub mod management_group_tree;
 pub mod resource_group;
 
 use std::collections::BTreeMap;

@@ -16,6 +16,7 @@ mod entra;
 mod harness;
 mod imds;
 mod key_vault;
+mod management_groups;
 mod resource_manager;
 mod restart;
 mod revocation;

@@ -10,6 +10,7 @@ mod compute;
 mod deny_assignments;
 mod error;
 mod identity;
+mod management_groups;
 mod metadata;
 mod resource_groups;
 mod role_assignments;
@@ -66,6 +67,7 @@ pub fn face(arm: Arm) -> Face<Arm> {
         role_definitions::routes(),
         role_assignments::routes(),
         deny_assignments::routes(),
+        management_groups::routes(),
         attachments::routes(),
     ];
     Face::new(routes.into_iter().flatten().collect(), gate, arm)
