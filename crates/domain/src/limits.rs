@@ -77,6 +77,11 @@ pub const REFUSALS_KEPT_MAX: usize = 4096;
 pub const RECORDED_QUESTIONS_MAX: usize = 10_000;
 /// Management groups of one tenant. Source: Azure subscription limits, management group limits.
 pub const MANAGEMENT_GROUPS_MAX: usize = 10_000;
+/// Characters of a management group's display name.
+pub const MANAGEMENT_GROUP_DISPLAY_NAME_CHARS_MAX: usize = 256;
+/// Role and deny assignments that go with a management group in one commit; more have to be deleted first. Azure has
+/// at most 500 of each there.
+pub const ASSIGNMENTS_DELETED_WITH_MANAGEMENT_GROUP_MAX: usize = 1000;
 /// Characters of a role assignment's description.
 pub const DESCRIPTION_CHARS_MAX: usize = 2048;
 /// Bytes of a condition. Source: Azure RBAC limits, conditions are at most 8 KB.

@@ -4,10 +4,13 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{PrincipalId, TenantId};
-use crate::operation::Principal;
+use crate::ids::{PrincipalId, RoleAssignmentId, TenantId};
+use crate::operation::{OperationContext, Principal};
+use crate::rbac::assignment::{self, AssignmentError, NewAssignment};
+use crate::rbac::{RbacScope, built_in_roles};
 use crate::records::Record;
 use crate::snapshot::Snapshot;
+use crate::state::State;
 
 /// A role in the directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,4 +49,28 @@ pub fn is_global_administrator(snapshot: &Snapshot, principal: &Principal) -> bo
         .directory_role_assignments
         .get(&wanted.record_id())
         .is_some_and(|given| given.tenant_id == principal.tenant_id)
+}
+
+/// Gives the caller User Access Administrator at the root of its tenant's resources; once given, it stays as it is.
+///
+/// The caller has to be a Global Administrator: the face's row says so.
+/// Source: Azure role-based access control, "Elevate access to manage all Azure subscriptions and management groups".
+pub async fn elevate(state: &State, operation: &OperationContext) -> Result<(), AssignmentError> {
+    let (Some(caller), Ok(scope)) = (operation.principal(), RbacScope::parse("/")) else {
+        return Ok(());
+    };
+    let new = NewAssignment {
+        tenant_id: caller.tenant_id,
+        scope,
+        id: RoleAssignmentId::new(state.entropy.uuid()),
+        principal_id: caller.principal_id,
+        principal_type: None,
+        role: built_in_roles::USER_ACCESS_ADMINISTRATOR,
+        condition: None,
+        description: None,
+    };
+    match assignment::create(state, operation, &new).await {
+        Ok(_) | Err(AssignmentError::Exists(_)) => Ok(()),
+        Err(error) => Err(error),
+    }
 }

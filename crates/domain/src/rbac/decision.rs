@@ -272,6 +272,7 @@ mod tests {
                 parent: parent.map(Into::into),
                 created_at: 0,
                 updated_at: 0,
+                updated_by: None,
             });
         }
         snapshot.insert_for_test(&Subscription {

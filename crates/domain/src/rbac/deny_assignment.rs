@@ -8,11 +8,12 @@ use serde::{Deserialize, Serialize};
 use super::assignment::{Selection, is_below};
 use super::role_definition::Permission;
 use super::scope::RbacScope;
-use super::standing::{Ancestry, is_of_tenant};
+use super::standing::Ancestry;
 use crate::ids::{DenyAssignmentId, PrincipalId, TenantId};
 use crate::limits;
 use crate::operation::OperationContext;
 use crate::records::{Record, Versioned};
+use crate::resources::{ScopeMissing, rely_on_scope, require_scope};
 use crate::snapshot::Snapshot;
 use crate::state::{Changes, State, WriteError};
 
@@ -129,9 +130,9 @@ pub enum DenyAssignmentError {
     /// Another one at the scope has the name.
     #[error("another deny assignment is called `{0}`")]
     NameTaken(String),
-    /// The scope does not exist in this directory.
-    #[error("{0} does not exist")]
-    ScopeUnknown(RbacScope),
+    /// What the scope names does not exist.
+    #[error(transparent)]
+    ScopeMissing(#[from] ScopeMissing),
     /// There are as many as there may be.
     #[error("no more deny assignments can be created")]
     LimitReached,
@@ -193,9 +194,7 @@ fn plan(
     operation: &OperationContext,
     new: &NewDenyAssignment,
 ) -> Result<DenyAssignment, DenyAssignmentError> {
-    if !is_of_tenant(snapshot, &new.scope, new.tenant_id) {
-        return Err(DenyAssignmentError::ScopeUnknown(new.scope.clone()));
-    }
+    require_scope(snapshot, new.tenant_id, &new.scope)?;
     let prefix = format!("{}|", new.scope.key());
     let mut others = snapshot.deny_assignments.below(&prefix).filter(|other| other.id != new.id);
     if others.any(|other| other.name.to_lowercase() == new.name.to_lowercase()) {
@@ -225,6 +224,7 @@ fn plan(
         created_by: existing.map_or(caller, |existing| existing.created_by),
         updated_by: caller,
     };
+    rely_on_scope(snapshot, changes, &deny.scope);
     changes.put(snapshot, &deny);
     Ok(deny)
 }

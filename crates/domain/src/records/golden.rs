@@ -134,9 +134,10 @@ fn directory_records_are_frozen() {
             parent: Some("above".into()),
             created_at: 1,
             updated_at: 2,
+            updated_by: Some(PRINCIPAL),
         },
         "management-groups/mg",
-        r#"{"v":1,"r":{"tenant_id":"00000000-0000-0000-0000-000000000001","name":"MG","display_name":"m","parent":"above","created_at":1,"updated_at":2}}"#,
+        r#"{"v":1,"r":{"tenant_id":"00000000-0000-0000-0000-000000000001","name":"MG","display_name":"m","parent":"above","created_at":1,"updated_at":2,"updated_by":"00000000-0000-0000-0000-000000000003"}}"#,
     );
     check(
         &Generation { path: "/p".into(), deletions: 3 },

@@ -3,6 +3,7 @@
 //! Source: Azure Resource Manager, "Naming rules and restrictions", "Use tags to organize your Azure resources".
 
 pub mod management_group;
+pub mod management_group_tree;
 pub mod resource_group;
 
 use std::collections::BTreeMap;
@@ -95,6 +96,7 @@ pub fn require_scope(
 
 /// Relies on what a scope names being there still when the plan is committed.
 pub fn rely_on_scope(snapshot: &Snapshot, changes: &mut Changes, scope: &RbacScope) {
+    management_group::rely_on_group_of(snapshot, changes, scope);
     if let (Some(subscription), Some(name)) = (scope.subscription(), scope.resource_group())
         && let Ok(group) = resource_group::find(snapshot, subscription, name)
     {

@@ -23,6 +23,7 @@ use uuid::Uuid;
 
 pub(crate) const SECRETS_USER: &str = "4633458b-17de-408a-b874-0445c86b69e6";
 pub(crate) const SECRETS_OFFICER: &str = "b86a8fe4-44ce-4948-aee5-eccb2c155cd7";
+pub(crate) const OWNER: &str = "8e3af657-a8ff-443c-a75c-2fe8c4bcb635";
 pub(crate) const READER: &str = "acdd72a7-3385-48ef-bd42-f606fba81ae7";
 pub(crate) const VM_CONTRIBUTOR: &str = "9980e02c-c2be-4d73-94e8-173b1dc7cf3c";
 pub(crate) const IDENTITY_OPERATOR: &str = "f1a07417-d97a-45cb-824c-7a7467783830";
@@ -232,6 +233,24 @@ impl Cloud {
         }}))
         .await;
         path
+    }
+
+    /// A management group's path.
+    pub(crate) fn management_group(name: &str) -> String {
+        format!("/providers/Microsoft.Management/managementGroups/{name}")
+    }
+
+    /// The tenant's root group.
+    pub(crate) fn root_group(&self) -> String {
+        Self::management_group(&self.description().tenant_id)
+    }
+
+    /// Makes the administrator Owner of all that its tenant has, by the documented way.
+    pub(crate) async fn govern(&self) {
+        let path = "/providers/Microsoft.Authorization/elevateAccess";
+        let elevated = self.admin(Method::POST, path, "2016-07-01", None).await;
+        assert_eq!(elevated.status, StatusCode::OK, "{}", elevated.body);
+        self.grant("", OWNER, &self.description().administrator.object_id).await;
     }
 
     /// The url of the VM's metadata endpoint.

@@ -19,6 +19,7 @@ mod explanations;
 mod harness;
 mod imds;
 mod key_vault;
+mod management_groups;
 mod resource_manager;
 mod restart;
 mod revocation;

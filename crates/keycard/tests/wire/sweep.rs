@@ -29,7 +29,8 @@ fn url(cloud: &Cloud, face: &str, row: &Row) -> String {
 }
 
 fn guarded(cloud: &Cloud) -> Vec<(&'static str, Row)> {
-    let rows = cloud.server.rows.iter().filter(|(_, row)| matches!(row.access, Access::Rbac(_)));
+    let is_guarded = |row: &Row| matches!(row.access, Access::Rbac(_) | Access::Directory(_));
+    let rows = cloud.server.rows.iter().filter(|(_, row)| is_guarded(row));
     let rows: Vec<_> = rows.cloned().collect();
     assert!(rows.len() > 50, "the sweep sees the rows: {}", rows.len());
     rows
@@ -106,6 +107,7 @@ async fn a_token_of_another_tenant_passes_no_guarded_row() {
 #[tokio::test]
 async fn what_is_too_large_is_refused_in_the_faces_own_shape() {
     let cloud = Cloud::start().await;
+    cloud.govern().await;
     let vault_token = cloud.open_vault("kv1").await;
     let arm_token = cloud.admin_token(ARM_AUDIENCE).await;
     let huge = json!({ "location": "local", "value": "x", "filler": "y".repeat(4 * 1024 * 1024) });
@@ -132,6 +134,7 @@ async fn what_is_too_large_is_refused_in_the_faces_own_shape() {
 #[tokio::test]
 async fn a_body_that_is_no_json_is_refused_with_400() {
     let cloud = Cloud::start().await;
+    cloud.govern().await;
     let vault_token = cloud.open_vault("kv1").await;
     let arm_token = cloud.admin_token(ARM_AUDIENCE).await;
     for (face, row) in guarded(&cloud) {

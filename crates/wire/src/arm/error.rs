@@ -18,6 +18,7 @@ use keycard_domain::rbac::custom_role::CustomRoleError;
 use keycard_domain::rbac::deny_assignment::DenyAssignmentError;
 use keycard_domain::rbac::{Decision, RbacScope, Reason};
 use keycard_domain::resource_id::ArmResourceId;
+use keycard_domain::resources::management_group::{self, ManagementGroupError, WRITE_ACTION};
 use keycard_domain::resources::{ResourceError, ScopeMissing};
 use keycard_domain::state::WriteError;
 use keycard_domain::token::forge::ForgeError;
@@ -69,6 +70,10 @@ pub(super) enum ArmError {
         operation: Box<OperationContext>,
     },
     DenyAssignment(DenyAssignmentError),
+    ManagementGroup {
+        error: ManagementGroupError,
+        operation: Box<OperationContext>,
+    },
     ConditionInvalid(String),
     PrincipalTypeInvalid(String),
     NotRecording,
@@ -267,6 +272,7 @@ impl ArmError {
                     "The PrincipalType property '{text}' is not valid. It must be 'User', 'Group' or 'ServicePrincipal'."
                 ),
             ),
+            Self::ManagementGroup { error, operation } => management_group(error, operation),
             Self::ConditionInvalid(_) => Answer(
                 BAD,
                 "InvalidCondition",
@@ -597,11 +603,7 @@ fn scope_missing(missing: &ScopeMissing) -> Answer {
 fn scope_not_found(scope: &RbacScope) -> Answer {
     match (scope.subscription(), scope.management_group()) {
         (Some(subscription), _) => resource(&ResourceError::SubscriptionNotFound(subscription)),
-        (None, Some(group)) => Answer(
-            StatusCode::NOT_FOUND,
-            "NotFound",
-            format!("'/providers/Microsoft.Management/managementGroups/{group}' not found"),
-        ),
+        (None, Some(group)) => management_group_not_found(group),
         (None, None) => Answer(BAD, "InvalidScope", format!("The scope '{scope}' is not valid.")),
     }
 }
@@ -678,11 +680,78 @@ fn deny_assignment(error: &DenyAssignmentError) -> Answer {
             "DenyAssignmentNameAlreadyExists",
             "A deny assignment with the same name already exists at this scope.".to_owned(),
         ),
-        DenyAssignmentError::ScopeUnknown(scope) => scope_not_found(scope),
+        DenyAssignmentError::ScopeMissing(missing) => scope_missing(missing),
         DenyAssignmentError::LimitReached => {
             invalid("No more deny assignments can be created.".to_owned())
         }
         DenyAssignmentError::Write(error) => write(error),
+    }
+}
+
+fn management_group_not_found(name: &str) -> Answer {
+    let message = format!("'{}' not found", management_group::path(name));
+    Answer(StatusCode::NOT_FOUND, "NotFound", message)
+}
+
+fn management_group(error: &ManagementGroupError, operation: &OperationContext) -> Answer {
+    let bad = |message: String| Answer(BAD, "BadRequest", message);
+    match error {
+        ManagementGroupError::NotGranted => match operation.principal() {
+            Some(principal) => authorization(&Forbidden {
+                client: principal.client_id,
+                object: principal.principal_id,
+                action: WRITE_ACTION,
+                scope: operation.scope.clone(),
+                decision: Decision { reason: Reason::NoAssignment },
+            }),
+            None => ArmError::TokenMissing.answer(),
+        },
+        ManagementGroupError::LinkedNotGranted { action, scopes } => {
+            linked_authorization_failed(action, scopes, &operation.scope, operation)
+        }
+        ManagementGroupError::NotFound(name) | ManagementGroupError::ParentNotFound(name) => {
+            management_group_not_found(name)
+        }
+        ManagementGroupError::NameInvalid(name) => bad(format!(
+            "The name '{name}' is not valid for a management group: it has to have 1 to 90 letters, digits, '-', '_', '(', ')' or '.', and not to end in '.'."
+        )),
+        ManagementGroupError::DisplayNameInvalid => {
+            bad("The display name of a management group has to have 1 to 256 characters.".to_owned())
+        }
+        ManagementGroupError::NameTaken(name) => Answer(
+            StatusCode::CONFLICT,
+            "Conflict",
+            format!("The management group name '{name}' is already in use. Use a different name."),
+        ),
+        ManagementGroupError::RootFixed => {
+            bad("The root management group cannot be changed, moved or deleted.".to_owned())
+        }
+        ManagementGroupError::Cycle { group, parent } => bad(format!(
+            "The management group '{group}' cannot be moved below '{parent}': that is itself, or stands below it."
+        )),
+        ManagementGroupError::TooDeep => bad(
+            "The hierarchy of management groups cannot have more than 6 levels below the root management group."
+                .to_owned(),
+        ),
+        ManagementGroupError::LimitReached => {
+            bad("No more management groups can be created in this tenant.".to_owned())
+        }
+        ManagementGroupError::HasChildren(name) => bad(format!(
+            "The management group '{name}' cannot be deleted: it has management groups or subscriptions below it. Move or delete them first."
+        )),
+        ManagementGroupError::HasAssignments(name) => bad(format!(
+            "The management group '{name}' has more than 1,000 role and deny assignments. Delete some first."
+        )),
+        ManagementGroupError::SubscriptionElsewhere { subscription, group } => Answer(
+            StatusCode::NOT_FOUND,
+            "NotFound",
+            format!(
+                "'{}/subscriptions/{subscription}' not found",
+                management_group::path(group)
+            ),
+        ),
+        ManagementGroupError::Resource(error) => resource(error),
+        ManagementGroupError::Write(error) => write(error),
     }
 }
 

@@ -14,6 +14,7 @@ mod error;
 mod explanations;
 mod forge;
 mod identity;
+mod management_groups;
 mod metadata;
 mod resource_groups;
 mod role_assignments;
@@ -79,6 +80,7 @@ pub fn face(arm: Arm) -> Face<Arm> {
         explanations::routes(),
         clock::routes(),
         forge::routes(),
+        management_groups::routes(),
         attachments::routes(),
     ];
     Face::new(routes.into_iter().flatten().collect(), gate, arm)
