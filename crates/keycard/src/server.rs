@@ -40,6 +40,7 @@ use keycard_store::memory::MemoryStore;
 use keycard_store::sqlite::SqliteStore;
 use keycard_wire::arm::{self, Arm};
 use keycard_wire::entra::{self, Entra};
+use keycard_wire::graph::{self, Graph};
 use keycard_wire::host_names::{AZURE_SUFFIXES, FaceName, HostNames, host_of, requested_authority};
 use keycard_wire::key_vault::{self, KeyVault, VaultName};
 use keycard_wire::local::LocalFace;
@@ -371,6 +372,7 @@ struct Faces {
     names: HostNames,
     arm: Box<dyn Answer>,
     entra: Box<dyn Answer>,
+    graph: Box<dyn Answer>,
     key_vault: Box<dyn Answer>,
     host: Host,
     metrics: Metrics,
@@ -439,12 +441,18 @@ impl Faces {
         });
         let entra =
             entra::face(Entra { state: Arc::clone(state), tokens: issuer, names: names.clone() });
+        let graph = graph::face(Graph {
+            state: Arc::clone(state),
+            verifier: Arc::clone(&verifier),
+            names: names.clone(),
+        });
         let key_vault =
             key_vault::face(KeyVault { state: Arc::clone(state), verifier, names: names.clone() });
         Self {
             names: names.clone(),
             arm: Box::new(arm),
             entra: Box::new(entra),
+            graph: Box::new(graph),
             key_vault: Box::new(key_vault),
             host,
             metrics: Metrics::new(Arc::clone(state)),
@@ -458,6 +466,7 @@ impl Faces {
         };
         let mut rows = of("arm", self.arm.as_ref());
         rows.extend(of("entra", self.entra.as_ref()));
+        rows.extend(of("graph", self.graph.as_ref()));
         rows.extend(of("key_vault", self.key_vault.as_ref()));
         rows.extend(self.local_rows.iter().cloned());
         rows
@@ -470,8 +479,7 @@ impl Faces {
         let host = host_of(&authority).unwrap_or_default();
         let mut request = Request::from_parts(parts, Body::new(body));
         let face = self.names.face(&host);
-        let is_unbuilt =
-            matches!(face, None | Some(FaceName::Graph | FaceName::Blob(_) | FaceName::Portal));
+        let is_unbuilt = matches!(face, None | Some(FaceName::Blob(_) | FaceName::Portal));
         if is_unbuilt {
             discard_body(request.body_mut()).await;
         }
@@ -484,7 +492,7 @@ impl Faces {
                 request.extensions_mut().insert(VaultName(vault));
                 ("key_vault", self.key_vault.answer(request).await)
             }
-            Some(FaceName::Graph) => ("graph", unbuilt::graph()),
+            Some(FaceName::Graph) => ("graph", self.graph.answer(request).await),
             Some(FaceName::Blob(_)) => ("blob", unbuilt::blob()),
             Some(FaceName::Portal) => ("portal", unbuilt::portal()),
         };
@@ -499,7 +507,7 @@ impl Faces {
             "" | "metadata" | "subscriptions" | "providers" | "tenants" => {
                 ("arm", self.arm.answer(request).await)
             }
-            "v1.0" | "beta" => ("graph", unbuilt::graph()),
+            "v1.0" | "beta" => ("graph", self.graph.answer(request).await),
             _ => ("entra", self.entra.answer(request).await),
         }
     }

@@ -6,6 +6,7 @@ pub mod arm;
 pub mod bearer;
 pub mod connection;
 pub mod entra;
+pub mod graph;
 pub mod host_names;
 pub mod key_vault;
 

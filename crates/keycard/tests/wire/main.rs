@@ -13,6 +13,7 @@
 mod app_service;
 mod attacks;
 mod entra;
+mod graph;
 mod harness;
 mod imds;
 mod key_vault;
