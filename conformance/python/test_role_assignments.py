@@ -50,8 +50,11 @@ def test_an_assignment_is_kept_as_it_was_made(subject, authorization, group, wor
     assert made.role_definition_id == role_id(subject, READER)
     assert made.description == "a note"
     assert made.created_on and made.updated_on
-    assert authorization.role_assignments.get(group, made.name).as_dict() == made.as_dict()
-    assert authorization.role_assignments.get_by_id(made.id).as_dict() == made.as_dict()
+    assert made.created_by is None, "recorded: the answer that makes it does not say who did"
+    kept = authorization.role_assignments.get(group, made.name)
+    assert kept.created_by == subject["administrator"]["objectId"]
+    assert {**kept.as_dict(), "created_by": None} == {**made.as_dict(), "created_by": None}
+    assert authorization.role_assignments.get_by_id(made.id).as_dict() == kept.as_dict()
 
 
 def test_making_answers_201_and_unmaking_200_with_the_body_then_204(subject, arm, group, workload):

@@ -82,6 +82,26 @@ pub const MANAGEMENT_GROUP_DISPLAY_NAME_CHARS_MAX: usize = 256;
 /// Role and deny assignments that go with a management group in one commit; more have to be deleted first. Azure has
 /// at most 500 of each there.
 pub const ASSIGNMENTS_DELETED_WITH_MANAGEMENT_GROUP_MAX: usize = 1000;
+/// Groups of one directory; a bound on what an administrator's script can make the store hold.
+pub const GROUPS_MAX: usize = 50_000;
+/// Members directly in one group: deleting it deletes its memberships in the same commit.
+pub const GROUP_MEMBERS_MAX: usize = 10_000;
+/// Groups that one principal or group is directly in: every decision about it looks at them.
+pub const GROUPS_OF_MEMBER_MAX: usize = 500;
+/// Characters of a group's display name. Source: Microsoft Graph, group resource type.
+pub const GROUP_DISPLAY_NAME_CHARS_MAX: usize = 256;
+/// Characters of a group's mail nickname. Source: Microsoft Graph, group resource type.
+pub const GROUP_MAIL_NICKNAME_CHARS_MAX: usize = 64;
+/// Characters of a group's description.
+pub const GROUP_DESCRIPTION_CHARS_MAX: usize = 1024;
+/// Bytes of a body at Microsoft Graph: a thousand ids, and change.
+pub const GRAPH_BODY_BYTES_MAX: usize = 256 * 1024;
+/// Ids in one `getByIds`. Source: Microsoft Graph, directoryObject: getByIds.
+pub const GRAPH_IDS_MAX: usize = 1000;
+/// Items in one page at Microsoft Graph. Source: Microsoft Graph, "Paging".
+pub const GRAPH_PAGE_MAX: usize = 999;
+/// Items in a page at Microsoft Graph when the client asks for no number.
+pub const GRAPH_PAGE_DEFAULT: usize = 100;
 /// Characters of a role assignment's description.
 pub const DESCRIPTION_CHARS_MAX: usize = 2048;
 /// Bytes of a condition. Source: Azure RBAC limits, conditions are at most 8 KB.

@@ -267,7 +267,8 @@ impl Snapshot {
             (None, Some(_)) => self.lay_lineages(),
             (None, None) => {}
             // What hangs below a group that did not move hangs where it did.
-            (Some(former), Some(present)) if former.parent == present.parent => {}
+            (Some(former), Some(present))
+                if former.parent == present.parent && former.tenant_id == present.tenant_id => {}
             (Some(former), _) => {
                 self.set_lineage(management_group::scope(&former.name).as_ref(), None);
                 self.lay_lineages();

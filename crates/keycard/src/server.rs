@@ -41,6 +41,7 @@ use keycard_store::sqlite::SqliteStore;
 use keycard_wire::arm::{self, Arm};
 use keycard_wire::authorize::{self, Authorize};
 use keycard_wire::entra::{self, Entra};
+use keycard_wire::graph::{self, Graph};
 use keycard_wire::host_names::{AZURE_SUFFIXES, FaceName, HostNames, host_of, requested_authority};
 use keycard_wire::key_vault::{self, KeyVault, VaultName};
 use keycard_wire::local::LocalFace;
@@ -384,6 +385,7 @@ struct Faces {
     names: HostNames,
     arm: Box<dyn Answer>,
     entra: Box<dyn Answer>,
+    graph: Box<dyn Answer>,
     key_vault: Box<dyn Answer>,
     authorize: Box<dyn Answer>,
     host: Host,
@@ -464,12 +466,18 @@ impl Faces {
             verifier: Arc::clone(&verifier),
             names: names.clone(),
         });
+        let graph = graph::face(Graph {
+            state: Arc::clone(state),
+            verifier: Arc::clone(&verifier),
+            names: names.clone(),
+        });
         let key_vault =
             key_vault::face(KeyVault { state: Arc::clone(state), verifier, names: names.clone() });
         Self {
             names: names.clone(),
             arm: Box::new(arm),
             entra: Box::new(entra),
+            graph: Box::new(graph),
             key_vault: Box::new(key_vault),
             authorize: Box::new(authorize),
             host,
@@ -484,6 +492,7 @@ impl Faces {
         };
         let mut rows = of("arm", self.arm.as_ref());
         rows.extend(of("entra", self.entra.as_ref()));
+        rows.extend(of("graph", self.graph.as_ref()));
         rows.extend(of("key_vault", self.key_vault.as_ref()));
         rows.extend(of("authorize", self.authorize.as_ref()));
         rows.extend(self.local_rows.iter().cloned());
@@ -497,8 +506,7 @@ impl Faces {
         let host = host_of(&authority).unwrap_or_default();
         let mut request = Request::from_parts(parts, Body::new(body));
         let face = self.names.face(&host);
-        let is_unbuilt =
-            matches!(face, None | Some(FaceName::Graph | FaceName::Blob(_) | FaceName::Portal));
+        let is_unbuilt = matches!(face, None | Some(FaceName::Blob(_) | FaceName::Portal));
         if is_unbuilt {
             discard_body(request.body_mut()).await;
         }
@@ -512,7 +520,7 @@ impl Faces {
                 ("key_vault", self.key_vault.answer(request).await)
             }
             Some(FaceName::Authorize) => ("authorize", self.authorize.answer(request).await),
-            Some(FaceName::Graph) => ("graph", unbuilt::graph()),
+            Some(FaceName::Graph) => ("graph", self.graph.answer(request).await),
             Some(FaceName::Blob(_)) => ("blob", unbuilt::blob()),
             Some(FaceName::Portal) => ("portal", unbuilt::portal()),
         };
@@ -528,7 +536,7 @@ impl Faces {
                 ("arm", self.arm.answer(request).await)
             }
             "authorize" => ("authorize", self.authorize.answer(request).await),
-            "v1.0" | "beta" => ("graph", unbuilt::graph()),
+            "v1.0" | "beta" => ("graph", self.graph.answer(request).await),
             _ => ("entra", self.entra.answer(request).await),
         }
     }

@@ -7,6 +7,7 @@ pub mod authorize;
 pub mod bearer;
 pub mod connection;
 pub mod entra;
+pub mod graph;
 pub mod host_names;
 pub mod key_vault;
 

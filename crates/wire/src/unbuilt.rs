@@ -5,16 +5,6 @@ use axum::response::{Html, IntoResponse, Response};
 use http::StatusCode;
 use serde_json::json;
 
-/// Graph's error shape.
-pub fn graph() -> Response {
-    let error = json!({ "error": {
-        "code": "NotImplemented",
-        "message": "This keycard does not serve Microsoft Graph yet.",
-        "innerError": {},
-    }});
-    (StatusCode::NOT_IMPLEMENTED, Json(error)).into_response()
-}
-
 /// Storage's error shape: XML with a byte-order mark, and the code in a header.
 pub fn blob() -> Response {
     let body = "\u{feff}<?xml version=\"1.0\" encoding=\"utf-8\"?><Error><Code>NotImplemented</Code>\

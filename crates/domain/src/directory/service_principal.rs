@@ -3,8 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{ClientId, PrincipalId, TenantId};
-use crate::records::Record;
+use crate::records::{Record, Versioned};
 use crate::resource_id::ArmResourceId;
+use crate::snapshot::Snapshot;
 
 /// What a service principal stands for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,6 +56,24 @@ impl ServicePrincipal {
             ServicePrincipalKind::Application => None,
         }
     }
+}
+
+/// The directory's service principal with this id.
+pub fn find(
+    snapshot: &Snapshot,
+    tenant: TenantId,
+    id: PrincipalId,
+) -> Option<&Versioned<ServicePrincipal>> {
+    snapshot.service_principal(id).filter(|principal| principal.tenant_id == tenant)
+}
+
+/// The service principals of a directory.
+pub fn list(
+    snapshot: &Snapshot,
+    tenant: TenantId,
+) -> impl Iterator<Item = &Versioned<ServicePrincipal>> {
+    let all = snapshot.service_principals.iter().map(|(_, principal)| principal);
+    all.filter(move |principal| principal.tenant_id == tenant)
 }
 
 /// How often the resource at a path was deleted: what makes a thing made anew another thing.

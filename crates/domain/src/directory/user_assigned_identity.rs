@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::group;
 use super::service_principal::{ServicePrincipal, ServicePrincipalKind};
 use crate::credential::remove_credentials_of;
 use crate::ids::{ClientId, PrincipalId, TenantId};
@@ -240,8 +241,9 @@ pub(crate) fn plan_delete(
     remove_principal(snapshot, changes, existing.principal_id);
 }
 
-/// Removes a service principal with its credentials; its role assignments stay, as in Azure.
+/// Removes a service principal with its credentials and memberships; its role assignments stay, as in Azure.
 pub(crate) fn remove_principal(snapshot: &Snapshot, changes: &mut Changes, id: PrincipalId) {
+    group::remove_memberships(snapshot, changes, id);
     if let Some(principal) = snapshot.service_principal(id) {
         changes.delete(snapshot, principal.record.as_ref());
     }
@@ -259,6 +261,18 @@ fn check_name(name: &str) -> Result<(), UserAssignedIdentityError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_principal_that_goes_leaves_its_groups() {
+        let id = |n| PrincipalId::new(uuid::Uuid::from_u128(n));
+        let mut snapshot = Snapshot::default();
+        snapshot.insert_for_test(&group::GroupMember { group: id(1), member: id(2) });
+        let mut changes = Changes::default();
+        remove_principal(&snapshot, &mut changes, id(3));
+        assert!(changes.is_empty());
+        remove_principal(&snapshot, &mut changes, id(2));
+        assert!(!changes.is_empty());
+    }
 
     #[test]
     fn names_follow_the_providers_rule() {

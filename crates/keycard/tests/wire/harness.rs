@@ -29,6 +29,7 @@ pub(crate) const VM_CONTRIBUTOR: &str = "9980e02c-c2be-4d73-94e8-173b1dc7cf3c";
 pub(crate) const IDENTITY_OPERATOR: &str = "f1a07417-d97a-45cb-824c-7a7467783830";
 
 pub(crate) const VAULT_AUDIENCE: &str = "https://vault.azure.net";
+pub(crate) const GRAPH_AUDIENCE: &str = "https://graph.microsoft.com";
 pub(crate) const ARM_AUDIENCE: &str = "https://management.azure.com/";
 
 /// A running server with what the tests need of it.
@@ -319,6 +320,18 @@ impl Cloud {
 
     pub(crate) fn vault_url(&self, vault: &str, path: &str) -> String {
         format!("https://{vault}{}{path}", self.description().suffixes.key_vault_dns)
+    }
+
+    /// Sends a request to Microsoft Graph.
+    pub(crate) async fn graph(
+        &self,
+        token: Option<&Secret>,
+        method: Method,
+        path: &str,
+        body: Option<Value>,
+    ) -> Answer {
+        let url = format!("{}/v1.0{path}", self.description().endpoints.graph);
+        self.client.send(request(method, &url, token, body.as_ref())).await.unwrap()
     }
 
     /// Sends a request to a vault's data plane.

@@ -7,7 +7,7 @@ use keycard_crypto::test_keys;
 use keycard_wire::route::{Access, Row};
 use serde_json::json;
 
-use crate::harness::{ARM_AUDIENCE, Cloud, VAULT_AUDIENCE, claims, header};
+use crate::harness::{ARM_AUDIENCE, Cloud, GRAPH_AUDIENCE, VAULT_AUDIENCE, claims, header};
 
 /// A url that the row matches.
 fn url(cloud: &Cloud, face: &str, row: &Row) -> String {
@@ -21,10 +21,19 @@ fn url(cloud: &Cloud, face: &str, row: &Row) -> String {
         .replace("{name}", "11111111-1111-1111-1111-111111111111")
         .replace("{version}", "0123456789abcdef0123456789abcdef")
         .replace("{kind}", "imds")
-        .replace("{location}", "local");
+        .replace("{location}", "local")
+        .replace("{api}", "v1.0");
     match face {
         "key_vault" => cloud.vault_url("kv1", &format!("{path}?api-version=7.4")),
         _ => format!("{}{path}?api-version=2024-11-01", cloud.description().endpoints.loopback),
+    }
+}
+
+fn audience(face: &str) -> &'static str {
+    match face {
+        "key_vault" => VAULT_AUDIENCE,
+        "graph" => GRAPH_AUDIENCE,
+        _ => ARM_AUDIENCE,
     }
 }
 
@@ -68,8 +77,7 @@ async fn without_a_role_no_guarded_row_is_passed() {
     cloud.put_vault("kv1", true).await;
     cloud.put_vm("stranger", true, &[]).await;
     for (face, row) in guarded(&cloud) {
-        let audience = if face == "key_vault" { VAULT_AUDIENCE } else { ARM_AUDIENCE };
-        let token = cloud.vm_token("stranger", audience, "").await;
+        let token = cloud.vm_token("stranger", audience(face), "").await;
         let (status, _) = status(&cloud, Some(&token), &row, &url(&cloud, face, &row)).await;
         assert_eq!(status, 403, "{face} {row:?}");
     }
@@ -89,7 +97,7 @@ async fn a_token_of_another_tenant_passes_no_guarded_row() {
         body[claim] = json!(value);
     }
     for (face, row) in guarded(&cloud) {
-        body["aud"] = json!(if face == "key_vault" { VAULT_AUDIENCE } else { ARM_AUDIENCE });
+        body["aud"] = json!(audience(face));
         let unsigned = jwt::signing_input(&head, &body).unwrap();
         let signature = test_keys::signing_key().sign(unsigned.as_bytes()).unwrap();
         let token = Secret::new(jwt::assemble(unsigned, &signature));
@@ -110,9 +118,14 @@ async fn what_is_too_large_is_refused_in_the_faces_own_shape() {
     cloud.govern().await;
     let vault_token = cloud.open_vault("kv1").await;
     let arm_token = cloud.admin_token(ARM_AUDIENCE).await;
+    let graph_token = cloud.admin_token(GRAPH_AUDIENCE).await;
     let huge = json!({ "location": "local", "value": "x", "filler": "y".repeat(4 * 1024 * 1024) });
     for (face, row) in guarded(&cloud) {
-        let token = if face == "key_vault" { &vault_token } else { &arm_token };
+        let token = match face {
+            "key_vault" => &vault_token,
+            "graph" => &graph_token,
+            _ => &arm_token,
+        };
         let long = format!("{}&filler={}", url(&cloud, face, &row), "z".repeat(9000));
         let (status, body) = status(&cloud, Some(token), &row, &long).await;
         assert_eq!(status, 400, "{face} {row:?}: {body}");
@@ -137,12 +150,17 @@ async fn a_body_that_is_no_json_is_refused_with_400() {
     cloud.govern().await;
     let vault_token = cloud.open_vault("kv1").await;
     let arm_token = cloud.admin_token(ARM_AUDIENCE).await;
+    let graph_token = cloud.admin_token(GRAPH_AUDIENCE).await;
     for (face, row) in guarded(&cloud) {
         let takes_body = row.method == Method::PUT || row.method == Method::PATCH;
         if !takes_body || row.path.contains("roleDefinitions") {
             continue;
         }
-        let token = if face == "key_vault" { &vault_token } else { &arm_token };
+        let token = match face {
+            "key_vault" => &vault_token,
+            "graph" => &graph_token,
+            _ => &arm_token,
+        };
         let mut request = keycard::client::request(
             row.method.clone(),
             &url(&cloud, face, &row),

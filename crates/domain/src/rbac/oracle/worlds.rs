@@ -234,6 +234,7 @@ fn management_group(it: &ManagementGroupOf) -> ManagementGroup {
         parent: it.parent.clone(),
         created_at: 0,
         updated_at: 0,
+        updated_by: None,
     }
 }
 
