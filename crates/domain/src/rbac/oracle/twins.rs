@@ -166,6 +166,7 @@ pub(super) fn around_a_plain_grant(world: &World, ask: &Ask, counts: &mut TwinCo
     other_trees(&mut twins);
     other_roles(&mut twins);
     conditions(&mut twins);
+    likenesses(&mut twins);
     denies(&mut twins);
 }
 
@@ -248,6 +249,9 @@ fn other_patterns(twins: &mut Twins<'_>) {
     check(format!("*x{action}"), Refused);
     check(format!("{action}*x"), Refused);
     check("x*x".to_owned(), Refused);
+    // What stands on both sides of a wildcard has to be there twice.
+    let last = action.chars().last().filter(|last| *last != '/');
+    check(format!("{action}*{}", last.unwrap_or('x')), Refused);
     check(String::new(), Refused);
     let Some((first, rest)) = action.split_once('/') else { return };
     check(format!("{first}/*"), Allowed);
@@ -358,18 +362,41 @@ fn other_roles(twins: &mut Twins<'_>) {
 
 const NAME: Attribute = Attribute { source: AttributeSource::Request, name: "Twin/x:name" };
 
+fn compare(relation: &'static str, is_negated: bool, right: Right) -> Tree {
+    let operator = Operator { family: Family::Text, is_negated, relation, ignores_case: false };
+    Tree::Compare { left: NAME, many: None, operator, right }
+}
+
 /// `@Request[Twin/x:name] StringEquals 'v'`, or its opposite.
 fn equals(is_negated: bool) -> Tree {
-    Tree::Compare {
-        left: NAME,
-        many: None,
-        operator: Operator {
-            family: Family::Text,
-            is_negated,
-            relation: "Equals",
-            ignores_case: false,
-        },
-        right: Right::Values(vec![Literal::Text("v")]),
+    compare("Equals", is_negated, Right::Values(vec![Literal::Text("v")]))
+}
+
+/// What `StringLike` makes of a pattern that is written in a condition, and of one that another attribute bears.
+fn likenesses(twins: &mut Twins<'_>) {
+    let other = Attribute { name: "Twin/x:other", ..NAME };
+    for (pattern, text, as_written, as_attribute) in [
+        ("a*", "ab", Allowed, Refused),
+        ("a*", "a*", Allowed, Allowed),
+        ("*", "", Allowed, Refused),
+        ("a*b", "ab", Allowed, Refused),
+        ("ab*b", "ab", Refused, Refused),
+        ("a?", "a", Refused, Refused),
+        ("a?", "ab", Allowed, Refused),
+        ("a\\*", "ab", Refused, Refused),
+        ("a\\*", "a*", Allowed, Refused),
+        ("a\\?", "ab", Refused, Refused),
+        ("A*", "ab", Refused, Refused),
+    ] {
+        let written = Right::Values(vec![Literal::Text(pattern)]);
+        for (right, expected) in [(written, as_written), (Right::Attribute(other), as_attribute)] {
+            twins.both("likeness", expected, |world, ask| {
+                let condition = compare("Like", false, right).into();
+                world.assignments[0].condition = Some(condition);
+                ask.attributes.push((NAME, vec![Literal::Text(text)]));
+                ask.attributes.push((other, vec![Literal::Text(pattern)]));
+            });
+        }
     }
 }
 
