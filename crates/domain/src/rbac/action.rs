@@ -109,65 +109,58 @@ fn covers_one_star(pattern: &str, position: usize, action: &str) -> bool {
         || (before.ends_with('/') && after.strip_prefix('/').is_some_and(|short| short == tail))
 }
 
-/// What a pattern is made of, read from the left.
+/// What stands before a literal of a pattern.
 #[derive(Clone, Copy)]
-enum Piece {
-    Byte(u8),
-    /// Any run of bytes.
+enum Gap {
+    /// The pattern's start.
+    None,
+    /// `*`: any run of bytes.
     Star,
     /// What stands between the slashes of `/*/`, with the second slash: nothing, or any run that ends in a slash.
     Segments,
 }
 
-/// Walks the pattern once, keeping every position of the action that it can have reached: the work is bounded by the
-/// product of the two lengths, whatever the pattern.
+impl Gap {
+    /// The first place in the text at which the literal can stand behind the gap.
+    fn first_place(self, text: &str, literal: &str) -> Option<usize> {
+        match self {
+            Self::None => text.starts_with(literal).then_some(0),
+            Self::Star => text.find(literal),
+            Self::Segments => segment_starts(text).find(|start| {
+                text.get(*start..).is_some_and(|segments| segments.starts_with(literal))
+            }),
+        }
+    }
+
+    /// Whether the literal can stand behind the gap and end the text.
+    fn leads_to_end(self, text: &str, literal: &str) -> bool {
+        let Some(between) = text.strip_suffix(literal) else { return false };
+        match self {
+            Self::None => between.is_empty(),
+            Self::Star => true,
+            Self::Segments => between.is_empty() || between.ends_with('/'),
+        }
+    }
+}
+
+fn segment_starts(text: &str) -> impl Iterator<Item = usize> {
+    std::iter::once(0).chain(text.match_indices('/').map(|(slash, _)| slash + 1))
+}
+
+/// Walks the pattern once, with each literal at the first place where it can stand: what can follow a later place can
+/// follow the first as well. The work is bounded by the product of the two lengths, whatever the pattern.
 fn covers_stars(pattern: &str, action: &str) -> bool {
-    let action = action.as_bytes();
-    let mut reached = vec![false; action.len() + 1];
-    if let Some(start) = reached.first_mut() {
-        *start = true;
+    let (mut start, mut gap, mut rest) = (0, Gap::None, action);
+    for (star, _) in pattern.match_indices('*') {
+        let literal = pattern.get(start..star).unwrap_or_default();
+        let Some(place) = gap.first_place(rest, literal) else { return false };
+        rest = rest.get(place + literal.len()..).unwrap_or_default();
+        let is_between_slashes = pattern.get(..star).is_some_and(|before| before.ends_with('/'))
+            && pattern.get(star + 1..).is_some_and(|after| after.starts_with('/'));
+        (gap, start) =
+            if is_between_slashes { (Gap::Segments, star + 2) } else { (Gap::Star, star + 1) };
     }
-    for piece in pieces(pattern) {
-        reached = advance(piece, action, &reached);
-    }
-    reached.last() == Some(&true)
-}
-
-fn pieces(pattern: &str) -> Vec<Piece> {
-    let bytes = pattern.as_bytes();
-    let mut pieces = Vec::with_capacity(bytes.len());
-    let mut index = 0;
-    while let Some(byte) = bytes.get(index) {
-        let is_between_slashes = *byte == b'*'
-            && bytes.get(index + 1) == Some(&b'/')
-            && index.checked_sub(1).and_then(|before| bytes.get(before)) == Some(&b'/');
-        pieces.push(match byte {
-            b'*' if is_between_slashes => Piece::Segments,
-            b'*' => Piece::Star,
-            byte => Piece::Byte(*byte),
-        });
-        index += if is_between_slashes { 2 } else { 1 };
-    }
-    pieces
-}
-
-fn advance(piece: Piece, action: &[u8], reached: &[bool]) -> Vec<bool> {
-    let mut next = Vec::with_capacity(reached.len());
-    let mut is_open = false;
-    for (position, is_reached) in reached.iter().enumerate() {
-        let before = position.checked_sub(1);
-        let byte = before.and_then(|before| action.get(before)).copied();
-        let was_open = is_open;
-        is_open |= is_reached;
-        next.push(match piece {
-            Piece::Byte(wanted) => {
-                byte == Some(wanted) && before.and_then(|before| reached.get(before)) == Some(&true)
-            }
-            Piece::Star => is_open,
-            Piece::Segments => *is_reached || (was_open && byte == Some(b'/')),
-        });
-    }
-    next
+    gap.leads_to_end(rest, pattern.get(start..).unwrap_or_default())
 }
 
 /// One list of a permission: patterns in the order they were written, indexed for the search.
@@ -267,6 +260,7 @@ impl fmt::Debug for ActionPattern {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::{prop_assert_eq, proptest};
 
     fn check(pattern: &str, action: &str, covered: bool) {
         let compiled = ActionPattern::new(pattern);
@@ -326,6 +320,30 @@ mod tests {
         check("a/*/*/b", "a/x/b", true);
         check("a/*/*/b", "ab", false);
         check("*/*/b", "a/b", true);
+    }
+
+    /// The rule of the top of the file, word by word.
+    fn covers_by_the_rule(pattern: &str, action: &str, before: char) -> bool {
+        let Some(first) = pattern.chars().next() else { return action.is_empty() };
+        let rest = &pattern[1..];
+        if first != '*' {
+            return action
+                .strip_prefix(first)
+                .is_some_and(|it| covers_by_the_rule(rest, it, first));
+        }
+        let is_one_slash = before == '/'
+            && rest.strip_prefix('/').is_some_and(|it| covers_by_the_rule(it, action, '/'));
+        is_one_slash
+            || (0..=action.len()).any(|end| covers_by_the_rule(rest, &action[end..], first))
+    }
+
+    proptest! {
+        #[test]
+        fn patterns_cover_what_the_rule_says(pattern in "[ab/*]{0,8}", action in "[ab/]{0,8}") {
+            let covered = covers_by_the_rule(&pattern, &action, ' ');
+            prop_assert_eq!(ActionPattern::new(&pattern).covers(&action), covered);
+            prop_assert_eq!(covers_stars(&pattern, &action), covered);
+        }
     }
 
     #[test]

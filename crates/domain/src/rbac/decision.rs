@@ -11,7 +11,7 @@ use super::condition::{Attributes, Condition, Outcome};
 use super::deny_assignment::{DenyAssignment, EVERYONE};
 use super::role_definition::Permission;
 use super::scope::RbacScope;
-use super::standing::{Ancestry, with_groups};
+use super::standing::{Ancestry, Standing, standings};
 use crate::ids::{PrincipalId, TenantId};
 use crate::snapshot::Snapshot;
 
@@ -88,7 +88,7 @@ pub fn decide(snapshot: &Snapshot, question: &Question<'_>) -> Decision {
             question,
             action: Action::new(question.action),
             above,
-            principals: with_groups(snapshot, question.principal),
+            principals: standings(snapshot, question.principal),
         }
         .reason(),
     };
@@ -102,8 +102,8 @@ struct Search<'a> {
     action: Action<'a>,
     /// The scopes at which something that counts here may stand.
     above: Ancestry<'a>,
-    /// Who asks, with all its groups.
-    principals: Vec<PrincipalId>,
+    /// Who asks, with all its groups, and what is known of each.
+    principals: Vec<(PrincipalId, Option<&'a Standing>)>,
 }
 
 impl Search<'_> {
@@ -126,10 +126,18 @@ impl Search<'_> {
         }
     }
 
+    fn standings(&self) -> impl Iterator<Item = &Standing> {
+        self.principals.iter().filter_map(|(_, standing)| *standing)
+    }
+
+    fn is_asked_by(&self, principal: PrincipalId) -> bool {
+        self.principals.iter().any(|(id, _)| *id == principal)
+    }
+
     /// The first grant without a condition, else one whose condition is met, else why none counts.
     fn best_grant(&self) -> Reason {
         let mut best = Reason::NoAssignment;
-        for standing in self.principals.iter().filter_map(|it| self.snapshot.standing(*it)) {
+        for standing in self.standings() {
             for scope in self.above.keys() {
                 for assignment in standing.assignments.at(*scope) {
                     match self.grant(assignment) {
@@ -192,10 +200,8 @@ impl Search<'_> {
 
     /// A deny assignment that forbids it: for one of the principals, or for everyone.
     fn deny(&self) -> Option<&Arc<DenyAssignment>> {
-        self.principals
-            .iter()
-            .chain([&EVERYONE])
-            .filter_map(|principal| self.snapshot.standing(*principal))
+        self.standings()
+            .chain(self.snapshot.standing(EVERYONE))
             .flat_map(|standing| {
                 self.above.keys().iter().flat_map(|scope| standing.denies.at(*scope))
             })
@@ -206,7 +212,7 @@ impl Search<'_> {
         let is_in_reach = deny.tenant_id == self.question.tenant
             && (!deny.excludes_child_scopes || deny.scope == *self.question.scope);
         is_in_reach
-            && !deny.excluded_principals.iter().any(|it| self.principals.contains(&it.id))
+            && !deny.excluded_principals.iter().any(|it| self.is_asked_by(it.id))
             // What cannot be evaluated denies.
             && self.covering(&deny.permissions).any(|permission| {
                 permission

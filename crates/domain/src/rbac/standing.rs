@@ -95,14 +95,21 @@ impl Standing {
 
 /// A principal with all groups that it is in, however deep. Itself first.
 pub fn with_groups(snapshot: &Snapshot, principal: PrincipalId) -> Vec<PrincipalId> {
-    let mut all = vec![principal];
+    standings(snapshot, principal).into_iter().map(|(id, _)| id).collect()
+}
+
+/// The same, each with what is known of it.
+pub(super) fn standings(
+    snapshot: &Snapshot,
+    principal: PrincipalId,
+) -> Vec<(PrincipalId, Option<&Standing>)> {
+    let mut all = vec![(principal, snapshot.standing(principal))];
     let mut next = 0;
-    while let Some(member) = all.get(next).copied() {
+    while let Some((_, member)) = all.get(next) {
         next += 1;
-        let groups = snapshot.standing(member).map_or(&[][..], |standing| &standing.groups);
-        for group in groups {
-            if !all.contains(group) {
-                all.push(*group);
+        for group in member.map_or(&[][..], |member| &member.groups) {
+            if !all.iter().any(|(known, _)| known == group) {
+                all.push((*group, snapshot.standing(*group)));
             }
         }
     }
@@ -118,6 +125,9 @@ pub struct Lineage {
     pub above: Vec<RbacScope>,
 }
 
+/// As many scopes as usually hold one: those of a container's blob, below six management groups.
+const ANCESTORS_USUAL: usize = 24;
+
 /// The scopes that hold a scope, from the root to itself: by path, and by the tree of management groups.
 #[derive(Debug)]
 pub struct Ancestry<'a> {
@@ -132,7 +142,7 @@ impl<'a> Ancestry<'a> {
             return None;
         }
         let above = lineage.map_or(&[][..], |lineage| &lineage.above);
-        let mut keys = Vec::with_capacity(16);
+        let mut keys = Vec::with_capacity(ANCESTORS_USUAL);
         keys.extend(scope.path_ancestors());
         keys.extend(above.iter().map(RbacScope::scope_key));
         Some(Self { keys })

@@ -3,7 +3,7 @@
 //! The servers are processes of their own, so that their CPU time and memory can be told from the load generator's.
 //! The machine may be shared and noisy: slices of keycard and of its reference alternate, and medians are compared.
 //!
-//! `./bench NAME…` runs the rows whose name contains a NAME; `--list` names them all.
+//! `./bench NAME…` runs the rows whose name contains a NAME; `--list` names them all. The long ones run only by name.
 #![allow(
     clippy::disallowed_methods,
     reason = "a benchmark measures real time, and waits for real servers"
@@ -31,6 +31,7 @@ mod process;
 mod report;
 mod rows;
 mod wire;
+mod world;
 
 use std::env;
 use std::fs;
@@ -79,9 +80,14 @@ impl Settings {
         Ok(settings)
     }
 
-    fn wants(&self, name: &str) -> bool {
+    pub(crate) fn wants(&self, name: &str) -> bool {
         let name = name.to_lowercase();
         self.wanted.is_empty() || self.wanted.iter().any(|part| name.contains(part))
+    }
+
+    fn wants_group(&self, group: &Group) -> bool {
+        let is_left_out = group.is_long && self.wanted.is_empty();
+        !is_left_out && group.rows.iter().any(|name| self.wants(name))
     }
 
     pub(crate) fn temporary_directory(&self) -> Outcome<TempDir> {
@@ -106,8 +112,7 @@ fn run() -> Outcome<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let settings = Settings::from_arguments()?;
-    let groups: Vec<&Group> =
-        GROUPS.iter().filter(|group| group.rows.iter().any(|name| settings.wants(name))).collect();
+    let groups: Vec<&Group> = GROUPS.iter().filter(|group| settings.wants_group(group)).collect();
     if groups.is_empty() {
         return Err("no row has such a name; --list names them all".into());
     }

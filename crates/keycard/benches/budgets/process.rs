@@ -48,7 +48,8 @@ pub(crate) struct Keycard {
     pub(crate) description: Description,
     tls: Arc<ClientConfig>,
     port: u16,
-    _home: TempDir,
+    /// Removed with it, where the homes are its own.
+    _home: Option<TempDir>,
 }
 
 impl Keycard {
@@ -57,20 +58,35 @@ impl Keycard {
         Self::start(settings, Command::new(&settings.binary), arguments)
     }
 
+    /// Starts it with the homes in a directory: those of a start before, or new ones.
+    pub(crate) fn up_in(settings: &Settings, homes: &Path, arguments: &[&str]) -> Outcome<Self> {
+        Self::start_in(settings, homes, Command::new(&settings.binary), arguments)
+    }
+
     /// Starts it where its instructions can be counted.
     pub(crate) fn counted(settings: &Settings, counter: &Counter) -> Outcome<Self> {
         Self::start(settings, counter.command(&settings.binary), &[])
     }
 
-    fn start(settings: &Settings, mut command: Command, arguments: &[&str]) -> Outcome<Self> {
+    fn start(settings: &Settings, command: Command, arguments: &[&str]) -> Outcome<Self> {
         let home = settings.temporary_directory()?;
+        let keycard = Self::start_in(settings, home.path(), command, arguments)?;
+        Ok(Self { _home: Some(home), ..keycard })
+    }
+
+    fn start_in(
+        settings: &Settings,
+        homes: &Path,
+        mut command: Command,
+        arguments: &[&str],
+    ) -> Outcome<Self> {
         let log = File::create(settings.output.join("keycard.log"))?;
         let child = command
             .args(["up", "--port", "0", "--output", "json"])
             .args(arguments)
-            .env("KEYCARD_HOME", home.path().join("home"))
-            .env("XDG_CONFIG_HOME", home.path().join("config"))
-            .env("HOME", home.path())
+            .env("KEYCARD_HOME", homes.join("home"))
+            .env("XDG_CONFIG_HOME", homes.join("config"))
+            .env("HOME", homes)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(log)
@@ -84,7 +100,7 @@ impl Keycard {
             .map_err(|error| format!("keycard up did not start ({error}): see keycard.log"))?;
         let tls = Arc::new(client_config(&fs::read_to_string(&description.ca_file)?)?);
         let port = description.endpoints.loopback.rsplit(':').next().unwrap_or_default().parse()?;
-        Ok(Self { process, description, tls, port, _home: home })
+        Ok(Self { process, description, tls, port, _home: None })
     }
 
     /// A connection to one of its names, over TLS.

@@ -1,6 +1,8 @@
 //! The rows, in groups that share a server.
 
+mod assignments;
 mod cached;
+mod decision;
 mod identities;
 mod mint;
 mod revocation;
@@ -19,19 +21,44 @@ const SLICES: usize = 9;
 pub(crate) struct Group {
     pub(crate) rows: &'static [&'static str],
     pub(crate) measure: fn(&Settings) -> Outcome<Vec<Row>>,
+    /// It takes a minute or more, so it is measured only when it is named.
+    pub(crate) is_long: bool,
+}
+
+impl Group {
+    const fn new(
+        rows: &'static [&'static str],
+        measure: fn(&Settings) -> Outcome<Vec<Row>>,
+    ) -> Self {
+        Self { rows, measure, is_long: false }
+    }
 }
 
 /// Every row there is.
 pub(crate) const GROUPS: &[Group] = &[
-    Group { rows: &[cached::CPU, cached::LATENCY, cached::INSTRUCTIONS], measure: cached::measure },
-    Group { rows: &[mint::METADATA, mint::ASSERTION, mint::SECRET], measure: mint::measure },
-    Group { rows: &[start::START, start::BINARY], measure: start::measure },
-    Group { rows: &[identities::CREATION, identities::MEMORY], measure: identities::measure },
+    Group::new(&[cached::CPU, cached::LATENCY, cached::INSTRUCTIONS], cached::measure),
+    Group::new(&[mint::METADATA, mint::ASSERTION, mint::SECRET], mint::measure),
+    Group::new(&[start::START, start::BINARY], start::measure),
+    Group::new(&[identities::CREATION, identities::MEMORY], identities::measure),
+    Group::new(
+        &[revocation::FIRST_TOKEN, revocation::ROLE, revocation::IDENTITY],
+        revocation::measure,
+    ),
+    Group::new(&[writes::WRITES], writes::measure),
+    Group::new(
+        &[
+            decision::SMALL_P99,
+            decision::LARGE_P99,
+            decision::GROWTH,
+            decision::SMALL_CEDAR,
+            decision::LARGE_CEDAR,
+        ],
+        decision::measure,
+    ),
     Group {
-        rows: &[revocation::FIRST_TOKEN, revocation::ROLE, revocation::IDENTITY],
-        measure: revocation::measure,
+        is_long: true,
+        ..Group::new(&[assignments::RESTART, assignments::MEMORY], assignments::measure)
     },
-    Group { rows: &[writes::WRITES], measure: writes::measure },
 ];
 
 /// CPU time by kind of thread, as a note: microseconds each for `count` events.
