@@ -141,7 +141,7 @@ pub struct Snapshot {
     principals_by_client: PersistentMap<ClientId, PrincipalId>,
     assignments_by_name: PersistentMap<RoleAssignmentId, Arc<RoleAssignment>>,
     standings: PersistentMap<PrincipalId, Arc<Standing>>,
-    roles: PersistentMap<RoleDefinitionId, Arc<RoleDefinition>>,
+    roles: PersistentMap<RoleDefinitionId, (TenantId, Arc<RoleDefinition>)>,
     lineages: PersistentMap<Arc<str>, Arc<Lineage>>,
 }
 
@@ -192,9 +192,16 @@ impl Snapshot {
         self.lineages.get(scope.container_key()?).map(AsRef::as_ref)
     }
 
-    /// The role with this GUID.
-    pub fn role_definition(&self, id: RoleDefinitionId) -> Option<&Arc<RoleDefinition>> {
-        built_in_roles::find(id).or_else(|| self.roles.get(&id))
+    /// The role with this GUID: a built-in one, or a custom one of the tenant.
+    pub fn role_definition(
+        &self,
+        tenant: TenantId,
+        id: RoleDefinitionId,
+    ) -> Option<&Arc<RoleDefinition>> {
+        built_in_roles::find(id).or_else(|| {
+            let (owner, role) = self.roles.get(&id)?;
+            (*owner == tenant).then_some(role)
+        })
     }
 
     /// How often the resource at this path was deleted.
@@ -396,7 +403,8 @@ impl Snapshot {
             self.roles.remove(&former.definition.id);
         }
         if let Some(present) = present {
-            self.roles.insert(present.definition.id, Arc::clone(&present.definition));
+            let role = (present.tenant_id, Arc::clone(&present.definition));
+            self.roles.insert(present.definition.id, role);
         }
         Ok(())
     }

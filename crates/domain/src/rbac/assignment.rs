@@ -8,7 +8,6 @@ use serde::{Deserialize, Serialize};
 
 use super::built_in_roles;
 use super::condition::Condition;
-use super::role_definition::RoleDefinition;
 use super::scope::RbacScope;
 use super::standing::Ancestry;
 use crate::ids::{PrincipalId, RoleAssignmentId, RoleDefinitionId, TenantId};
@@ -242,7 +241,8 @@ pub fn plan_delete_below(snapshot: &Snapshot, changes: &mut Changes, scope: &Rba
 
 /// The role has to exist in the directory, and to be assignable at the scope or above it.
 fn check_role(snapshot: &Snapshot, new: &NewAssignment) -> Result<(), AssignmentError> {
-    let role = role_in_tenant(snapshot, new.tenant_id, new.role)
+    let role = snapshot
+        .role_definition(new.tenant_id, new.role)
         .ok_or(AssignmentError::RoleNotFound(new.role))?;
     let above = Ancestry::of(snapshot, new.tenant_id, &new.scope);
     let is_assignable =
@@ -252,18 +252,6 @@ fn check_role(snapshot: &Snapshot, new: &NewAssignment) -> Result<(), Assignment
     } else {
         Err(AssignmentError::RoleNotAssignable(new.role, new.scope.clone()))
     }
-}
-
-/// A built-in role, or a custom one of the tenant.
-pub fn role_in_tenant(
-    snapshot: &Snapshot,
-    tenant: TenantId,
-    role: RoleDefinitionId,
-) -> Option<&Arc<RoleDefinition>> {
-    built_in_roles::find(role).or_else(|| {
-        let custom = snapshot.custom_roles.get(&role.to_string())?;
-        (custom.tenant_id == tenant).then_some(&custom.definition)
-    })
 }
 
 /// Whether the scope's subscription, or the management group that the scope is, holds as many assignments as it may.

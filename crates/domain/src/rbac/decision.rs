@@ -156,7 +156,7 @@ impl Search<'_> {
         if assignment.tenant_id != self.question.tenant {
             return None;
         }
-        let role = self.snapshot.role_definition(assignment.role)?;
+        let role = self.snapshot.role_definition(assignment.tenant_id, assignment.role)?;
         let mut best = None;
         for permission in self.covering(&role.permissions) {
             let conditions = [permission.condition.as_ref(), assignment.condition.as_ref()];

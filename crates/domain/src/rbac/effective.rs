@@ -23,7 +23,7 @@ pub fn permissions(
         .flat_map(|standing| above.keys().iter().flat_map(|key| standing.assignments.at(*key)))
         .filter(|assignment| assignment.tenant_id == tenant)
     {
-        let role = snapshot.role_definition(assignment.role);
+        let role = snapshot.role_definition(tenant, assignment.role);
         for permission in role.into_iter().flat_map(|role| &role.permissions) {
             let permission = under(permission, assignment.condition.as_ref());
             if !held.contains(&permission) {

@@ -430,6 +430,7 @@ fn management_group(tenant_id: TenantId, number: usize) -> ManagementGroup {
         parent,
         created_at: 0,
         updated_at: 0,
+        updated_by: None,
     }
 }
 

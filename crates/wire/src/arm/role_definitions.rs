@@ -9,7 +9,7 @@ use http::{Method, StatusCode, Uri};
 use keycard_domain::ids::{PrincipalId, RoleDefinitionId, TenantId};
 use keycard_domain::operation::OperationContext;
 use keycard_domain::rbac::action::{ActionPattern, ActionPatterns};
-use keycard_domain::rbac::assignment::{is_below, role_in_tenant};
+use keycard_domain::rbac::assignment::is_below;
 use keycard_domain::rbac::custom_role::{self, CustomRole, CustomRoleError, NewRole};
 use keycard_domain::rbac::standing::Ancestry;
 use keycard_domain::rbac::{Permission, RbacScope, RoleDefinition, built_in_roles};
@@ -180,7 +180,8 @@ async fn show(
 ) -> Result<Json<Value>, ArmError> {
     let (scope, name) = (scope(&params)?, name(&params)?);
     let snapshot = arm.state.snapshot();
-    let role = role_in_tenant(&snapshot, tenant(&operation)?, name)
+    let role = snapshot
+        .role_definition(tenant(&operation)?, name)
         .ok_or_else(|| ArmError::RoleDefinitionNotFound(name.to_string()))?;
     let custom = snapshot.custom_roles.get(&name.to_string());
     let authors = custom.map_or_else(Authors::default, |role| Authors::of(role));
