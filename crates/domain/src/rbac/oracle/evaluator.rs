@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use super::condition::Condition;
-use super::worlds::{Ask, Deny, Grants, MANAGEMENT_GROUPS, World, tenant_name};
+use super::worlds::{Ask, Deny, Grants, MANAGEMENT_GROUPS, Role, World, tenant_name};
 use crate::rbac::Plane;
 
 /// All that the rules find for a question: the numbers of assignments and denies.
@@ -46,7 +46,11 @@ pub(super) fn evaluate(world: &World, ask: &Ask) -> Verdict {
         let counts = assignment.tenant == ask.tenant
             && ancestors.contains(&segments(&assignment.scope))
             && principals.contains(&assignment.principal);
-        let Some(role) = world.roles.iter().find(|role| role.id == assignment.role) else {
+        // A custom role is the tenant's own.
+        let is_meant = |role: &&Role| {
+            role.id == assignment.role && (role.is_built_in || role.tenant == assignment.tenant)
+        };
+        let Some(role) = world.roles.iter().find(is_meant) else {
             continue;
         };
         for grants in role.permissions.iter().filter(|it| counts && matches(it, ask)) {
