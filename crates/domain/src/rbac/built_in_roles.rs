@@ -1,7 +1,8 @@
 //! Azure's built-in roles, embedded from `data/built-in-roles.json` (origin and licence: `data/README.md`).
 
-use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
+
+use fnv::FnvHashMap;
 
 use super::role_definition::RoleDefinition;
 use crate::ids::RoleDefinitionId;
@@ -23,7 +24,8 @@ static ROLES: LazyLock<BuiltInRoles> = LazyLock::new(|| {
 
 struct BuiltInRoles {
     roles: Vec<Arc<RoleDefinition>>,
-    by_id: HashMap<RoleDefinitionId, Arc<RoleDefinition>>,
+    /// The keys are our own, so the hash need not withstand strangers.
+    by_id: FnvHashMap<RoleDefinitionId, Arc<RoleDefinition>>,
 }
 
 /// All built-in roles, in the order of the data file.
