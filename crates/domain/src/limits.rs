@@ -59,10 +59,20 @@ pub const SECRET_VERSIONS_MAX: usize = 500;
 pub const VAULT_PAGE_MAX: usize = 25;
 /// Characters of a custom role's or deny assignment's name. Source: Azure RBAC limits.
 pub const ROLE_NAME_CHARS_MAX: usize = 512;
-/// Bytes of one pattern of a custom role or deny assignment; the longest built-in one has 130.
-pub const ROLE_PATTERN_BYTES_MAX: usize = 1024;
+/// Bytes of one pattern of a custom role, deny assignment or condition; the longest built-in one has 139.
+pub const ROLE_PATTERN_BYTES_MAX: usize = 256;
+/// Wildcards of one of these; built-in ones have one.
+pub const ROLE_PATTERN_WILDCARDS_MAX: usize = 8;
 /// Patterns of one custom role or deny assignment; the longest built-in role has 269.
 pub const ROLE_PATTERNS_MAX: usize = 2048;
+/// Permission objects of one custom role or deny assignment; built-in roles have at most three.
+pub const ROLE_PERMISSIONS_MAX: usize = 100;
+/// Bytes of an action that is asked about; the longest known one has 159.
+pub const ACTION_BYTES_MAX: usize = 256;
+/// Attributes that one question may bring, and the bytes of a name or value.
+pub const ATTRIBUTES_MAX: usize = 100;
+/// Bytes of the name or the value of one of these.
+pub const ATTRIBUTE_BYTES_MAX: usize = 2048;
 /// Assignable scopes of a custom role. Source: Azure RBAC limits.
 pub const ASSIGNABLE_SCOPES_MAX: usize = 2000;
 /// Principals that a deny assignment may exclude.

@@ -86,9 +86,11 @@ fn scope(vault: &Vault, secret: Option<&str>) -> RbacScope {
 fn attributes(vault: &Vault, secret: Option<&str>, now: UtcDateTime) -> Attributes {
     let name = |text: &str| AttributeValues::name(text);
     let vault_name = name(vault.id.name());
-    let mut attributes = Attributes::default()
-        .with(AttributeSource::Environment, "UtcNow", AttributeValues::DateTimes(vec![now]))
-        .with(AttributeSource::Resource, "Microsoft.KeyVault/vaults:name", vault_name);
+    let mut attributes = Attributes::of_environment(now).with(
+        AttributeSource::Resource,
+        "Microsoft.KeyVault/vaults:name",
+        vault_name,
+    );
     if let Some(secret) = secret {
         for source in [AttributeSource::Resource, AttributeSource::Request] {
             attributes.set(source, "Microsoft.KeyVault/vaults/secrets:name", name(secret));

@@ -11,6 +11,8 @@ use std::hash::Hasher;
 use fnv::FnvHasher;
 use serde::{Deserialize, Serialize};
 
+use crate::limits;
+
 /// An action that is asked about: in lower case, with the hash that finds it among a role's literal patterns.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Action<'a> {
@@ -79,6 +81,12 @@ impl ActionPattern {
     /// The pattern as it was written.
     pub fn as_str(&self) -> &str {
         &self.text
+    }
+
+    /// Whether the pattern is as short, and has as few wildcards, as one that people may write.
+    pub fn is_bounded(&self) -> bool {
+        self.text.len() <= limits::ROLE_PATTERN_BYTES_MAX
+            && self.text.matches('*').count() <= limits::ROLE_PATTERN_WILDCARDS_MAX
     }
 
     /// What stands before the first `*`, in lower case, without a slash that `/*/` may share: every action that the

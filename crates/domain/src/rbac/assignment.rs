@@ -209,21 +209,26 @@ fn plan(
     };
     rely_on_scope(snapshot, changes, &new.scope);
     changes.put(snapshot, &assignment);
-    let claim = claim(&assignment);
-    let absent = Expectation::Absent(claim.clone());
-    changes.write(Write::Put(claim, Arc::from(&b"{}"[..])), Some(absent));
+    for claim in claims(&assignment) {
+        let absent = Expectation::Absent(claim.clone());
+        changes.write(Write::Put(claim, Arc::from(&b"{}"[..])), Some(absent));
+    }
     Ok(assignment)
 }
 
-/// What two requests at the same time cannot both write: the same principal, role and scope under two names.
-fn claim(assignment: &RoleAssignment) -> StoreKey {
+/// What two requests at the same time cannot both write: the same principal, role and scope under two names, and the same
+/// name at two scopes.
+fn claims(assignment: &RoleAssignment) -> [StoreKey; 2] {
     let (scope, principal, role) = (&assignment.scope, assignment.principal_id, assignment.role);
-    payload_key::<RoleAssignment>(&format!("{}|{principal}|{role}", scope.key()))
+    [format!("{}|{principal}|{role}", scope.key()), format!("name|{}", assignment.id)]
+        .map(|claim| payload_key::<RoleAssignment>(&claim))
 }
 
 fn plan_delete(snapshot: &Snapshot, changes: &mut Changes, assignment: &RoleAssignment) {
     changes.delete(snapshot, assignment);
-    changes.write(Write::Delete(claim(assignment)), None);
+    for claim in claims(assignment) {
+        changes.write(Write::Delete(claim), None);
+    }
 }
 
 /// Plans that what was given or denied at a scope and below it goes with the thing that stood there: what is made there
@@ -282,6 +287,13 @@ fn update(
         && existing.role == new.role;
     if !is_same {
         return Err(AssignmentError::UpdateNotPermitted);
+    }
+    if let Some(claimed) = new.principal_type.filter(|it| *it != existing.principal_type) {
+        let (principal, actual) = (existing.principal_id, existing.principal_type);
+        return Err(AssignmentError::PrincipalTypeMismatch { principal, actual, claimed });
+    }
+    if new.condition.is_some() && is_last_administrator(snapshot, existing) {
+        return Err(AssignmentError::LastAdministrator);
     }
     if existing.description == new.description && existing.condition == new.condition {
         return Ok(existing.clone());

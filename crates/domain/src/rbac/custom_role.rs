@@ -11,7 +11,7 @@ use super::action::ActionPattern;
 use super::provider_operations::{self, Knowledge};
 use super::role_definition::{Permission, RoleDefinition, RoleType};
 use super::scope::RbacScope;
-use super::standing::is_of_tenant;
+use super::standing::{Ancestry, is_of_tenant};
 use super::{built_in_roles, linked_access};
 use crate::ids::{PrincipalId, RoleDefinitionId, TenantId};
 use crate::limits::{self, Profile};
@@ -92,7 +92,7 @@ pub enum CustomRoleError {
     #[error("data actions are not allowed in a role that is assignable at a management group")]
     DataActionsAtManagementGroup,
     /// There are no permissions, or too many patterns.
-    #[error("a role has 1 to {max} patterns", max = limits::ROLE_PATTERNS_MAX)]
+    #[error("a role has 1 to {max} patterns, in a bounded number of permissions", max = limits::ROLE_PATTERNS_MAX)]
     PatternCount,
     /// No known action is covered by the pattern.
     #[error("`{0}` matches no action of the providers")]
@@ -141,6 +141,7 @@ fn plan(
     if let Some(existing) = existing {
         let scopes = &existing.definition.assignable_scopes;
         check_rights(state, snapshot, operation, WRITE_ACTION, scopes)?;
+        check_held(snapshot, new)?;
     }
     check_name(state, snapshot, new, existing.is_none())?;
     let now = operation.now.format(&Rfc3339).ok();
@@ -173,6 +174,9 @@ fn check_form(profile: Profile, new: &NewRole) -> Result<(), CustomRoleError> {
     if new.description.chars().count() > limits::DESCRIPTION_CHARS_MAX {
         return Err(CustomRoleError::DescriptionTooLong);
     }
+    if new.permissions.len() > limits::ROLE_PERMISSIONS_MAX {
+        return Err(CustomRoleError::PatternCount);
+    }
     let lists = || new.permissions.iter().flat_map(Permission::lists);
     let count: usize = lists().map(|(_, list)| list.len()).sum();
     if !(1..=limits::ROLE_PATTERNS_MAX).contains(&count) {
@@ -192,7 +196,7 @@ fn check_pattern(
 ) -> Result<(), CustomRoleError> {
     let plane = provider_operations::plane_of(list);
     let unknown = || pattern.as_str().chars().take(limits::AUDITED_CHARS_MAX).collect();
-    if pattern.as_str().len() > limits::ROLE_PATTERN_BYTES_MAX {
+    if !pattern.is_bounded() {
         return Err(CustomRoleError::ActionUnknown(unknown()));
     }
     match provider_operations::knowledge(plane, pattern) {
@@ -234,6 +238,20 @@ fn check_scopes(
         Some(foreign) => Err(CustomRoleError::ScopeUnknown(foreign.clone())),
         None => Ok(()),
     }
+}
+
+/// A role that is held somewhere stays assignable there: those who may change it are those with rights where it counts.
+fn check_held(snapshot: &Snapshot, new: &NewRole) -> Result<(), CustomRoleError> {
+    let is_left_out = |held: &RbacScope| {
+        Ancestry::of(snapshot, new.tenant_id, held).is_none_or(|above| {
+            !new.assignable_scopes.iter().any(|assignable| above.holds(assignable))
+        })
+    };
+    let mut held = snapshot.role_assignments.iter().filter(|(_, it)| it.role == new.id);
+    if held.any(|(_, it)| is_left_out(&it.scope)) {
+        return Err(CustomRoleError::ScopesInvalid("the role is assigned outside them"));
+    }
+    Ok(())
 }
 
 /// Whoever defines, changes or deletes a role must be allowed to at each scope where it is assignable, not only at the

@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::assignment::{Selection, is_below};
+use super::assignment::{Selection, is_below, type_in_directory};
 use super::role_definition::Permission;
 use super::scope::RbacScope;
 use super::standing::Ancestry;
@@ -160,8 +160,14 @@ fn check_form(new: &NewDenyAssignment) -> Result<(), DenyAssignmentError> {
     if new.description.chars().count() > limits::DESCRIPTION_CHARS_MAX {
         return invalid("the description is too long");
     }
-    let lists = new.permissions.iter().flat_map(Permission::lists);
-    let patterns: usize = lists.map(|(_, list)| list.len()).sum();
+    let lists = || new.permissions.iter().flat_map(Permission::lists);
+    let patterns: usize = lists().map(|(_, list)| list.len()).sum();
+    if new.permissions.len() > limits::ROLE_PERMISSIONS_MAX {
+        return invalid("there are too many permissions");
+    }
+    if lists().any(|(_, list)| list.iter().any(|pattern| !pattern.is_bounded())) {
+        return invalid("an action is too long, or has too many wildcards");
+    }
     if !(1..=limits::ROLE_PATTERNS_MAX).contains(&patterns) {
         return invalid("the permissions have to name 1 to 2,048 actions");
     }
@@ -195,6 +201,13 @@ fn plan(
     new: &NewDenyAssignment,
 ) -> Result<DenyAssignment, DenyAssignmentError> {
     require_scope(snapshot, new.tenant_id, &new.scope)?;
+    // Nobody could take it away again.
+    let is_there =
+        |it: &DeniedPrincipal| type_in_directory(snapshot, new.tenant_id, it.id).is_some();
+    let binds_everyone = new.principals.iter().any(|it| it.id == EVERYONE);
+    if binds_everyone && !new.excluded_principals.iter().any(is_there) {
+        return Err(DenyAssignmentError::Invalid("one of the excluded principals has to exist"));
+    }
     let prefix = format!("{}|", new.scope.key());
     let mut others = snapshot.deny_assignments.below(&prefix).filter(|other| other.id != new.id);
     if others.any(|other| other.name.to_lowercase() == new.name.to_lowercase()) {

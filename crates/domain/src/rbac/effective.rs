@@ -1,5 +1,7 @@
 //! The permission objects that a principal holds at a scope: what `permissions` lists.
 
+use std::collections::BTreeSet;
+
 use super::condition::Condition;
 use super::role_definition::Permission;
 use super::scope::RbacScope;
@@ -8,7 +10,8 @@ use crate::ids::PrincipalId;
 use crate::ids::TenantId;
 use crate::snapshot::Snapshot;
 
-/// The permission objects that count at the scope for a principal and its groups, each once. Denies are not taken out.
+/// The permission objects that count at the scope for a principal and its groups: those of each role once, or once for
+/// each condition that it is held under. Denies are not taken out.
 pub fn permissions(
     snapshot: &Snapshot,
     tenant: TenantId,
@@ -16,19 +19,19 @@ pub fn permissions(
     scope: &RbacScope,
 ) -> Vec<Permission> {
     let Some(above) = Ancestry::of(snapshot, tenant, scope) else { return Vec::new() };
-    let mut held: Vec<Permission> = Vec::new();
+    let mut seen = BTreeSet::new();
+    let mut held = Vec::new();
     let principals = with_groups(snapshot, principal);
     let standings = principals.iter().filter_map(|principal| snapshot.standing(*principal));
     for assignment in standings
         .flat_map(|standing| above.keys().iter().flat_map(|key| standing.assignments.at(*key)))
         .filter(|assignment| assignment.tenant_id == tenant)
     {
-        let role = snapshot.role_definition(tenant, assignment.role);
-        for permission in role.into_iter().flat_map(|role| &role.permissions) {
-            let permission = under(permission, assignment.condition.as_ref());
-            if !held.contains(&permission) {
-                held.push(permission);
-            }
+        let condition = assignment.condition.as_ref();
+        if seen.insert((assignment.role, condition.map(Condition::as_str))) {
+            let role = snapshot.role_definition(tenant, assignment.role);
+            let permissions = role.into_iter().flat_map(|role| &role.permissions);
+            held.extend(permissions.map(|permission| under(permission, condition)));
         }
     }
     held

@@ -2,6 +2,9 @@
 
 use std::sync::Arc;
 
+use time::UtcDateTime;
+
+use super::condition::Attributes;
 use super::decision::{Decision, Plane, Question, Reason, decide};
 use super::deny_assignment::DenyAssignment;
 use super::journal::Asked;
@@ -21,6 +24,8 @@ pub const READ_ACTION: &str = "Microsoft.Authorization/roleAssignments/read";
 pub struct Explanation {
     /// The question.
     pub asked: Asked,
+    /// How much it tells.
+    pub insight: Insight,
     /// How it is decided now.
     pub verdict: Verdict,
     /// What to do about a refusal; `None` when the question is allowed, or nothing helps.
@@ -60,14 +65,25 @@ impl Explanation {
     }
 }
 
-/// Whether the caller may ask about a principal at a scope: about itself always, about others with the right to read role
-/// assignments there.
-pub fn may_ask(
+/// How much an explanation tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Insight {
+    /// Whoever may read role assignments at the scope learns everything.
+    Full,
+    /// Whoever asks about itself learns nothing of what it may not read: neither what exists, nor roles that were
+    /// defined here, nor whom a deny spares.
+    Own,
+}
+
+/// How much the caller may know of a principal at a scope: of itself something, of others only with the right to read
+/// role assignments there. `None` when it may not ask.
+pub fn insight(
     snapshot: &Snapshot,
     caller: &Principal,
     subject: PrincipalId,
     scope: &RbacScope,
-) -> bool {
+    now: UtcDateTime,
+) -> Option<Insight> {
     let question = Question {
         tenant: caller.tenant_id,
         principal: caller.principal_id,
@@ -75,14 +91,19 @@ pub fn may_ask(
         action: READ_ACTION,
         scope,
         sub_operation: None,
-        attributes: &super::Attributes::default(),
+        attributes: &Attributes::of_environment(now),
     };
-    caller.principal_id == subject || decide(snapshot, &question).is_allowed()
+    if decide(snapshot, &question).is_allowed() {
+        Some(Insight::Full)
+    } else {
+        (caller.principal_id == subject).then_some(Insight::Own)
+    }
 }
 
 /// Explains a question.
-pub fn explain(snapshot: &Snapshot, asked: Asked) -> Explanation {
-    if let Some(vault) = policy_vault(snapshot, &asked) {
+pub fn explain(snapshot: &Snapshot, asked: Asked, insight: Insight) -> Explanation {
+    let vault = policy_vault(snapshot, &asked).filter(|_| insight == Insight::Full);
+    if let Some(vault) = vault {
         return by_policy(asked, vault);
     }
     let decision = decide(snapshot, &asked.question());
@@ -90,10 +111,10 @@ pub fn explain(snapshot: &Snapshot, asked: Asked) -> Explanation {
         Reason::Granted(_) | Reason::GrantedByCondition(_) => None,
         Reason::Denied { deny, .. } => Some(Advice::LiftDeny(Arc::clone(deny))),
         Reason::NoAssignment | Reason::ConditionNotMet(_) | Reason::AttributeMissing(_) => {
-            least_privilege::needed(snapshot, &asked).map(Advice::Assign)
+            least_privilege::needed(snapshot, &asked, insight).map(Advice::Assign)
         }
     };
-    Explanation { asked, verdict: Verdict::Rbac(decision), advice }
+    Explanation { asked, insight, verdict: Verdict::Rbac(decision), advice }
 }
 
 /// The vault that the question is about, where it decides by its access policies.
@@ -110,7 +131,8 @@ fn by_policy(asked: Asked, vault: Arc<Vault>) -> Explanation {
     let is_useful = !is_allowed && !word.is_empty();
     let needed = PolicyNeeded { principal: asked.principal, vault, word };
     let advice = is_useful.then_some(Advice::SetAccessPolicy(needed));
-    Explanation { asked, verdict: Verdict::AccessPolicy { is_allowed }, advice }
+    let verdict = Verdict::AccessPolicy { is_allowed };
+    Explanation { asked, insight: Insight::Full, verdict, advice }
 }
 
 /// What a run needs of vaults that decide by access policies, each once.
@@ -148,11 +170,14 @@ pub fn of_request(
     snapshot: &Snapshot,
     refusals: Vec<Asked>,
     caller: &Principal,
+    now: UtcDateTime,
 ) -> Vec<Explanation> {
     refusals
         .into_iter()
         .filter(|asked| asked.tenant == caller.tenant_id)
-        .filter(|asked| may_ask(snapshot, caller, asked.principal, &asked.scope))
-        .map(|asked| explain(snapshot, asked))
+        .filter_map(|asked| {
+            let insight = insight(snapshot, caller, asked.principal, &asked.scope, now)?;
+            Some(explain(snapshot, asked, insight))
+        })
         .collect()
 }

@@ -28,6 +28,8 @@ pub struct Asked {
     pub action: String,
     /// To what.
     pub scope: RbacScope,
+    /// Which part of the action.
+    pub sub_operation: Option<String>,
     /// What conditions could ask about.
     pub attributes: Attributes,
 }
@@ -41,7 +43,7 @@ impl Asked {
             plane: self.plane,
             action: &self.action,
             scope: &self.scope,
-            sub_operation: None,
+            sub_operation: self.sub_operation.as_deref(),
             attributes: &self.attributes,
         }
     }
@@ -53,6 +55,7 @@ impl Asked {
             plane: question.plane,
             action: question.action.to_owned(),
             scope: question.scope.clone(),
+            sub_operation: question.sub_operation.map(str::to_owned),
             attributes: question.attributes.clone(),
         }
     }

@@ -10,9 +10,10 @@ use super::action::{Action, ActionPattern};
 use super::built_in_roles;
 use super::condition::{Attributes, Condition, Outcome};
 use super::decision::Plane;
+use super::explanation::Insight;
 use super::journal::Asked;
 use super::provider_operations;
-use super::role_definition::RoleDefinition;
+use super::role_definition::{RoleDefinition, RoleType};
 use super::scope::RbacScope;
 use crate::ids::{PrincipalId, RoleDefinitionId, TenantId};
 use crate::resources;
@@ -118,9 +119,13 @@ pub struct Needed {
 /// the action.
 ///
 /// A role that the principal holds at that very scope cannot be given again: there it stands under a condition.
-pub fn needed(snapshot: &Snapshot, asked: &Asked) -> Option<Needed> {
-    let scope = resources::nearest_existing(snapshot, asked.tenant, &asked.scope);
-    let roles = roles_that_cover(snapshot, asked.tenant, asked.plane, &asked.action, &scope);
+pub fn needed(snapshot: &Snapshot, asked: &Asked, insight: Insight) -> Option<Needed> {
+    let scope = match insight {
+        Insight::Full => resources::nearest_existing(snapshot, asked.tenant, &asked.scope),
+        Insight::Own => asked.scope.clone(),
+    };
+    let mut roles = roles_that_cover(snapshot, asked.tenant, asked.plane, &asked.action, &scope);
+    roles.retain(|role| insight == Insight::Full || role.role_type == RoleType::BuiltInRole);
     let is_held = |role: &RoleDefinition| {
         let standing = snapshot.standing(asked.principal);
         standing
@@ -136,7 +141,7 @@ pub fn cover<'a>(snapshot: &Snapshot, run: &'a [Asked]) -> (Vec<Needed>, Vec<&'a
     let mut chosen: Vec<Needed> = Vec::new();
     let mut uncovered = Vec::new();
     for asked in run {
-        match needed(snapshot, asked) {
+        match needed(snapshot, asked, Insight::Full) {
             Some(needed) if !chosen.contains(&needed) => chosen.push(needed),
             Some(_) => {}
             None => uncovered.push(asked),
@@ -210,6 +215,7 @@ mod tests {
             plane,
             action: action.into(),
             scope: RbacScope::parse(scope).unwrap(),
+            sub_operation: None,
             attributes: Attributes::default(),
         }
     }
@@ -249,7 +255,7 @@ mod tests {
             (Plane::Data, "Microsoft.Storage/storageAccounts/blobServices/containers/blobs/read"),
         ] {
             let asked = asked(plane, action, &vault);
-            let needed = needed(&world(), &asked).unwrap();
+            let needed = needed(&world(), &asked, Insight::Full).unwrap();
             assert!(is_enough(&asked, &needed.role, &needed.scope), "{action}");
             let breadth_of_advised = breadth(&needed.role);
             for role in built_in_roles::all() {
@@ -278,7 +284,10 @@ mod tests {
     fn the_scope_that_is_advised_exists() {
         let vm = format!("{}/providers/Microsoft.Compute/virtualMachines/new", group());
         let scope_of = |action: &str, scope: &str| {
-            needed(&world(), &asked(Plane::Control, action, scope)).unwrap().scope.to_string()
+            needed(&world(), &asked(Plane::Control, action, scope), Insight::Full)
+                .unwrap()
+                .scope
+                .to_string()
         };
         assert_eq!(scope_of("Microsoft.Compute/virtualMachines/write", &vm), group());
         let missing = vm.replace("/rg/", "/none/");

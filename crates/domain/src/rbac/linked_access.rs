@@ -20,7 +20,7 @@ pub fn refused(
     linked: impl IntoIterator<Item = RbacScope>,
 ) -> Vec<RbacScope> {
     let Some(caller) = operation.principal() else { return Vec::new() };
-    let attributes = Attributes::default();
+    let attributes = Attributes::of_environment(operation.now);
     let is_refused = |scope: &RbacScope| {
         let question = Question {
             tenant: caller.tenant_id,

@@ -76,8 +76,8 @@ pub fn scope(name: &str) -> Option<RbacScope> {
 
 /// Making, changing or moving a group takes this on it, or on the group that it is made in.
 pub const WRITE_ACTION: &str = "Microsoft.Management/managementGroups/write";
-/// Moving a subscription changes who may do what in it: it takes what giving and taking roles there takes.
-const SUBSCRIPTION_ACTIONS: [&str; 2] = [
+/// Moving a subscription or a group changes who may do what in it: it takes what giving and taking roles there takes.
+const ROLE_ACTIONS: [&str; 2] = [
     "Microsoft.Authorization/roleAssignments/write",
     "Microsoft.Authorization/roleAssignments/delete",
 ];
@@ -423,6 +423,10 @@ impl Plan<'_> {
         if let Some(parent) = wanted
             && !parent.eq_ignore_ascii_case(present.unwrap_or(&root))
         {
+            // What hangs below gets other administrators, and loses those it had.
+            for action in ROLE_ACTIONS {
+                self.check_linked(action, scope(&existing.name))?;
+            }
             self.check_move(present, parent)?;
             group.parent = self.hang(changes, &existing.record_id(), parent)?;
         }
@@ -494,7 +498,7 @@ impl Plan<'_> {
         let found = self.snapshot.subscription(subscription);
         let found = found.filter(|found| found.tenant_id == self.tenant);
         let from = found.and_then(|found| found.management_group.as_deref());
-        for action in SUBSCRIPTION_ACTIONS {
+        for action in ROLE_ACTIONS {
             let scope = RbacScope::parse(&format!("/subscriptions/{subscription}")).ok();
             self.check_linked(action, scope)?;
         }

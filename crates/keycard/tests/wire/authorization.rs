@@ -657,3 +657,161 @@ async fn rights_on_a_thing_end_with_it() {
         cloud.grant(thing, READER, &actor.principal).await;
     }
 }
+
+const USERS_ONLY: &str = "(!(ActionMatches{'Microsoft.Authorization/roleAssignments/write'})) OR (@Request[Microsoft.Authorization/roleAssignments:PrincipalType] StringEqualsIgnoreCase 'User')";
+
+/// What a request claims of a principal is no attribute of it.
+#[tokio::test]
+async fn a_lie_about_the_principals_type_passes_no_condition() {
+    let cloud = Cloud::start().await;
+    let actor = Actor::new(&cloud, "actor").await;
+    let at =
+        |number: u32| format!("{}/{AUTHORIZATION}/roleAssignments/{}", cloud.group(), guid(number));
+    let own = conditioned(RBAC_ADMINISTRATOR, &actor.principal, USERS_ONLY);
+    assert_eq!(admin(&cloud, Method::PUT, &at(1), Some(own)).await.status, 201);
+    let as_user = |role: &str, principal: &str| {
+        let mut body = assignment(role, principal);
+        body["properties"]["principalType"] = json!("User");
+        body
+    };
+    let to_come = guid(77);
+    for (number, body) in [
+        (1, as_user(RBAC_ADMINISTRATOR, &actor.principal)),
+        (2, as_user(OWNER, &actor.principal)),
+        (3, as_user(OWNER, &to_come)),
+    ] {
+        let told = actor.arm(&cloud, Method::PUT, &at(number), Some(body)).await;
+        assert_eq!(told.status, 403, "{number}: {}", told.message);
+    }
+    let kept = admin(&cloud, Method::GET, &at(1), None).await.body;
+    assert_eq!(kept["properties"]["condition"], USERS_ONLY);
+    let lie = as_user(RBAC_ADMINISTRATOR, &actor.principal);
+    assert_eq!(admin(&cloud, Method::PUT, &at(1), Some(lie)).await.code, "UnmatchedPrincipalType");
+}
+
+/// Else the next one to change the role would be an administrator of less than where it counts.
+#[tokio::test]
+async fn a_role_stays_assignable_where_it_is_held() {
+    let cloud = Cloud::start().await;
+    let actor = Actor::new(&cloud, "actor").await;
+    let other = format!("{}/resourceGroups/other", cloud.subscription());
+    cloud.put(&other, "2024-11-01", json!({ "location": "local" })).await;
+    let role = format!("{}/{AUTHORIZATION}/roleDefinitions/{}", cloud.group(), guid(1));
+    let put = async |scopes: &[&str]| {
+        admin(&cloud, Method::PUT, &role, Some(custom_role("R", scopes, &["*/read"], &[]))).await
+    };
+    assert_eq!(put(&[&cloud.group(), &other]).await.status, 201);
+    let held = cloud.grant(&other, &guid(1), &actor.principal).await;
+    let refused = put(&[&cloud.group()]).await;
+    assert_eq!((refused.status, &*refused.code), (400, "InvalidAssignableScopes"));
+    admin(&cloud, Method::DELETE, &held, None).await;
+    assert_eq!(put(&[&cloud.group()]).await.status, 201);
+    cloud.grant(&other, READER, &actor.principal).await;
+    let elsewhere = format!("{other}/{AUTHORIZATION}/roleDefinitions/{}", guid(1));
+    assert_eq!(
+        actor.arm(&cloud, Method::GET, &elsewhere, None).await.status,
+        404,
+        "of another scope"
+    );
+}
+
+#[tokio::test]
+async fn what_would_take_long_to_decide_is_refused() {
+    let cloud = Cloud::start().await;
+    let actor = Actor::new(&cloud, "actor").await;
+    let role = format!("{}/{AUTHORIZATION}/roleDefinitions/{}", cloud.group(), guid(1));
+    let stars = format!("Contoso.X/{}", "*a".repeat(100));
+    let mut empty = custom_role("R", &[&cloud.group()], &["*/read"], &[]);
+    for _ in 0..200 {
+        empty["properties"]["permissions"].as_array_mut().unwrap().push(json!({}));
+    }
+    for body in [custom_role("R", &[&cloud.group()], &[&stars], &[]), empty] {
+        assert_eq!(admin(&cloud, Method::PUT, &role, Some(body)).await.status, 400);
+    }
+    let attributes: Value =
+        (0..1000).map(|n| (format!("a{n}"), json!("x"))).collect::<serde_json::Map<_, _>>().into();
+    let check = format!("{}/{AUTHORIZATION}/checkAccess", cloud.group());
+    let ask = |id: &str, attributes: &Value| {
+        json!({
+            "subject": { "attributes": { "objectId": actor.principal } },
+            "actions": [{ "id": id, "attributes": attributes }],
+        })
+    };
+    for body in [ask("A/b", &attributes), ask(&"a".repeat(5000), &json!({}))] {
+        assert_eq!(actor.arm(&cloud, Method::POST, &check, Some(body)).await.status, 400);
+    }
+    let hostile = format!("ActionMatches{{'{}'}}", "*a".repeat(500));
+    let path = format!("{}/{AUTHORIZATION}/roleAssignments/{}", cloud.group(), guid(2));
+    let body = conditioned(READER, &actor.principal, &hostile);
+    assert_eq!(admin(&cloud, Method::PUT, &path, Some(body)).await.code, "InvalidCondition");
+}
+
+#[tokio::test]
+async fn an_owner_for_a_time_is_owner_of_what_requests_link_to() {
+    let cloud = Cloud::start().await;
+    let actor = Actor::new(&cloud, "actor").await;
+    cloud.put_identity("mi-1").await;
+    let path = format!("{}/{AUTHORIZATION}/roleAssignments/{}", cloud.group(), guid(1));
+    let attach = async || {
+        let body =
+            json!({ "location": "local", "identity": cloud.identity_block(false, &["mi-1"]) });
+        actor.arm(&cloud, Method::PUT, &cloud.vm_id("new"), Some(body)).await.status
+    };
+    for (until, status) in [("2020-01-01T00:00:00Z", 403), ("2099-01-01T00:00:00Z", 201)] {
+        let condition = format!("@Environment[UtcNow] DateTimeLessThan '{until}'");
+        let body = conditioned(OWNER, &actor.principal, &condition);
+        assert_eq!(admin(&cloud, Method::PUT, &path, Some(body)).await.status, 201);
+        assert_eq!(attach().await, status, "{until}");
+    }
+}
+
+#[tokio::test]
+async fn the_pages_of_a_narrowed_listing_stay_narrowed() {
+    let cloud = Cloud::start().await;
+    let (one, other) = (Actor::new(&cloud, "one").await, Actor::new(&cloud, "other").await);
+    for role in [READER, CONTRIBUTOR, VM_CONTRIBUTOR] {
+        cloud.grant(&cloud.group(), role, &one.principal).await;
+        cloud.grant(&cloud.group(), role, &other.principal).await;
+    }
+    let mut link = Some(format!(
+        "{}/{AUTHORIZATION}/roleAssignments?$filter=principalId%20eq%20'{}'&$top=1",
+        cloud.group(),
+        one.principal
+    ));
+    let mut seen = 0;
+    while let Some(path) = link {
+        let version = if path.contains("api-version") { "" } else { VERSION };
+        let page = cloud.admin(Method::GET, &path, version, None).await.body;
+        for item in page["value"].as_array().unwrap() {
+            assert_eq!(item["properties"]["principalId"], one.principal);
+            seen += 1;
+        }
+        let next = page["nextLink"].as_str();
+        link = next.map(|next| next[next.find("/subscriptions").unwrap()..].to_owned());
+    }
+    assert_eq!(seen, 3);
+}
+
+#[tokio::test]
+async fn nobody_is_locked_out_for_good() {
+    let cloud = Cloud::start().await;
+    let path = format!("{}/{AUTHORIZATION}/denyAssignments/{}", cloud.subscription(), guid(1));
+    let nobody = json!({ "excludePrincipals": [{ "id": guid(9), "type": "ServicePrincipal" }] });
+    let refused = admin(&cloud, Method::PUT, &path, Some(deny("all", &["*"], &[], nobody))).await;
+    assert_eq!((refused.status, &*refused.code), (400, "InvalidCreateDenyAssignmentRequest"));
+    let list =
+        format!("{}/{AUTHORIZATION}/roleAssignments?$filter=atScope()", cloud.subscription());
+    let own = admin(&cloud, Method::GET, &list, None).await.body["value"][0].clone();
+    let (id, principal) =
+        (own["id"].as_str().unwrap(), own["properties"]["principalId"].as_str().unwrap());
+    let never = conditioned(
+        OWNER,
+        principal,
+        "@Environment[UtcNow] DateTimeLessThan '2020-01-01T00:00:00Z'",
+    );
+    let refused = admin(&cloud, Method::PUT, id, Some(never)).await;
+    assert_eq!(
+        (refused.status, &*refused.message),
+        (400, "Cannot delete the last RBAC admin assignment")
+    );
+}

@@ -276,3 +276,20 @@ async fn a_custom_role_opens_a_service_of_ones_own() {
     );
     assert_eq!(authorize(&cloud, Method::GET, Some(&token), &control).await.status, 403);
 }
+
+/// About itself a stranger learns nothing of what exists, nor which roles there are.
+#[tokio::test]
+async fn a_stranger_learns_of_its_own_refusal_nothing_that_it_may_not_read() {
+    let cloud = Cloud::start().await;
+    cloud.put_vault("kv2", false).await;
+    cloud.put_vm("app", true, &[]).await;
+    let own = cloud.vm_token("app", ARM_AUDIENCE, "").await;
+    let missing = format!("{}/resourceGroups/none", cloud.subscription());
+    for scope in [cloud.group(), missing, cloud.vault_id("kv2"), cloud.vault_id("none")] {
+        let path = format!("{scope}/providers/Keycard.Local/explainAccess");
+        let question = Some(json!({ "identity": "app", "action": GET }));
+        let told = cloud.arm(Some(&own), Method::POST, &path, OWN_VERSION, question).await.body;
+        assert_eq!(told["reason"], "DeniedWithNoValidRBAC");
+        assert_eq!(told["advice"]["scope"], json!(scope));
+    }
+}

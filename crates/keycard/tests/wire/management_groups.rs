@@ -330,6 +330,17 @@ async fn rights_are_asked_for_before_anything_is_told() {
     assert_eq!(ask(Method::PUT, &place, Some(json!({}))).await.0, 200);
     assert_eq!(ask(Method::PUT, &placed(&cloud, "child"), Some(json!({}))).await.0, 200);
     assert_eq!(ask(Method::DELETE, &placed(&cloud, "child"), None).await, linked, "to the root");
+
+    // To move a group changes who may do what below it: it takes what giving roles there takes.
+    for name in ["sandbox", "prod"] {
+        assert_eq!(put(&cloud, name, &root).await.0, 200);
+        cloud.grant(&group(name), MANAGEMENT_GROUP_CONTRIBUTOR, &principal).await;
+    }
+    cloud.grant(&group(&root), MANAGEMENT_GROUP_CONTRIBUTOR, &principal).await;
+    cloud.grant(&group("sandbox"), OWNER, &principal).await;
+    assert_eq!(ask(Method::PUT, &group("prod"), Some(body("sandbox"))).await, linked);
+    cloud.grant(&group("prod"), OWNER, &principal).await;
+    assert_eq!(ask(Method::PUT, &group("prod"), Some(body("sandbox"))).await.0, 200);
 }
 
 #[tokio::test]

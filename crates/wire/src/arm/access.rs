@@ -7,9 +7,10 @@ use axum::Json;
 use axum::extract::State;
 use http::{Method, Uri};
 use keycard_domain::ids::PrincipalId;
+use keycard_domain::limits;
 use keycard_domain::operation::OperationContext;
 use keycard_domain::rbac::condition::AttributeValues;
-use keycard_domain::rbac::explanation::{READ_ACTION, may_ask};
+use keycard_domain::rbac::explanation::{Insight, READ_ACTION, insight};
 use keycard_domain::rbac::{
     AttributeSource, Attributes, Decision, Plane, Question, RbacScope, Reason, decide, effective,
 };
@@ -17,7 +18,6 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::Arm;
-use super::attributes::of_environment;
 use super::body::{JsonBody, page, tenant};
 use super::deny_assignments::deny_json;
 use super::error::{ArmError, Forbidden};
@@ -102,11 +102,16 @@ struct AttributesBody {
 /// Actions that one request may ask about.
 const ACTIONS_MAX: usize = 100;
 
-/// Adds a request's attributes; a value that is neither a text, a number nor a truth value says nothing.
-fn add(attributes: &mut Attributes, source: AttributeSource, members: &Map<String, Value>) {
+/// Adds a request's attributes, within bounds; a value that is neither a text, a number nor a truth value says nothing.
+fn add(
+    attributes: &mut Attributes,
+    source: AttributeSource,
+    members: &Map<String, Value>,
+) -> Result<(), ArmError> {
+    require_bounded(members)?;
     for (name, value) in members {
         let values = match value {
-            Value::String(text) => AttributeValues::string(text.clone()),
+            Value::String(text) => named_text(name, text),
             Value::Bool(value) => AttributeValues::boolean(*value),
             Value::Number(number) => match number.as_i64() {
                 Some(number) => AttributeValues::number(number),
@@ -116,6 +121,42 @@ fn add(attributes: &mut Attributes, source: AttributeSource, members: &Map<Strin
             Value::Null | Value::Object(_) => continue,
         };
         attributes.set(source, name.clone(), values);
+    }
+    Ok(())
+}
+
+/// A text; where the attribute is the name of a resource, one whose case means nothing.
+pub(super) fn named_text(attribute: &str, text: &str) -> AttributeValues {
+    if attribute.to_ascii_lowercase().ends_with(":name") {
+        AttributeValues::name(text)
+    } else {
+        AttributeValues::string(text)
+    }
+}
+
+/// Refuses more attributes, or longer ones, than a question may bring.
+pub(super) fn require_bounded(members: &Map<String, Value>) -> Result<(), ArmError> {
+    let max = limits::ATTRIBUTE_BYTES_MAX;
+    let length = |value: &Value| match value {
+        Value::String(text) => text.len(),
+        Value::Array(items) => items.iter().filter_map(Value::as_str).map(str::len).sum(),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_) => 0,
+    };
+    let is_bounded = members.len() <= limits::ATTRIBUTES_MAX
+        && members.iter().all(|(name, value)| name.len() <= max && length(value) <= max);
+    if is_bounded {
+        Ok(())
+    } else {
+        Err(ArmError::BodyMalformed("There are too many attributes, or too long ones.".to_owned()))
+    }
+}
+
+/// Refuses an action that is longer than any.
+pub(super) fn require_action(action: &str) -> Result<(), ArmError> {
+    if action.len() <= limits::ACTION_BYTES_MAX {
+        Ok(())
+    } else {
+        Err(ArmError::BodyMalformed("An action is too long.".to_owned()))
     }
 }
 
@@ -130,20 +171,21 @@ async fn check_access(
         None => scope(&params)?,
     };
     let subject = body.subject.attributes.object_id;
-    require_may_ask(&arm, &operation, subject, &scope)?;
+    let insight = require_insight(&arm, &operation, subject, &scope)?;
     if body.actions.len() > ACTIONS_MAX {
         return Err(ArmError::BodyMalformed(format!("At most {ACTIONS_MAX} actions.")));
     }
-    let mut given = of_environment(operation.now);
+    let mut given = Attributes::of_environment(operation.now);
     let environment = body.environment.map(|it| it.attributes).unwrap_or_default();
-    add(&mut given, AttributeSource::Environment, &environment);
+    add(&mut given, AttributeSource::Environment, &environment)?;
     let resource = body.resource.map(|it| it.attributes).unwrap_or_default();
-    add(&mut given, AttributeSource::Resource, &resource);
+    add(&mut given, AttributeSource::Resource, &resource)?;
     let snapshot = arm.state.snapshot();
     let tenant = tenant(&operation)?;
     let decide_one = |action: &ActionBody| {
+        require_action(&action.id)?;
         let mut attributes = given.clone();
-        add(&mut attributes, AttributeSource::Request, &action.attributes);
+        add(&mut attributes, AttributeSource::Request, &action.attributes)?;
         let question = Question {
             tenant,
             principal: subject,
@@ -153,22 +195,24 @@ async fn check_access(
             sub_operation: None,
             attributes: &attributes,
         };
-        decision_json(action, &decide(&snapshot, &question))
+        Ok(decision_json(action, &decide(&snapshot, &question), insight))
     };
-    let decisions: Vec<Value> = body.actions.iter().map(decide_one).collect();
+    let decisions = body.actions.iter().map(decide_one);
+    let decisions = decisions.collect::<Result<Vec<Value>, ArmError>>()?;
     Ok(Json(json!({ "value": decisions })))
 }
 
-/// Refuses who asks about others without the right to read role assignments.
-pub(super) fn require_may_ask(
+/// How much the caller may know; refuses who asks about others without the right to read role assignments.
+pub(super) fn require_insight(
     arm: &Arm,
     operation: &OperationContext,
     subject: PrincipalId,
     scope: &RbacScope,
-) -> Result<(), ArmError> {
+) -> Result<Insight, ArmError> {
     let caller = operation.principal().ok_or(ArmError::TokenMissing)?;
-    if may_ask(&arm.state.snapshot(), caller, subject, scope) {
-        return Ok(());
+    let known = insight(&arm.state.snapshot(), caller, subject, scope, operation.now);
+    if let Some(insight) = known {
+        return Ok(insight);
     }
     Err(ArmError::AuthorizationFailed(Box::new(Forbidden {
         client: caller.client_id,
@@ -191,19 +235,32 @@ pub(super) const fn reason_name(reason: &Reason) -> &'static str {
     }
 }
 
-/// The assignment and the deny assignment that a reason names, each as its own face shows it.
-pub(super) fn evidence(reason: &Reason) -> (Value, Value) {
+/// The assignment and the deny assignment that a reason names, each as its own face shows it; of a deny that the caller
+/// may not read, what its refusals name.
+pub(super) fn evidence(reason: &Reason, insight: Insight) -> (Value, Value) {
     match reason {
         Reason::NoAssignment => (Value::Null, Value::Null),
         Reason::Granted(assignment)
         | Reason::GrantedByCondition(assignment)
         | Reason::ConditionNotMet(assignment)
         | Reason::AttributeMissing(assignment) => (assignment_json(assignment), Value::Null),
-        Reason::Denied { deny, assignment } => (assignment_json(assignment), deny_json(deny)),
+        Reason::Denied { deny, assignment } => {
+            let whole = deny_json(deny);
+            let shown = match insight {
+                Insight::Full => whole,
+                Insight::Own => json!({
+                    "properties": { "denyAssignmentName": deny.name, "scope": deny.scope },
+                    "id": whole.get("id"),
+                    "type": whole.get("type"),
+                    "name": deny.id,
+                }),
+            };
+            (assignment_json(assignment), shown)
+        }
     }
 }
 
-fn decision_json(action: &ActionBody, decision: &Decision) -> Value {
+fn decision_json(action: &ActionBody, decision: &Decision, insight: Insight) -> Value {
     let access = match &decision.reason {
         Reason::Granted(_) | Reason::GrantedByCondition(_) => "Allowed",
         Reason::Denied { .. } => "Denied",
@@ -211,7 +268,7 @@ fn decision_json(action: &ActionBody, decision: &Decision) -> Value {
             "NotAllowed"
         }
     };
-    let (assignment, deny) = evidence(&decision.reason);
+    let (assignment, deny) = evidence(&decision.reason, insight);
     json!({
         "actionId": action.id,
         "isDataAction": action.is_data_action,

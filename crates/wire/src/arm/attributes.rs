@@ -2,6 +2,10 @@
 //!
 //! Source: Azure role-based access control, "Authorization actions and attributes": delegated role assignments.
 
+use super::Arm;
+use super::role_assignments::{self, PutBody};
+use crate::request::read_body;
+use crate::route::Params;
 use axum::body::Body;
 use keycard_domain::ids::{PrincipalId, RoleDefinitionId};
 use keycard_domain::limits;
@@ -9,25 +13,10 @@ use keycard_domain::operation::Principal;
 use keycard_domain::rbac::assignment::{self, PrincipalType};
 use keycard_domain::rbac::condition::AttributeValues;
 use keycard_domain::rbac::{AttributeSource, Attributes};
-use time::UtcDateTime;
-
-use super::Arm;
-use super::role_assignments::{self, PutBody};
-use crate::request::read_body;
-use crate::route::Params;
 
 const ROLE: &str = "Microsoft.Authorization/roleAssignments:RoleDefinitionId";
 const PRINCIPAL: &str = "Microsoft.Authorization/roleAssignments:PrincipalId";
 const PRINCIPAL_TYPE: &str = "Microsoft.Authorization/roleAssignments:PrincipalType";
-
-/// What holds for every request.
-pub(super) fn of_environment(now: UtcDateTime) -> Attributes {
-    Attributes::default().with(
-        AttributeSource::Environment,
-        "UtcNow",
-        AttributeValues::DateTimes(vec![now]),
-    )
-}
 
 /// What the request itself says, where conditions can ask about it: role assignments that are written or deleted.
 ///
@@ -44,21 +33,23 @@ pub(super) async fn of_request(
         return attributes;
     }
     let snapshot = arm.state.snapshot_to_keep();
+    let mut present = None;
     if let (Ok(scope), Ok(name)) = (role_assignments::scope(params), role_assignments::name(params))
         && let Some(existing) = assignment::find(&snapshot, caller.tenant_id, &scope, name)
     {
-        let kind = Some(existing.principal_type);
+        present = Some(existing.principal_type);
         let source = AttributeSource::Resource;
-        describe(&mut attributes, source, existing.role, existing.principal_id, kind);
+        describe(&mut attributes, source, existing.role, existing.principal_id, present);
     }
     if action == role_assignments::WRITE
         && let Some(PutBody { properties }) = read(body).await
         && let Ok(role) = role_assignments::role_id(&properties.role_definition_id)
     {
-        let claimed = role_assignments::principal_type(properties.principal_type.as_deref());
+        // Differs from Azure: what the request claims of a principal that the directory does not know is no attribute.
+        // The id of a principal to come can be guessed, and a claim would pass for what it is not.
         let known =
-            || assignment::type_in_directory(&snapshot, caller.tenant_id, properties.principal_id);
-        let kind = claimed.ok().flatten().or_else(known);
+            assignment::type_in_directory(&snapshot, caller.tenant_id, properties.principal_id);
+        let kind = present.or(known);
         let source = AttributeSource::Request;
         describe(&mut attributes, source, role, properties.principal_id, kind);
     }

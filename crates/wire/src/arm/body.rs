@@ -76,10 +76,15 @@ pub(super) fn page(uri: &Uri, base: &str, mut items: Vec<(String, Value)>) -> Va
     let mut rest = items.into_iter().filter(|(key, _)| *key > after);
     let shown: Vec<(String, Value)> = rest.by_ref().take(limit).collect();
     let has_more = rest.next().is_some();
+    // The rest of the query goes along: what the listing was narrowed to, and the api-version.
+    let kept = uri.query().unwrap_or_default().split('&').filter(|parameter| {
+        let name = parameter.split('=').next().unwrap_or_default();
+        !matches!(Parameters::parse(name), it if it.count("$skiptoken") > 0)
+    });
     let next_link = shown.last().filter(|_| has_more).map(|(key, _)| {
-        let version = query.get("api-version").unwrap_or_default();
         let token = percent_encoding::utf8_percent_encode(key, percent_encoding::NON_ALPHANUMERIC);
-        format!("{base}{}?api-version={version}&$top={limit}&$skiptoken={token}", uri.path())
+        let kept: Vec<&str> = kept.collect();
+        format!("{base}{}?{}&$skiptoken={token}", uri.path(), kept.join("&"))
     });
     let values: Vec<Value> = shown.into_iter().map(|(_, value)| value).collect();
     match next_link {

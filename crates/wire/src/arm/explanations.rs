@@ -7,20 +7,20 @@ use http::Method;
 use keycard_domain::directory::lookup::principal_named;
 use keycard_domain::ids::PrincipalId;
 use keycard_domain::operation::OperationContext;
-use keycard_domain::rbac::condition::AttributeValues;
 use keycard_domain::rbac::explanation::{self, Advice, Explanation, PolicyNeeded, Verdict};
 use keycard_domain::rbac::journal::{Asked, Recorded};
 use keycard_domain::rbac::least_privilege::{self, Needed};
 use keycard_domain::rbac::provider_operations::plane_of_action;
-use keycard_domain::rbac::{AttributeSource, Plane, assignment};
+use keycard_domain::rbac::{AttributeSource, Attributes, Plane, assignment};
 use keycard_domain::snapshot::Snapshot;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use super::Arm;
-use super::access::{evidence, reason_name, require_may_ask};
-use super::attributes::of_environment;
+use super::access::{
+    evidence, named_text, reason_name, require_action, require_bounded, require_insight,
+};
 use super::body::{JsonBody, tenant};
 use super::error::ArmError;
 use super::role_assignments::scope;
@@ -64,18 +64,21 @@ async fn explain(
     let caller = operation.principal().ok_or(ArmError::TokenMissing)?;
     let principal = principal_named(&snapshot, tenant, &body.identity);
     let subject = principal.as_ref().map_or(PrincipalId::new(Uuid::nil()), |found| *found);
-    require_may_ask(&arm, &operation, subject, &scope)?;
+    let insight = require_insight(&arm, &operation, subject, &scope)?;
+    require_action(&body.action)?;
+    require_bounded(&body.attributes)?;
     let principal = principal.map_err(|error| ArmError::BodyMalformed(error.to_string()))?;
     let plane = match body.is_data_action {
         Some(true) => Plane::Data,
         Some(false) => Plane::Control,
         None => plane_of_action(&body.action),
     };
-    let mut attributes = of_environment(operation.now);
+    let mut attributes = Attributes::of_environment(operation.now);
     for (name, value) in &body.attributes {
         let (source, name) = attribute_name(name)?;
         let value = value.as_str().ok_or_else(|| malformed_attribute(&name))?;
-        attributes.set(source, name, AttributeValues::string(value));
+        let value = named_text(&name, value);
+        attributes.set(source, name, value);
     }
     let asked = Asked {
         tenant: caller.tenant_id,
@@ -83,9 +86,10 @@ async fn explain(
         plane,
         action: body.action,
         scope,
+        sub_operation: None,
         attributes,
     };
-    let explanation = explanation::explain(&snapshot, asked);
+    let explanation = explanation::explain(&snapshot, asked, insight);
     Ok(Json(explanation_json(&snapshot, &explanation)))
 }
 
@@ -126,7 +130,7 @@ async fn explain_refusal(
     let request_id = Uuid::try_parse(params.get("requestId")).map_err(|_| not_found())?;
     let snapshot = arm.state.snapshot_to_keep();
     let refusals = arm.state.journal.refusals_of(request_id);
-    let explained = explanation::of_request(&snapshot, refusals, caller);
+    let explained = explanation::of_request(&snapshot, refusals, caller, operation.now);
     if explained.is_empty() {
         return Err(not_found());
     }
@@ -157,7 +161,9 @@ fn asked_json(snapshot: &Snapshot, asked: &Asked) -> Map<String, Value> {
 fn explanation_json(snapshot: &Snapshot, explanation: &Explanation) -> Value {
     let mut members = asked_json(snapshot, &explanation.asked);
     let (reason, (assignment, deny)) = match &explanation.verdict {
-        Verdict::Rbac(decision) => (reason_name(&decision.reason), evidence(&decision.reason)),
+        Verdict::Rbac(decision) => {
+            (reason_name(&decision.reason), evidence(&decision.reason, explanation.insight))
+        }
         Verdict::AccessPolicy { is_allowed: true } => {
             ("GrantedByAccessPolicy", (Value::Null, Value::Null))
         }

@@ -34,7 +34,7 @@ use keycard_domain::clock::ClockControl;
 use keycard_domain::compute::attachment::Attachments;
 use keycard_domain::directory::directory_role;
 use keycard_domain::operation::{Caller, OperationContext, Principal};
-use keycard_domain::rbac::{self, Decision, Plane, Question, RbacScope, Reason};
+use keycard_domain::rbac::{self, Attributes, Decision, Plane, Question, RbacScope, Reason};
 use keycard_domain::state::State;
 use keycard_domain::token::audience::Service;
 use keycard_domain::token::verify::TokenVerifier;
@@ -165,7 +165,7 @@ impl ArmGate {
     ) -> Result<(), ArmError> {
         let state = &self.0.state;
         let scope = RbacScope::parse(params.subject()).map_err(|_| ArmError::PathMalformed)?;
-        let environment = attributes::of_environment(state.clock.now());
+        let environment = Attributes::of_environment(state.clock.now());
         let question = Question {
             tenant: principal.tenant_id,
             principal: principal.principal_id,

@@ -148,6 +148,20 @@ fn custom_roles<'a>(
         .filter(move |role| role.definition.assignable_scopes.iter().any(&is_shown))
 }
 
+/// Whether a role can be assigned at the scope, or somewhere below it: who reads there sees no others.
+fn is_assignable_around(
+    snapshot: &Snapshot,
+    tenant: TenantId,
+    scope: &RbacScope,
+    role: &RoleDefinition,
+) -> bool {
+    let above = Ancestry::of(snapshot, tenant, scope);
+    role.assignable_scopes.iter().any(|assignable| {
+        above.as_ref().is_some_and(|above| above.holds(assignable))
+            || is_below(snapshot, scope, assignable)
+    })
+}
+
 async fn list(
     Rbac(operation): Rbac,
     State(arm): State<Arm>,
@@ -178,10 +192,11 @@ async fn show(
     State(arm): State<Arm>,
     params: Params,
 ) -> Result<Json<Value>, ArmError> {
-    let (scope, name) = (scope(&params)?, name(&params)?);
+    let (scope, name, tenant) = (scope(&params)?, name(&params)?, tenant(&operation)?);
     let snapshot = arm.state.snapshot();
     let role = snapshot
-        .role_definition(tenant(&operation)?, name)
+        .role_definition(tenant, name)
+        .filter(|role| is_assignable_around(&snapshot, tenant, &scope, role))
         .ok_or_else(|| ArmError::RoleDefinitionNotFound(name.to_string()))?;
     let custom = snapshot.custom_roles.get(&name.to_string());
     let authors = custom.map_or_else(Authors::default, |role| Authors::of(role));

@@ -15,16 +15,15 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use keycard_domain::limits;
 use keycard_domain::operation::{Caller, OperationContext, Principal};
-use keycard_domain::rbac::condition::AttributeValues;
 use keycard_domain::rbac::provider_operations::plane_of_action;
-use keycard_domain::rbac::{AttributeSource, Attributes, Plane, Question, RbacScope};
+use keycard_domain::rbac::{Attributes, Plane, Question, RbacScope};
 use keycard_domain::state::State;
 use keycard_domain::token::verify::{BearerError, TokenVerifier};
 use serde_json::json;
 
 use crate::bearer;
 use crate::host_names::HostNames;
-use crate::request::{Parameters, RequestIds};
+use crate::request::{Parameters, PathError, RequestIds};
 use crate::route::{
     Access, Entered, Face, Gate, OwnProof, Params, PathRefusal, Route, Row, Unread, route,
 };
@@ -99,9 +98,11 @@ impl Gate for AuthorizeGate {
             PathRefusal::MethodNotAllowed(allowed) => {
                 (crate::route::allow_header(&allowed), Refusal::MethodUnknown).into_response()
             }
-            PathRefusal::Malformed(_) | PathRefusal::NotFound => {
-                Refusal::PathUnknown.into_response()
+            PathRefusal::Malformed(PathError::QueryTooLong) => {
+                Refusal::Parameter("scope").into_response()
             }
+            PathRefusal::Malformed(PathError::DotSegment | PathError::Character)
+            | PathRefusal::NotFound => Refusal::PathUnknown.into_response(),
         }
     }
 
@@ -139,7 +140,7 @@ impl Asked {
         }
         let required = |name| query.non_empty(name).ok_or(Refusal::Parameter(name));
         let action = required("action")?;
-        if action.len() > limits::ROLE_PATTERN_BYTES_MAX || action.contains('*') {
+        if action.len() > limits::ACTION_BYTES_MAX || action.contains('*') {
             return Err(Refusal::Parameter("action"));
         }
         let plane = match query.non_empty("isDataAction") {
@@ -177,11 +178,7 @@ async fn check(
         .verifier
         .verify_for_audience(&face.state, token, &asked.audience)
         .map_err(|error| face.challenge(Some(error)))?;
-    let attributes = Attributes::default().with(
-        AttributeSource::Environment,
-        "UtcNow",
-        AttributeValues::date_time(operation.now),
-    );
+    let attributes = Attributes::of_environment(operation.now);
     let question = Question {
         tenant: principal.tenant_id,
         principal: principal.principal_id,

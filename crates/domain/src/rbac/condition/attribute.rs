@@ -103,6 +103,12 @@ impl Entry {
 }
 
 impl Attributes {
+    /// What is known of every request: the time.
+    pub fn of_environment(now: UtcDateTime) -> Self {
+        let now = AttributeValues::date_time(now);
+        Self::default().with(AttributeSource::Environment, "UtcNow", now)
+    }
+
     /// Says what an attribute's values are, in place of what was said before.
     pub fn set(
         &mut self,

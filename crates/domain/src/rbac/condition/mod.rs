@@ -139,6 +139,9 @@ pub enum ConditionErrorReason {
     /// A backslash and a quote: readers differ on whether the text ends here.
     #[error("a text cannot hold a backslash before a quote")]
     BackslashBeforeQuote,
+    /// An action pattern that is too long, or has too many wildcards.
+    #[error("an action pattern is too long, or has too many wildcards")]
+    PatternUnbounded,
     /// A set of several values with an operator for one.
     #[error("a set of several values needs a prefix such as ForAnyOfAnyValues:")]
     NeedsQuantifiers,

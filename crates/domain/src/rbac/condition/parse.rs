@@ -117,8 +117,13 @@ impl<'a> Parser<'a> {
     }
 
     fn action_pattern(&mut self) -> Result<ActionPattern, ConditionError> {
-        let pattern = self.text_in_braces()?;
-        Ok(ActionPattern::new(&pattern.text))
+        let literal = self.text_in_braces()?;
+        let pattern = ActionPattern::new(&literal.text);
+        if pattern.is_bounded() {
+            Ok(pattern)
+        } else {
+            Err(self.error_at(literal.position, Reason::PatternUnbounded))
+        }
     }
 
     /// `{'…'}`.
