@@ -58,10 +58,25 @@ pub enum Advice {
 impl Explanation {
     /// Whether the question is allowed.
     pub const fn is_allowed(&self) -> bool {
-        match &self.verdict {
-            Verdict::Rbac(decision) => decision.is_allowed(),
-            Verdict::AccessPolicy { is_allowed } => *is_allowed,
+        self.verdict.is_allowed()
+    }
+}
+
+impl Verdict {
+    /// Whether the question is allowed.
+    pub const fn is_allowed(&self) -> bool {
+        match self {
+            Self::Rbac(decision) => decision.is_allowed(),
+            Self::AccessPolicy { is_allowed } => *is_allowed,
         }
+    }
+}
+
+/// How a question is decided: by roles, or by the access policies of the vault that it is about.
+pub fn verdict(snapshot: &Snapshot, asked: &Asked) -> Verdict {
+    match policy_vault(snapshot, asked) {
+        Some(vault) => Verdict::AccessPolicy { is_allowed: policy_grants(&vault, asked) },
+        None => Verdict::Rbac(decide(snapshot, &asked.question())),
     }
 }
 
@@ -124,10 +139,14 @@ fn policy_vault(snapshot: &Snapshot, asked: &Asked) -> Option<Arc<Vault>> {
     (!vault.uses_rbac).then(|| Arc::clone(&vault.record))
 }
 
+fn policy_grants(vault: &Vault, asked: &Asked) -> bool {
+    let word = policy_word(&asked.action);
+    vault.access_policies.iter().any(|policy| policy.grants_on_secrets(asked.principal, word))
+}
+
 fn by_policy(asked: Asked, vault: Arc<Vault>) -> Explanation {
     let word = policy_word(&asked.action);
-    let is_allowed =
-        vault.access_policies.iter().any(|policy| policy.grants_on_secrets(asked.principal, word));
+    let is_allowed = policy_grants(&vault, &asked);
     let is_useful = !is_allowed && !word.is_empty();
     let needed = PolicyNeeded { principal: asked.principal, vault, word };
     let advice = is_useful.then_some(Advice::SetAccessPolicy(needed));

@@ -5,7 +5,7 @@ use http_body_util::Full;
 use keycard_crypto::secret::Secret;
 use serde_json::{Value, json};
 
-use crate::harness::{ARM_AUDIENCE, Cloud, READER, VAULT_AUDIENCE};
+use crate::harness::{ARM_AUDIENCE, Cloud, READER, SECRETS_USER, VAULT_AUDIENCE};
 
 const OWN_VERSION: &str = "2026-11-01";
 const GET: &str = "Microsoft.KeyVault/vaults/secrets/getSecret/action";
@@ -104,6 +104,16 @@ async fn a_vault_with_access_policies_is_explained_by_them() {
             .unwrap()
             .starts_with("az keyvault set-policy --name kv2 --object-id ")
     );
+    // A role on the vault changes nothing, and an access check knows it.
+    let principal = told["identity"]["principalId"].as_str().unwrap();
+    cloud.grant(&cloud.vault_id("kv2"), SECRETS_USER, principal).await;
+    let path = format!("{}/providers/Microsoft.Authorization/checkAccess", cloud.vault_id("kv2"));
+    let ask = json!({
+        "subject": { "attributes": { "objectId": principal } },
+        "actions": [{ "id": GET, "isDataAction": true }],
+    });
+    let checked = cloud.admin(Method::POST, &path, "2022-04-01", Some(ask)).await.body;
+    assert_eq!(checked["value"][0]["accessDecision"], "NotAllowed", "{checked}");
 }
 
 #[tokio::test]

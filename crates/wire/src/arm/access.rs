@@ -10,9 +10,10 @@ use keycard_domain::ids::PrincipalId;
 use keycard_domain::limits;
 use keycard_domain::operation::OperationContext;
 use keycard_domain::rbac::condition::AttributeValues;
-use keycard_domain::rbac::explanation::{Insight, READ_ACTION, insight};
+use keycard_domain::rbac::explanation::{Insight, READ_ACTION, Verdict, insight, verdict};
+use keycard_domain::rbac::journal::Asked;
 use keycard_domain::rbac::{
-    AttributeSource, Attributes, Decision, Plane, Question, RbacScope, Reason, decide, effective,
+    AttributeSource, Attributes, Decision, Plane, RbacScope, Reason, effective,
 };
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -186,16 +187,16 @@ async fn check_access(
         require_action(&action.id)?;
         let mut attributes = given.clone();
         add(&mut attributes, AttributeSource::Request, &action.attributes)?;
-        let question = Question {
+        let asked = Asked {
             tenant,
             principal: subject,
             plane: if action.is_data_action { Plane::Data } else { Plane::Control },
-            action: &action.id,
-            scope: &scope,
+            action: action.id.clone(),
+            scope: scope.clone(),
             sub_operation: None,
-            attributes: &attributes,
+            attributes,
         };
-        Ok(decision_json(action, &decide(&snapshot, &question), insight))
+        Ok(decision_json(action, &verdict(&snapshot, &asked), insight))
     };
     let decisions = body.actions.iter().map(decide_one);
     let decisions = decisions.collect::<Result<Vec<Value>, ArmError>>()?;
@@ -224,7 +225,7 @@ pub(super) fn require_insight(
 }
 
 /// The reason as Azure's data planes name it.
-pub(super) const fn reason_name(reason: &Reason) -> &'static str {
+const fn reason_name(reason: &Reason) -> &'static str {
     match reason {
         Reason::Granted(_) => "GrantedByRBAC",
         Reason::GrantedByCondition(_) => "GrantedByABAC",
@@ -237,7 +238,7 @@ pub(super) const fn reason_name(reason: &Reason) -> &'static str {
 
 /// The assignment and the deny assignment that a reason names, each as its own face shows it; of a deny that the caller
 /// may not read, what its refusals name.
-pub(super) fn evidence(reason: &Reason, insight: Insight) -> (Value, Value) {
+fn evidence(reason: &Reason, insight: Insight) -> (Value, Value) {
     match reason {
         Reason::NoAssignment => (Value::Null, Value::Null),
         Reason::Granted(assignment)
@@ -260,20 +261,35 @@ pub(super) fn evidence(reason: &Reason, insight: Insight) -> (Value, Value) {
     }
 }
 
-fn decision_json(action: &ActionBody, decision: &Decision, insight: Insight) -> Value {
-    let access = match &decision.reason {
-        Reason::Granted(_) | Reason::GrantedByCondition(_) => "Allowed",
-        Reason::Denied { .. } => "Denied",
-        Reason::NoAssignment | Reason::ConditionNotMet(_) | Reason::AttributeMissing(_) => {
-            "NotAllowed"
-        }
+/// The reason of a verdict, by roles or by the access policies of a vault.
+pub(super) const fn verdict_name(verdict: &Verdict) -> &'static str {
+    match verdict {
+        Verdict::Rbac(decision) => reason_name(&decision.reason),
+        Verdict::AccessPolicy { is_allowed: true } => "GrantedByAccessPolicy",
+        Verdict::AccessPolicy { is_allowed: false } => "DeniedByAccessPolicy",
+    }
+}
+
+/// What a verdict rests on, where it is by roles.
+pub(super) fn verdict_evidence(verdict: &Verdict, insight: Insight) -> (Value, Value) {
+    match verdict {
+        Verdict::Rbac(decision) => evidence(&decision.reason, insight),
+        Verdict::AccessPolicy { .. } => (Value::Null, Value::Null),
+    }
+}
+
+fn decision_json(action: &ActionBody, verdict: &Verdict, insight: Insight) -> Value {
+    let access = match verdict {
+        Verdict::Rbac(Decision { reason: Reason::Denied { .. } }) => "Denied",
+        verdict if verdict.is_allowed() => "Allowed",
+        Verdict::Rbac(_) | Verdict::AccessPolicy { .. } => "NotAllowed",
     };
-    let (assignment, deny) = evidence(&decision.reason, insight);
+    let (assignment, deny) = verdict_evidence(verdict, insight);
     json!({
         "actionId": action.id,
         "isDataAction": action.is_data_action,
         "accessDecision": access,
-        "decisionReason": reason_name(&decision.reason),
+        "decisionReason": verdict_name(verdict),
         "roleAssignment": assignment,
         "denyAssignment": deny,
         // A decision holds for the moment: nothing may be kept.

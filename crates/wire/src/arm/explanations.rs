@@ -7,7 +7,7 @@ use http::Method;
 use keycard_domain::directory::lookup::principal_named;
 use keycard_domain::ids::PrincipalId;
 use keycard_domain::operation::OperationContext;
-use keycard_domain::rbac::explanation::{self, Advice, Explanation, PolicyNeeded, Verdict};
+use keycard_domain::rbac::explanation::{self, Advice, Explanation, PolicyNeeded};
 use keycard_domain::rbac::journal::{Asked, Recorded};
 use keycard_domain::rbac::least_privilege::{self, Needed};
 use keycard_domain::rbac::provider_operations::plane_of_action;
@@ -19,7 +19,7 @@ use uuid::Uuid;
 
 use super::Arm;
 use super::access::{
-    evidence, named_text, reason_name, require_action, require_bounded, require_insight,
+    named_text, require_action, require_bounded, require_insight, verdict_evidence, verdict_name,
 };
 use super::body::{JsonBody, tenant};
 use super::error::ArmError;
@@ -160,17 +160,8 @@ fn asked_json(snapshot: &Snapshot, asked: &Asked) -> Map<String, Value> {
 
 fn explanation_json(snapshot: &Snapshot, explanation: &Explanation) -> Value {
     let mut members = asked_json(snapshot, &explanation.asked);
-    let (reason, (assignment, deny)) = match &explanation.verdict {
-        Verdict::Rbac(decision) => {
-            (reason_name(&decision.reason), evidence(&decision.reason, explanation.insight))
-        }
-        Verdict::AccessPolicy { is_allowed: true } => {
-            ("GrantedByAccessPolicy", (Value::Null, Value::Null))
-        }
-        Verdict::AccessPolicy { is_allowed: false } => {
-            ("DeniedByAccessPolicy", (Value::Null, Value::Null))
-        }
-    };
+    let (assignment, deny) = verdict_evidence(&explanation.verdict, explanation.insight);
+    let reason = verdict_name(&explanation.verdict);
     let decision = if explanation.is_allowed() { "Allowed" } else { "NotAllowed" };
     members.insert("decision".to_owned(), json!(decision));
     members.insert("reason".to_owned(), json!(reason));
