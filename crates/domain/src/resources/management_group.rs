@@ -172,16 +172,7 @@ pub async fn put(
     operation: &OperationContext,
     new: &NewManagementGroup,
 ) -> Result<(), ManagementGroupError> {
-    state
-        .transact(operation, |snapshot, changes| {
-            let plan = Plan { state, snapshot, operation, tenant: new.tenant_id };
-            match own(snapshot, new.tenant_id, &new.name) {
-                _ if is_root(new.tenant_id, &new.name) => plan.refuse_root(&new.name),
-                Some(existing) => plan.update(changes, existing, new),
-                None => plan.create(changes, new),
-            }
-        })
-        .await
+    write(state, operation, new, |plan, changes| plan.create(changes, new)).await
 }
 
 /// Changes and moves a group that exists.
@@ -190,13 +181,27 @@ pub async fn update(
     operation: &OperationContext,
     new: &NewManagementGroup,
 ) -> Result<(), ManagementGroupError> {
+    let missing =
+        |_: &Plan<'_>, _: &mut Changes| Err(ManagementGroupError::NotFound(new.name.clone()));
+    write(state, operation, new, missing).await
+}
+
+/// Changes the group of this name; does the other thing where there is none.
+async fn write(
+    state: &State,
+    operation: &OperationContext,
+    new: &NewManagementGroup,
+    where_missing: impl Fn(&Plan<'_>, &mut Changes) -> Result<(), ManagementGroupError>,
+) -> Result<(), ManagementGroupError> {
     state
         .transact(operation, |snapshot, changes| {
             let plan = Plan { state, snapshot, operation, tenant: new.tenant_id };
+            if is_root(new.tenant_id, &new.name) {
+                return plan.refuse_root(&new.name);
+            }
             match own(snapshot, new.tenant_id, &new.name) {
-                _ if is_root(new.tenant_id, &new.name) => plan.refuse_root(&new.name),
                 Some(existing) => plan.update(changes, existing, new),
-                None => Err(ManagementGroupError::NotFound(new.name.clone())),
+                None => where_missing(&plan, changes),
             }
         })
         .await

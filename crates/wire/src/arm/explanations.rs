@@ -1,11 +1,13 @@
 //! Why a question is decided as it is, what would be enough, and what a run needs: a provider of keycard's own, since
 //! Azure has none. `keycard why` and `keycard record` talk to it.
 
+use std::collections::BTreeMap;
+
 use axum::Json;
 use axum::extract::State;
 use http::Method;
 use keycard_domain::directory::lookup::principal_named;
-use keycard_domain::ids::PrincipalId;
+use keycard_domain::ids::{PrincipalId, SubscriptionId};
 use keycard_domain::operation::OperationContext;
 use keycard_domain::rbac::explanation::{self, Advice, Explanation, PolicyNeeded};
 use keycard_domain::rbac::journal::{Asked, Recorded};
@@ -295,25 +297,25 @@ fn recording_json(
 /// resource group. Assignments above the subscriptions have no place in it.
 fn template(snapshot: &Snapshot, run: &[Asked], needed: &[Needed]) -> Value {
     let mut resources: Vec<Value> = Vec::new();
-    let mut by_group: Vec<(String, Vec<Value>)> = Vec::new();
+    let mut by_group: BTreeMap<(SubscriptionId, String), (&str, Vec<Value>)> = BTreeMap::new();
     for needed in needed {
-        if needed.scope.subscription().is_none() {
-            continue;
-        }
+        let Some(subscription) = needed.scope.subscription() else { continue };
         let resource = assignment_resource(snapshot, run, needed);
         match needed.scope.resource_group() {
             None => resources.push(resource),
-            Some(group) => match by_group.iter_mut().find(|(name, _)| name == group) {
-                Some((_, members)) => members.push(resource),
-                None => by_group.push((group.to_owned(), vec![resource])),
-            },
+            Some(group) => {
+                let place = (subscription, group.to_ascii_lowercase());
+                by_group.entry(place).or_insert((group, Vec::new())).1.push(resource);
+            }
         }
     }
-    let nested = by_group.into_iter().map(|(group, members)| {
+    let nested = by_group.into_iter().map(|((subscription, key), (group, members))| {
+        let place = format!("{subscription}/{key}");
         json!({
             "type": "Microsoft.Resources/deployments",
             "apiVersion": "2022-09-01",
-            "name": format!("roles-{}", Uuid::new_v5(&Uuid::NAMESPACE_URL, group.as_bytes()).simple()),
+            "name": format!("roles-{}", Uuid::new_v5(&Uuid::NAMESPACE_URL, place.as_bytes()).simple()),
+            "subscriptionId": subscription,
             "resourceGroup": group,
             "properties": {
                 "mode": "Incremental",

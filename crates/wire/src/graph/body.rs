@@ -56,6 +56,15 @@ impl Base {
     }
 }
 
+/// One object of a collection, with the context that says so.
+pub(super) fn entity(base: &Base, collection: &str, mut body: Value) -> Value {
+    if let Some(members) = body.as_object_mut() {
+        let context = base.context(&format!("{collection}/$entity"));
+        members.insert("@odata.context".to_owned(), json!(context));
+    }
+    body
+}
+
 /// The tenant of the request's token.
 pub(super) fn tenant(operation: &OperationContext) -> Result<TenantId, GraphError> {
     operation.principal().map(|principal| principal.tenant_id).ok_or(GraphError::TokenMissing)

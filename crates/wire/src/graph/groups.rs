@@ -10,9 +10,9 @@ use keycard_domain::ids::PrincipalId;
 use keycard_domain::operation::OperationContext;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use super::body::{JsonBody, group_json, object_id, object_json, path_id, tenant};
+use super::body::{JsonBody, entity, group_json, object_id, object_json, path_id, tenant};
 use super::error::GraphError;
 use super::query::Query;
 use super::{Base, Graph, row};
@@ -99,13 +99,6 @@ impl GroupBody {
     }
 }
 
-fn entity(base: &Base, mut body: Value) -> Value {
-    if let Some(members) = body.as_object_mut() {
-        members.insert("@odata.context".to_owned(), json!(base.context("groups/$entity")));
-    }
-    body
-}
-
 async fn create(
     Directory(operation): Directory,
     State(graph): State<Graph>,
@@ -113,7 +106,7 @@ async fn create(
     JsonBody(body): JsonBody<GroupBody>,
 ) -> Result<(StatusCode, Json<Value>), GraphError> {
     let group = group::create(&graph.state, &operation, &body.read_new(&operation)?).await?;
-    Ok((StatusCode::CREATED, Json(entity(&base, group_json(&group)))))
+    Ok((StatusCode::CREATED, Json(entity(&base, "groups", group_json(&group)))))
 }
 
 async fn show(
@@ -126,7 +119,7 @@ async fn show(
     let query = Query::of(&uri)?;
     let snapshot = graph.state.snapshot();
     let found = group::find(&snapshot, tenant(&operation)?, path_id(&params, "group")?)?;
-    Ok(Json(entity(&base, query.select(group_json(found)))))
+    Ok(Json(entity(&base, "groups", query.select(group_json(found)))))
 }
 
 async fn change(

@@ -8,9 +8,9 @@ use http::{Method, Uri};
 use keycard_domain::directory::group::{self, Reach};
 use keycard_domain::directory::service_principal;
 use keycard_domain::operation::OperationContext;
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use super::body::{object_json, path_id, principal_json, tenant};
+use super::body::{entity, object_json, path_id, principal_json, tenant};
 use super::error::GraphError;
 use super::query::Query;
 use super::{Base, Graph, row};
@@ -56,12 +56,8 @@ async fn show(
     let id = path_id(&params, "servicePrincipal")?;
     let found = service_principal::find(&snapshot, tenant(&operation)?, id)
         .ok_or_else(|| GraphError::NotFound(id.to_string()))?;
-    let mut body = query.select(principal_json(&snapshot, found));
-    if let Some(members) = body.as_object_mut() {
-        let context = base.context("servicePrincipals/$entity");
-        members.insert("@odata.context".to_owned(), json!(context));
-    }
-    Ok(Json(body))
+    let body = query.select(principal_json(&snapshot, found));
+    Ok(Json(entity(&base, "servicePrincipals", body)))
 }
 
 fn memberships(
