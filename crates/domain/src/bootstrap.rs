@@ -6,16 +6,18 @@ use keycard_crypto::secret::Secret;
 use keycard_crypto::x509::CertificateAuthority;
 use serde::{Deserialize, Serialize};
 
-use crate::directory::application::{KeyCredential, PasswordCredential};
+use crate::directory::application::{KeyCredential, PasswordCredential, TokenVersion};
 use crate::directory::directory_role::{DirectoryRole, DirectoryRoleAssignment};
 use crate::directory::service_principal::ServicePrincipalKind;
 use crate::directory::tenant::{Issuer, Subscription};
 use crate::directory::{Application, ServicePrincipal, Tenant};
-use crate::ids::{ClientId, PrincipalId, RoleAssignmentId, SubscriptionId, TenantId};
+use crate::ids::{
+    ApplicationId, ClientId, KeyId, PrincipalId, RoleAssignmentId, SubscriptionId, TenantId,
+};
 use crate::operation::OperationContext;
 use crate::rbac::assignment::PrincipalType;
 use crate::rbac::{RbacScope, RoleAssignment, built_in_roles};
-use crate::records::{Record, UnreadableRecord, decode, encode, payload_key};
+use crate::records::{Record, UnreadableRecord, Versioned, decode, encode, payload_key};
 use crate::state::{Changes, State, WriteError};
 use crate::store::{Expectation, StoreError, Write};
 
@@ -218,11 +220,24 @@ fn put_administrator(
     changes.put(
         &snapshot,
         &Application {
+            id: ApplicationId::new(state.entropy.id_for("administrator/application")),
             client_id: bootstrap.client_id,
             tenant_id: bootstrap.tenant_id,
             display_name: "keycard administrator".to_owned(),
-            passwords: vec![PasswordCredential { sha256, expires_at: None }],
+            created_at: now,
+            passwords: vec![PasswordCredential {
+                key_id: KeyId::new(state.entropy.id_for("administrator/secret")),
+                display_name: None,
+                hint: None,
+                sha256,
+                starts_at: 0,
+                expires_at: None,
+            }],
             keys: Vec::new(),
+            identifier_uris: Vec::new(),
+            app_roles: Vec::new(),
+            accepted_token_version: TokenVersion::V1,
+            wants_group_claims: false,
         },
     );
     changes.put(
@@ -235,6 +250,9 @@ fn put_administrator(
             kind: ServicePrincipalKind::Application,
             is_enabled: true,
             created_at: now,
+            keys: Vec::new(),
+            requires_assignment: false,
+            tokens_valid_from: None,
         },
     );
     changes.put(
@@ -293,12 +311,15 @@ async fn add_certificate(
 ) -> Result<(), BootstrapError> {
     keycard_crypto::signing_key::PublicKey::from_certificate_der(&certificate)
         .map_err(|error| BootstrapError::CertificateInvalid(error.to_string()))?;
-    let credential = KeyCredential::of(certificate);
+    let key_id = KeyId::new(state.entropy.uuid());
+    let credential = KeyCredential::of(key_id, certificate, operation.now.unix_timestamp());
     state
         .transact(operation, |snapshot, changes| {
-            let application = snapshot.applications.get(&client_id.to_string());
-            if let Some(application) = application.filter(|known| !known.keys.contains(&credential))
-            {
+            let application = snapshot.application_of_client(client_id);
+            let is_new = |known: &&Versioned<Application>| {
+                known.keys.iter().all(|key| key.sha256 != credential.sha256)
+            };
+            if let Some(application) = application.filter(is_new) {
                 let mut application = application.record.as_ref().clone();
                 application.keys.push(credential.clone());
                 changes.put(snapshot, &application);

@@ -91,6 +91,26 @@ guid!(
     PrincipalId
 );
 guid!(
+    /// An application object of the directory: its `id` at Microsoft Graph, where [`ClientId`] is its `appId`.
+    ApplicationId
+);
+guid!(
+    /// A role that an application defines for those who call it.
+    AppRoleId
+);
+guid!(
+    /// Gives an app role to a principal.
+    AppRoleAssignmentId
+);
+guid!(
+    /// A policy of the directory.
+    PolicyId
+);
+guid!(
+    /// A client secret or certificate of an application or service principal: `keyId` at Microsoft Graph.
+    KeyId
+);
+guid!(
     /// The GUID that names a role definition; the same for a built-in role everywhere.
     RoleDefinitionId
 );

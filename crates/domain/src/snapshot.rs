@@ -12,9 +12,13 @@ use crate::directory::directory_role::DirectoryRoleAssignment;
 use crate::directory::group::{Group, GroupMember};
 use crate::directory::service_principal::Generation;
 use crate::directory::tenant::Subscription;
-use crate::directory::{Application, ServicePrincipal, Tenant, UserAssignedIdentity};
+use crate::directory::{
+    AppRoleAssignment, Application, DeletedObject, Policy, PolicyLink, ServicePrincipal, Tenant,
+    UserAssignedIdentity,
+};
 use crate::ids::{
-    ClientId, PrincipalId, RoleAssignmentId, RoleDefinitionId, SubscriptionId, TenantId,
+    ApplicationId, ClientId, PrincipalId, RoleAssignmentId, RoleDefinitionId, SubscriptionId,
+    TenantId,
 };
 use crate::key_vault::Vault;
 use crate::persistent_map::PersistentMap;
@@ -113,6 +117,14 @@ pub struct Snapshot {
     pub service_principals: Table<ServicePrincipal>,
     /// By client id.
     pub applications: Table<Application>,
+    /// By principal and id.
+    pub app_role_assignments: Table<AppRoleAssignment>,
+    /// By id.
+    pub policies: Table<Policy>,
+    /// By target and policy.
+    pub policy_links: Table<PolicyLink>,
+    /// By object id.
+    pub deleted_objects: Table<DeletedObject>,
     /// By resource id.
     pub user_assigned_identities: Table<UserAssignedIdentity>,
     /// By principal id and thumbprint.
@@ -139,6 +151,7 @@ pub struct Snapshot {
     pub signing_keys: Table<SigningKeyRecord>,
     generations: Table<Generation>,
     principals_by_client: PersistentMap<ClientId, PrincipalId>,
+    clients_by_application: PersistentMap<ApplicationId, ClientId>,
     assignments_by_name: PersistentMap<RoleAssignmentId, Arc<RoleAssignment>>,
     standings: PersistentMap<PrincipalId, Arc<Standing>>,
     roles: PersistentMap<RoleDefinitionId, (TenantId, Arc<RoleDefinition>)>,
@@ -162,6 +175,16 @@ impl Snapshot {
         id: ClientId,
     ) -> Option<&Versioned<ServicePrincipal>> {
         self.service_principal(*self.principals_by_client.get(&id)?)
+    }
+
+    /// The application with this client id.
+    pub fn application_of_client(&self, id: ClientId) -> Option<&Versioned<Application>> {
+        self.applications.get(guid_text(id.as_uuid(), &mut [0; 36]))
+    }
+
+    /// The application with this object id.
+    pub fn application(&self, id: ApplicationId) -> Option<&Versioned<Application>> {
+        self.application_of_client(*self.clients_by_application.get(&id)?)
     }
 
     /// The subscription with this id.
@@ -222,7 +245,11 @@ impl Snapshot {
             ManagementGroup::KIND => self.apply_management_group(id, change)?,
             ResourceGroup::KIND => drop(self.resource_groups.apply(id, change)?),
             ServicePrincipal::KIND => self.apply_service_principal(id, change)?,
-            Application::KIND => drop(self.applications.apply(id, change)?),
+            Application::KIND => self.apply_application(id, change)?,
+            AppRoleAssignment::KIND => drop(self.app_role_assignments.apply(id, change)?),
+            Policy::KIND => drop(self.policies.apply(id, change)?),
+            PolicyLink::KIND => drop(self.policy_links.apply(id, change)?),
+            DeletedObject::KIND => drop(self.deleted_objects.apply(id, change)?),
             Group::KIND => drop(self.groups.apply(id, change)?),
             GroupMember::KIND => self.apply_group_member(id, change)?,
             DirectoryRoleAssignment::KIND => {
@@ -349,6 +376,17 @@ impl Snapshot {
         Ok(())
     }
 
+    fn apply_application(&mut self, id: &str, change: &Change) -> Result<(), UnreadableRecord> {
+        let (former, present) = self.applications.apply(id, change)?;
+        if let Some(former) = former {
+            self.clients_by_application.remove(&former.id);
+        }
+        if let Some(present) = present {
+            self.clients_by_application.insert(present.id, present.client_id);
+        }
+        Ok(())
+    }
+
     fn apply_group_member(&mut self, id: &str, change: &Change) -> Result<(), UnreadableRecord> {
         let (former, present) = self.group_members.apply(id, change)?;
         if let Some(former) = former {
@@ -454,6 +492,10 @@ holds! {
     ResourceGroup => resource_groups,
     ServicePrincipal => service_principals,
     Application => applications,
+    AppRoleAssignment => app_role_assignments,
+    Policy => policies,
+    PolicyLink => policy_links,
+    DeletedObject => deleted_objects,
     UserAssignedIdentity => user_assigned_identities,
     IdentityCredential => identity_credentials,
     ComputeResource => compute_resources,

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::application::KeyCredential;
 use crate::ids::{ClientId, PrincipalId, TenantId};
 use crate::records::{Record, Versioned};
 use crate::resource_id::ArmResourceId;
@@ -36,6 +37,15 @@ pub struct ServicePrincipal {
     pub is_enabled: bool,
     /// Unix seconds.
     pub created_at: i64,
+    /// Certificates that an administrator brought, besides the credentials that its hosts have.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub keys: Vec<KeyCredential>,
+    /// Whether only those who were given one of its app roles get tokens for it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub requires_assignment: bool,
+    /// Unix seconds: tokens that were issued before count no more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tokens_valid_from: Option<i64>,
 }
 
 impl Record for ServicePrincipal {

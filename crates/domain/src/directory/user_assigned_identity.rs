@@ -155,6 +155,9 @@ pub(super) fn new_principal(
         kind,
         is_enabled: true,
         created_at: operation.now.unix_timestamp(),
+        keys: Vec::new(),
+        requires_assignment: false,
+        tokens_valid_from: None,
     }
 }
 

@@ -9,18 +9,21 @@ use uuid::Uuid;
 use super::{Record, decode, encode};
 use crate::compute::{ComputeKind, ComputeResource, PowerState};
 use crate::credential::IdentityCredential;
-use crate::directory::application::{KeyCredential, PasswordCredential};
+use crate::directory::application::{AppRole, KeyCredential, PasswordCredential, TokenVersion};
+use crate::directory::deleted_object::FormerObject;
 use crate::directory::directory_role::{DirectoryRole, DirectoryRoleAssignment};
 use crate::directory::group::{Group, GroupMember};
 use crate::directory::identity_block::{SystemAssigned, UserAssigned};
+use crate::directory::policy::{ClaimValue, MappedClaim, PolicyRule};
 use crate::directory::service_principal::{Generation, ServicePrincipalKind};
 use crate::directory::tenant::{Issuer, Subscription};
 use crate::directory::{
-    Application, IdentityBlock, ServicePrincipal, Tenant, UserAssignedIdentity,
+    AppRoleAssignment, Application, DeletedObject, IdentityBlock, Policy, PolicyLink,
+    ServicePrincipal, Tenant, UserAssignedIdentity,
 };
 use crate::ids::{
-    ClientId, DenyAssignmentId, PrincipalId, RoleAssignmentId, RoleDefinitionId, SubscriptionId,
-    TenantId,
+    AppRoleAssignmentId, AppRoleId, ApplicationId, ClientId, DenyAssignmentId, KeyId, PolicyId,
+    PrincipalId, RoleAssignmentId, RoleDefinitionId, SubscriptionId, TenantId,
 };
 use crate::key_vault::Vault;
 use crate::key_vault::access_policy::{AccessPolicy, Permissions};
@@ -96,6 +99,9 @@ fn directory_records_are_frozen() {
             )),
             is_enabled: true,
             created_at: 5,
+            keys: vec![],
+            requires_assignment: false,
+            tokens_valid_from: None,
         },
         "service-principals/00000000-0000-0000-0000-000000000003",
         r#"{"v":1,"r":{"id":"00000000-0000-0000-0000-000000000003","client_id":"00000000-0000-0000-0000-000000000004","tenant_id":"00000000-0000-0000-0000-000000000001","display_name":"vm","kind":{"systemAssigned":"/subscriptions/00000000-0000-0000-0000-000000000002/resourceGroups/g/providers/Microsoft.Compute/virtualMachines/vm"},"is_enabled":true,"created_at":5}}"#,
@@ -144,16 +150,98 @@ fn directory_records_are_frozen() {
         "generations//p",
         r#"{"v":1,"r":{"path":"/p","deletions":3}}"#,
     );
+    let password = PasswordCredential {
+        key_id: KeyId::new(Uuid::from_u128(5)),
+        display_name: Some("rbac".into()),
+        hint: Some("abc".into()),
+        sha256: [0; 32],
+        starts_at: 6,
+        expires_at: Some(7),
+    };
+    let key = KeyCredential {
+        sha1: [0; 20],
+        sha256: [0; 32],
+        ..KeyCredential::of(KeyId::new(Uuid::from_u128(6)), vec![9], 8)
+    };
+    let role = AppRole {
+        id: AppRoleId::new(Uuid::from_u128(7)),
+        value: Some("Orders.Read".into()),
+        display_name: "read".into(),
+        description: "d".into(),
+        is_enabled: true,
+        allowed_member_types: vec!["Application".into()],
+    };
+    let application = Application {
+        id: ApplicationId::new(Uuid::from_u128(8)),
+        client_id: CLIENT,
+        tenant_id: TENANT,
+        display_name: "a".into(),
+        created_at: 5,
+        passwords: vec![password],
+        keys: vec![key],
+        identifier_uris: vec!["api://a".into()],
+        app_roles: vec![role],
+        accepted_token_version: TokenVersion::V2,
+        wants_group_claims: true,
+    };
     check(
-        &Application {
-            client_id: CLIENT,
-            tenant_id: TENANT,
-            display_name: "a".into(),
-            passwords: vec![PasswordCredential { sha256: [0; 32], expires_at: Some(7) }],
-            keys: vec![KeyCredential { certificate: vec![9], sha1: [0; 20], sha256: [0; 32] }],
-        },
+        &application,
         "applications/00000000-0000-0000-0000-000000000004",
-        r#"{"v":1,"r":{"client_id":"00000000-0000-0000-0000-000000000004","tenant_id":"00000000-0000-0000-0000-000000000001","display_name":"a","passwords":[{"sha256":"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=","expires_at":7}],"keys":[{"certificate":"CQ==","sha1":"AAAAAAAAAAAAAAAAAAAAAAAAAAA=","sha256":"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="}]}}"#,
+        r#"{"v":2,"r":{"id":"00000000-0000-0000-0000-000000000008","client_id":"00000000-0000-0000-0000-000000000004","tenant_id":"00000000-0000-0000-0000-000000000001","display_name":"a","created_at":5,"passwords":[{"key_id":"00000000-0000-0000-0000-000000000005","display_name":"rbac","hint":"abc","sha256":"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=","starts_at":6,"expires_at":7}],"keys":[{"key_id":"00000000-0000-0000-0000-000000000006","display_name":null,"certificate":"CQ==","sha1":"AAAAAAAAAAAAAAAAAAAAAAAAAAA=","sha256":"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=","starts_at":8,"expires_at":null}],"identifier_uris":["api://a"],"app_roles":[{"id":"00000000-0000-0000-0000-000000000007","value":"Orders.Read","display_name":"read","description":"d","is_enabled":true,"allowed_member_types":["Application"]}],"accepted_token_version":"V2","wants_group_claims":true}}"#,
+    );
+    check(
+        &AppRoleAssignment {
+            id: AppRoleAssignmentId::new(Uuid::from_u128(5)),
+            tenant_id: TENANT,
+            principal_id: PRINCIPAL,
+            resource_id: PrincipalId::new(Uuid::from_u128(6)),
+            app_role_id: AppRoleId::new(Uuid::from_u128(7)),
+            created_at: 8,
+        },
+        "app-role-assignments/00000000-0000-0000-0000-000000000003/00000000-0000-0000-0000-000000000005",
+        r#"{"v":1,"r":{"id":"00000000-0000-0000-0000-000000000005","tenant_id":"00000000-0000-0000-0000-000000000001","principal_id":"00000000-0000-0000-0000-000000000003","resource_id":"00000000-0000-0000-0000-000000000006","app_role_id":"00000000-0000-0000-0000-000000000007","created_at":8}}"#,
+    );
+    let claim = |name: &str, value| MappedClaim { name: name.into(), value };
+    for (rule, golden) in [
+        (
+            PolicyRule::TokenLifetime { access_token_seconds: 3600 },
+            r#"{"v":1,"r":{"id":"00000000-0000-0000-0000-000000000005","tenant_id":"00000000-0000-0000-0000-000000000001","display_name":"p","description":null,"definition":"{}","rule":{"tokenLifetime":{"access_token_seconds":3600}},"is_organization_default":true,"created_at":6}}"#,
+        ),
+        (
+            PolicyRule::ClaimsMapping {
+                claims: vec![
+                    claim("a", ClaimValue::Constant("b".into())),
+                    claim("c", ClaimValue::ClientDisplayName),
+                    claim("d", ClaimValue::ClientObjectId),
+                ],
+            },
+            r#"{"v":1,"r":{"id":"00000000-0000-0000-0000-000000000005","tenant_id":"00000000-0000-0000-0000-000000000001","display_name":"p","description":null,"definition":"{}","rule":{"claimsMapping":{"claims":[{"name":"a","value":{"constant":"b"}},{"name":"c","value":"clientDisplayName"},{"name":"d","value":"clientObjectId"}]}},"is_organization_default":true,"created_at":6}}"#,
+        ),
+    ] {
+        check(
+            &Policy {
+                id: PolicyId::new(Uuid::from_u128(5)),
+                tenant_id: TENANT,
+                display_name: "p".into(),
+                description: None,
+                definition: "{}".into(),
+                rule,
+                is_organization_default: true,
+                created_at: 6,
+            },
+            "policies/00000000-0000-0000-0000-000000000005",
+            golden,
+        );
+    }
+    check(
+        &PolicyLink { target: Uuid::from_u128(8), policy_id: PolicyId::new(Uuid::from_u128(5)) },
+        "policy-links/00000000-0000-0000-0000-000000000008/00000000-0000-0000-0000-000000000005",
+        r#"{"v":1,"r":{"target":"00000000-0000-0000-0000-000000000008","policy_id":"00000000-0000-0000-0000-000000000005"}}"#,
+    );
+    check(
+        &DeletedObject { deleted_at: 9, object: FormerObject::Application(application) },
+        "deleted-objects/00000000-0000-0000-0000-000000000008",
+        r#"{"v":1,"r":{"deleted_at":9,"object":{"application":{"id":"00000000-0000-0000-0000-000000000008","client_id":"00000000-0000-0000-0000-000000000004","tenant_id":"00000000-0000-0000-0000-000000000001","display_name":"a","created_at":5,"passwords":[{"key_id":"00000000-0000-0000-0000-000000000005","display_name":"rbac","hint":"abc","sha256":"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=","starts_at":6,"expires_at":7}],"keys":[{"key_id":"00000000-0000-0000-0000-000000000006","display_name":null,"certificate":"CQ==","sha1":"AAAAAAAAAAAAAAAAAAAAAAAAAAA=","sha256":"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=","starts_at":8,"expires_at":null}],"identifier_uris":["api://a"],"app_roles":[{"id":"00000000-0000-0000-0000-000000000007","value":"Orders.Read","display_name":"read","description":"d","is_enabled":true,"allowed_member_types":["Application"]}],"accepted_token_version":"V2","wants_group_claims":true}}}}"#,
     );
     check(
         &IdentityCredential {

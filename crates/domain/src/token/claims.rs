@@ -146,6 +146,9 @@ mod tests {
             kind: ServicePrincipalKind::SystemAssigned(vm.clone()),
             is_enabled: true,
             created_at: 0,
+            keys: vec![],
+            requires_assignment: false,
+            tokens_valid_from: None,
         };
         let now = UtcDateTime::from_unix_timestamp(1_800_000_000).unwrap();
         let claims = serde_json::to_value(claims(Facts {

@@ -76,7 +76,7 @@ fn registered_key(
         };
         return Some((credential.public_key(), verified));
     }
-    let application = snapshot.applications.get(&client.client_id.to_string())?;
+    let application = snapshot.application_of_client(client.client_id)?;
     brought_key(application, matches)
 }
 

@@ -247,13 +247,12 @@ fn prove<'a>(
     match request.proof.as_ref().ok_or(GrantError::ProofMissing)? {
         ClientProof::Secret(secret) => {
             let check = snapshot
-                .applications
-                .get(&client_id.to_string())
+                .application_of_client(client_id)
                 .map_or(SecretCheck::Wrong, |application| {
                     application.check_secret(secret, operation.now)
                 });
             match check {
-                SecretCheck::Valid => Ok(Proven {
+                SecretCheck::Valid(_) => Ok(Proven {
                     principal,
                     proof: ProofKind::Secret,
                     credential_sha256: None,
