@@ -232,6 +232,11 @@ impl Snapshot {
         self.generations.get(&path.key()).map_or(0, |generation| generation.deletions)
     }
 
+    /// How often something was made under this name of the directory.
+    pub(crate) fn times_made(&self, name: &str) -> u64 {
+        self.generations.get(name).map_or(0, |generation| generation.deletions)
+    }
+
     /// Takes in one change of the store.
     pub fn apply(&mut self, change: &Change) -> Result<(), UnreadableRecord> {
         let Some((kind, id)) =

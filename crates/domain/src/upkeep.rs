@@ -1,6 +1,7 @@
 //! Due work: what has outlived its time is removed. One pass does all that is due; who calls it only ticks.
 
 use crate::audit::activity;
+use crate::directory::deleted_object;
 use crate::key_vault::vault::{self, VaultError};
 use crate::operation::OperationContext;
 use crate::state::{State, WriteError};
@@ -12,7 +13,7 @@ pub enum UpkeepError {
     /// Deleted vaults whose time is over.
     #[error("expired vaults cannot be removed: {0}")]
     Vaults(#[from] VaultError),
-    /// Entries of the activity log that are no longer kept, or signing keys that are no longer needed.
+    /// Entries of the activity log and deleted objects that are no longer kept, or signing keys that are no longer needed.
     #[error("outlived records cannot be removed: {0}")]
     Records(#[from] WriteError),
 }
@@ -21,6 +22,7 @@ pub enum UpkeepError {
 pub async fn pass(state: &State, operation: &OperationContext) -> Result<(), UpkeepError> {
     vault::remove_expired(state, operation).await?;
     activity::prune(state, operation).await?;
+    deleted_object::purge_outlived(state, operation).await?;
     signing_key::remove_outlived(state, operation).await?;
     Ok(())
 }

@@ -3,6 +3,9 @@
 //!
 //! Source: Microsoft Graph, "application resource type".
 
+pub mod credential;
+pub mod registration;
+
 use keycard_crypto::digest;
 use keycard_crypto::secret::Secret;
 use serde::{Deserialize, Serialize};

@@ -176,7 +176,7 @@ pub fn plan(
         (Some(existing), true) => Some(existing.clone()),
         (None, true) => Some(create_system(state, snapshot, changes, operation, resource)),
         (Some(existing), false) => {
-            remove_system(snapshot, changes, resource.0, existing);
+            remove_system(snapshot, changes, operation, resource.0, existing);
             None
         }
         (None, false) => None,
@@ -299,10 +299,11 @@ fn create_system(
 pub(crate) fn remove_system(
     snapshot: &Snapshot,
     changes: &mut Changes,
+    operation: &OperationContext,
     resource: &ArmResourceId,
     existing: &SystemAssigned,
 ) {
-    remove_principal(snapshot, changes, existing.principal_id);
+    remove_principal(snapshot, changes, operation, existing.principal_id);
     changes.next_generation(snapshot, resource);
 }
 

@@ -7,7 +7,10 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::app_role_assignment::{self, Side};
+use super::deleted_object::{self, FormerObject};
 use super::group;
+use super::policy::links;
 use super::service_principal::{ServicePrincipal, ServicePrincipalKind};
 use crate::credential::remove_credentials_of;
 use crate::ids::{ClientId, PrincipalId, TenantId};
@@ -226,7 +229,7 @@ pub async fn delete(
             let Some(existing) = snapshot.user_assigned_identities.get(&id.key()) else {
                 return Ok(false);
             };
-            plan_delete(snapshot, changes, existing);
+            plan_delete(snapshot, changes, operation, existing);
             Ok(true)
         })
         .await
@@ -236,18 +239,33 @@ pub async fn delete(
 pub(crate) fn plan_delete(
     snapshot: &Snapshot,
     changes: &mut Changes,
+    operation: &OperationContext,
     existing: &Versioned<UserAssignedIdentity>,
 ) {
     assignment::plan_delete_below(snapshot, changes, &RbacScope::from(&existing.id));
     changes.delete(snapshot, existing.record.as_ref());
     changes.next_generation(snapshot, &existing.id);
-    remove_principal(snapshot, changes, existing.principal_id);
+    remove_principal(snapshot, changes, operation, existing.principal_id);
 }
 
-/// Removes a service principal with its credentials and memberships; its role assignments stay, as in Azure.
-pub(crate) fn remove_principal(snapshot: &Snapshot, changes: &mut Changes, id: PrincipalId) {
+/// Removes a service principal with its credentials, memberships, app role assignments and links to policies; its role
+/// assignments stay, as in Azure. What it was is kept for a while.
+pub(crate) fn remove_principal(
+    snapshot: &Snapshot,
+    changes: &mut Changes,
+    operation: &OperationContext,
+    id: PrincipalId,
+) {
     group::remove_memberships(snapshot, changes, id);
     if let Some(principal) = snapshot.service_principal(id) {
+        let tenant = principal.tenant_id;
+        app_role_assignment::remove_of(snapshot, changes, tenant, Side::Principal(id));
+        if principal.kind == ServicePrincipalKind::Application {
+            app_role_assignment::remove_of(snapshot, changes, tenant, Side::Resource(id));
+        }
+        links::remove_of_target(snapshot, changes, *id.as_uuid());
+        let former = FormerObject::ServicePrincipal(principal.record.as_ref().clone());
+        deleted_object::keep(snapshot, changes, operation, former);
         changes.delete(snapshot, principal.record.as_ref());
     }
     remove_credentials_of(snapshot, changes, id, None);
@@ -271,9 +289,10 @@ mod tests {
         let mut snapshot = Snapshot::default();
         snapshot.insert_for_test(&group::GroupMember { group: id(1), member: id(2) });
         let mut changes = Changes::default();
-        remove_principal(&snapshot, &mut changes, id(3));
+        let operation = OperationContext::system(time::UtcDateTime::UNIX_EPOCH, uuid::Uuid::nil());
+        remove_principal(&snapshot, &mut changes, &operation, id(3));
         assert!(changes.is_empty());
-        remove_principal(&snapshot, &mut changes, id(2));
+        remove_principal(&snapshot, &mut changes, &operation, id(2));
         assert!(!changes.is_empty());
     }
 
