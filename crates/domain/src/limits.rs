@@ -183,12 +183,23 @@ pub const CLOCK_SKEW: Duration = Duration::minutes(5);
 pub const ISSUED_BACKDATED_BY: Duration = Duration::minutes(5);
 /// Longest validity of a client assertion that is accepted, so that a stolen one ages.
 pub const ASSERTION_LIFETIME_MAX: Duration = Duration::hours(24);
+/// Used assertions that a node remembers until they end. Ten minutes at a tenant's full rate are 1.2 million; beyond the
+/// bound those that end first are forgotten first.
+pub const USED_ASSERTIONS_MAX: usize = 2_000_000;
+/// Clients of one tenant whose requests are counted apart in one second.
+pub const ACTIVE_CLIENTS_MAX: usize = 20_000;
+/// Groups that stand in a token; of more it says where to ask. Source: Microsoft identity platform, groups overage claim.
+pub const GROUPS_IN_TOKEN_MAX: usize = 200;
 /// Validity of the assertion that the host side signs.
 pub const ASSERTION_LIFETIME: Duration = Duration::minutes(10);
 /// Validity of an identity credential. Source: the brief, row 4; Microsoft Learn, managed identities FAQ.
 pub const CREDENTIAL_VALIDITY: Duration = Duration::days(90);
 /// Age at which an identity credential is renewed. Source: Microsoft Learn, managed identities FAQ.
 pub const CREDENTIAL_RENEWAL_AGE: Duration = Duration::days(45);
+/// Age at which a credential that is still not renewed is warned about.
+pub const CREDENTIAL_WARNING_AGE: Duration = Duration::days(60);
+/// Age at which a credential that is still not renewed turns health red: ten days are left.
+pub const CREDENTIAL_ALARM_AGE: Duration = Duration::days(80);
 /// Credentials kept for one identity on one resource: the one in use and the one it replaces.
 pub const CREDENTIALS_PER_ATTACHMENT_MAX: usize = 2;
 /// Age at which a token-signing key gets a successor.
@@ -256,13 +267,25 @@ pub struct Rate {
     pub burst: u32,
 }
 
+impl Rate {
+    /// What each of several nodes lets through, so that together they let this rate through.
+    pub fn shared_by(self, nodes: u32) -> Self {
+        let share = |whole: u32| whole.div_ceil(nodes.max(1));
+        Self { per_second: share(self.per_second), burst: share(self.burst) }
+    }
+}
+
 /// The numbers the two profiles differ in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Which profile these are.
     pub profile: Profile,
-    /// Lifetime of a token.
+    /// Lifetime of a managed identity's token.
     pub token_lifetime: Duration,
+    /// Least and greatest lifetime of an application's token without a policy; between them it is drawn.
+    pub application_token_lifetime: (Duration, Duration),
+    /// Whether policies on the lifetime of tokens hold for managed identities too.
+    pub policies_hold_for_managed_identities: bool,
     /// Token issuances per tenant.
     pub tenant_mints: Rate,
     /// Identity requests at one VM's metadata endpoint, where they are limited at all.
@@ -293,6 +316,8 @@ impl Limits {
             Profile::Standard => Self {
                 profile,
                 token_lifetime: Duration::hours(8),
+                application_token_lifetime: (Duration::hours(8), Duration::hours(8)),
+                policies_hold_for_managed_identities: true,
                 tenant_mints: Rate { per_second: 2000, burst: 2000 },
                 metadata_requests: None,
                 user_assigned_per_resource_max: Some(20),
@@ -307,6 +332,8 @@ impl Limits {
             Profile::Azure => Self {
                 profile,
                 token_lifetime: Duration::hours(24),
+                application_token_lifetime: (Duration::minutes(60), Duration::minutes(90)),
+                policies_hold_for_managed_identities: false,
                 tenant_mints: Rate { per_second: 2000, burst: 2000 },
                 metadata_requests: Some(Rate { per_second: 20, burst: 20 }),
                 user_assigned_per_resource_max: None,

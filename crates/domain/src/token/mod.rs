@@ -9,6 +9,7 @@ pub mod client_assertion;
 pub mod forge;
 pub mod grant;
 pub mod issuer;
+pub mod replay;
 pub mod signing_key;
 pub mod source;
 pub mod throttle;
