@@ -11,7 +11,6 @@ use axum::response::Response;
 use http::Request;
 use hyper::body::Incoming;
 use keycard_crypto::seal::SealingKey;
-use keycard_crypto::signing_key::SigningKey;
 use keycard_crypto::signing_pool::SigningPool;
 use keycard_crypto::tls::{ServerCertificates, server_config};
 use keycard_crypto::x509::CertificateAuthority;
@@ -20,16 +19,14 @@ use keycard_domain::bootstrap::{Bootstrap, IssuerForm, bootstrap};
 use keycard_domain::clock::{Clock, ClockControl, ClockOffset};
 use keycard_domain::credential::enrolment::{IdentityNames, LocalEnrolment};
 use keycard_domain::entropy::Entropy;
-use keycard_domain::ids::TenantId;
 use keycard_domain::limits::{self, Limits, Profile};
 use keycard_domain::operation::OperationContext;
 use keycard_domain::resource_id::ArmResourceId;
 use keycard_domain::snapshot::Snapshot;
 use keycard_domain::state::{Ports, State};
-use keycard_domain::store::Store;
+use keycard_domain::store::{Revision, Store};
 use keycard_domain::token::audience::{Audiences, Service};
-use keycard_domain::token::issuer::Issuer;
-use keycard_domain::token::signing_key;
+use keycard_domain::token::issuer::{Addresses, Issuer};
 use keycard_domain::token::verify::TokenVerifier;
 use keycard_domain::upkeep;
 use keycard_host_agent::credential_store::CredentialStore;
@@ -166,12 +163,6 @@ pub async fn start(options: Options) -> Result<Server, StartError> {
     let operation = OperationContext::system(state.clock.now(), state.entropy.uuid());
     let certificate = options.administrator_certificate.clone();
     let first = bootstrap(&state, &operation, &issuer, certificate).await.map_err(other)?;
-    tasks.push(tokio::spawn(keep_signing_keys(
-        Arc::clone(&state),
-        first.tenant_id,
-        stopped.clone(),
-    )));
-
     tasks.push(tokio::spawn(keep_up(Arc::clone(&state), stopped.clone())));
 
     let faces = Faces::mount(&state, &names, &options);
@@ -257,6 +248,8 @@ async fn open_state(options: &Options) -> Result<(Arc<State>, SealingKey), Start
 
 /// How long a task rests before it tries again what failed.
 const RETRY_PAUSE: Duration = Duration::from_millis(200);
+/// How long upkeep rests before it tries again what failed.
+const UPKEEP_RETRY_PAUSE: Duration = Duration::from_secs(1);
 
 /// Runs a step again and again until the server stops.
 async fn repeat<F: Future<Output = ()>>(
@@ -282,40 +275,26 @@ async fn follow(state: Arc<State>, stopped: watch::Receiver<bool>) {
     .await;
 }
 
-/// Removes what has outlived its time.
+/// Renews what has come of age and removes what has outlived its time: at once for a new tenant, which has no signing key
+/// yet, and else now and then.
 async fn keep_up(state: Arc<State>, stopped: watch::Receiver<bool>) {
-    repeat(stopped, || async {
-        let operation = OperationContext::system(state.clock.now(), state.entropy.uuid());
-        if let Err(error) = upkeep::pass(&state, &operation).await {
-            tracing::error!(%error, "due work could not be done");
-        }
-        tokio::time::sleep(UPKEEP_INTERVAL).await;
-    })
-    .await;
-}
-
-/// Makes the signing keys of a tenant when they are due: the first at once, its successors as they come of age.
-async fn keep_signing_keys(state: Arc<State>, tenant: TenantId, stopped: watch::Receiver<bool>) {
-    repeat(stopped, || async {
-        let now = state.clock.now();
-        if !signing_key::is_key_due(&state.snapshot_to_keep(), tenant, now) {
-            tokio::time::sleep(UPKEEP_INTERVAL).await;
-            return;
-        }
-        if let Err(error) = make_signing_key(&state, tenant).await {
-            tracing::error!(%error, "no signing key could be made");
-            tokio::time::sleep(RETRY_PAUSE).await;
+    repeat(stopped, || {
+        let (state, mut revisions) = (Arc::clone(&state), state.revisions());
+        async move {
+            let operation = OperationContext::system(state.clock.now(), state.entropy.uuid());
+            let tenants = state.snapshot_to_keep().tenants.clone();
+            let pause = match upkeep::pass(&state, &operation).await {
+                Ok(()) => UPKEEP_INTERVAL,
+                Err(error) => {
+                    tracing::error!(%error, "due work could not be done");
+                    UPKEEP_RETRY_PAUSE
+                }
+            };
+            let is_new_tenant = |_: &Revision| !state.snapshot().tenants.is_copy_of(&tenants);
+            let _ = tokio::time::timeout(pause, revisions.wait_for(is_new_tenant)).await;
         }
     })
     .await;
-}
-
-/// Takes a tenth of a second of computing, so it is done beside.
-pub(crate) async fn make_signing_key(state: &State, tenant: TenantId) -> Result<(), StartError> {
-    let key =
-        tokio::task::spawn_blocking(SigningKey::generate).await.map_err(other)?.map_err(other)?;
-    let operation = OperationContext::system(state.clock.now(), state.entropy.uuid());
-    signing_key::register(state, &operation, tenant, &key).await.map_err(other)
 }
 
 /// The embedded host side.
@@ -426,7 +405,7 @@ impl Faces {
             Arc::clone(state),
             signers,
             audiences.clone(),
-            token_services(names),
+            Addresses { token_services: token_services(names), graph: names.url("graph") },
         ));
         let verifier = Arc::new(TokenVerifier::new(audiences));
         let view =

@@ -65,6 +65,11 @@ impl Record for Tenant {
 }
 
 impl Tenant {
+    /// The domain that also names the tenant, as Entra gives each one.
+    pub fn domain(&self) -> String {
+        format!("{}.onmicrosoft.com", self.display_name.to_ascii_lowercase())
+    }
+
     /// The issuer that new tokens bear, in its v1 form.
     pub fn issuer_v1(&self) -> &str {
         self.issuers.first().map_or("", |issuer| &issuer.v1)

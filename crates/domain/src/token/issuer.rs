@@ -1,24 +1,31 @@
 //! The issuer: find the client, check its proof, make the claims, sign, record. The one way to mint a token.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use keycard_crypto::encoding;
 use keycard_crypto::jwt;
 use keycard_crypto::secret::Secret;
 use keycard_crypto::signing_pool::SigningPool;
 use serde::Serialize;
+use time::Duration;
 
-use super::audience::Audiences;
-use super::claims::{Facts, ProofKind, claims};
+use super::audience::{Audiences, Target};
+use super::claims::{Facts, GroupClaims, ProofKind, claims};
 use super::client_assertion;
-use super::grant::{ClientProof, GrantError, GrantRequest, GrantedToken, TokenService};
-use super::signing_key::{self, OpenKeys, SigningKeyRecord};
-use super::throttle::Throttle;
-use crate::audit::{self, AuditRecord, SignIn};
-use crate::directory::application::SecretCheck;
-use crate::directory::{ServicePrincipal, Tenant};
-use crate::ids::{ClientId, TenantId};
+use super::grant::{
+    ClientProof, GrantError, GrantRequest, GrantedToken, RefusedRequest, TokenService,
+};
+use super::replay::{Use, UsedAssertions};
+use super::signing_key::{self, OpenKeys};
+use super::throttle::FairThrottle;
+use crate::audit::{AuditRecord, SignIn};
+use crate::directory::application::{SecretCheck, TokenVersion};
+use crate::directory::group::{self, Reach};
+use crate::directory::{ServicePrincipal, Tenant, app_role_assignment, policy};
+use crate::ids::{ClientId, KeyId, TenantId};
 use crate::limits;
 use crate::operation::OperationContext;
 use crate::records::Versioned;
@@ -32,25 +39,50 @@ pub struct Issuer {
     state: Arc<State>,
     signers: Arc<SigningPool>,
     audiences: Audiences,
-    token_services: Vec<String>,
+    addresses: Addresses,
     keys: OpenKeys,
-    throttles: arc_swap::ArcSwap<std::collections::BTreeMap<TenantId, Arc<Throttle>>>,
+    used: UsedAssertions,
+    throttles: ArcSwap<BTreeMap<TenantId, Arc<FairThrottle>>>,
+}
+
+/// Where the faces are that tokens and assertions name, each without a final slash.
+#[derive(Clone, Debug, Default)]
+pub struct Addresses {
+    /// The token service, under each of its names.
+    pub token_services: Vec<String>,
+    /// Microsoft Graph.
+    pub graph: String,
 }
 
 /// A client that proved itself.
 struct Proven<'a> {
     principal: &'a ServicePrincipal,
     proof: ProofKind,
-    credential_sha256: Option<[u8; 32]>,
+    key_id: KeyId,
+    certificate_sha256: Option<[u8; 32]>,
     origin: Option<ArmResourceId>,
+    /// Of an assertion that is good once: what it is told apart by, and when it ends.
+    assertion: Option<(String, i64)>,
 }
 
-/// The header of a v1 token.
+/// What a token is made of, once it is clear that it may be made.
+struct Draft<'a> {
+    snapshot: &'a Snapshot,
+    request: &'a GrantRequest,
+    tenant: &'a Tenant,
+    proven: Proven<'a>,
+    target: Target<'a>,
+    /// What the client was given at the resource.
+    roles: Vec<String>,
+}
+
+/// The header of a token; v2 tokens name their key once.
 #[derive(Serialize)]
 struct Header<'a> {
     typ: &'static str,
     alg: &'static str,
-    x5t: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    x5t: Option<&'a str>,
     kid: &'a str,
 }
 
@@ -62,16 +94,10 @@ impl TokenService for Issuer {
         request: GrantRequest,
     ) -> Result<GrantedToken, GrantError> {
         let mut sign_in = SignIn {
-            time_unix_ms: audit::unix_ms(operation.now),
-            correlation_id: operation.correlation_id.to_string(),
             tenant_id: request.tenant.to_string(),
             app_id: shortened(&request.client_id),
-            service_principal_id: None,
             resource_identity: shortened(&request.resource),
-            result_type: "0".to_owned(),
-            result_description: None,
-            service_principal_credential_thumbprint: None,
-            unique_token_identifier: None,
+            ..SignIn::of(operation)
         };
         let outcome = self.mint(operation, &request, &mut sign_in).await;
         if let Err(error) = &outcome {
@@ -81,18 +107,41 @@ impl TokenService for Issuer {
         self.state.audit.append(self.record(sign_in)).await?;
         outcome
     }
+
+    async fn note_refusal(
+        &self,
+        operation: &OperationContext,
+        refused: RefusedRequest,
+    ) -> Result<(), GrantError> {
+        let sign_in = SignIn {
+            tenant_id: shortened(&refused.tenant),
+            app_id: shortened(&refused.client_id),
+            resource_identity: shortened(&refused.resource),
+            result_type: refused.result_type,
+            result_description: Some(shortened(&refused.description)),
+            ..SignIn::of(operation)
+        };
+        Ok(self.state.audit.append(AuditRecord::ApplicationSignIn(sign_in)).await?)
+    }
 }
 
 impl Issuer {
-    /// An issuer for the audiences of this keycard, reached at these addresses, each without a final slash.
+    /// An issuer for the audiences of this keycard.
     pub fn new(
         state: Arc<State>,
         signers: Arc<SigningPool>,
         audiences: Audiences,
-        token_services: Vec<String>,
+        addresses: Addresses,
     ) -> Self {
-        let throttles = arc_swap::ArcSwap::default();
-        Self { state, signers, audiences, token_services, keys: OpenKeys::default(), throttles }
+        Self {
+            state,
+            signers,
+            audiences,
+            addresses,
+            keys: OpenKeys::default(),
+            used: UsedAssertions::default(),
+            throttles: ArcSwap::default(),
+        }
     }
 
     /// Sign-ins of managed identities are a category of their own.
@@ -117,59 +166,92 @@ impl Issuer {
         let snapshot = self.state.snapshot_to_keep();
         let tenant =
             snapshot.tenant(request.tenant).ok_or(GrantError::TenantNotFound(request.tenant))?;
-        let audiences = client_assertion::accepted_audiences(&self.token_services, tenant.id);
-        let proven = prove(&snapshot, tenant, request, &audiences, operation)?;
-        sign_in.service_principal_id = Some(proven.principal.id.to_string());
-        sign_in.service_principal_credential_thumbprint =
-            proven.credential_sha256.map(|sha256| encoding::hex_encode(&sha256));
-        if self.audiences.service(&request.resource).is_none() {
-            return Err(GrantError::ResourceNotFound {
+        let proven = self.prove(&snapshot, tenant, request, operation)?;
+        note_client(sign_in, &proven);
+        let target = Target::named(&self.audiences, &snapshot, tenant.id, &request.resource)
+            .ok_or_else(|| GrantError::ResourceNotFound {
                 resource: request.resource.clone(),
                 tenant: request.tenant,
-            });
-        }
-        self.throttle(request.tenant, operation)?;
-        let record = signing_key::active(&snapshot, tenant.id, operation.now)
-            .ok_or(GrantError::SigningUnavailable("the tenant has no signing key"))?;
+            })?;
+        note_target(sign_in, &target);
+        let roles = roles(&snapshot, &proven, &target, request)?;
+        let first_use = self.first_use(request, &proven, operation)?;
+        let draft = Draft { snapshot: &snapshot, request, tenant, proven, target, roles };
         let unique_id = self.unique_token_id();
-        let token = self.sign(operation, request, tenant, &proven, record, &unique_id).await?;
-        sign_in.unique_token_identifier = Some(unique_id);
-        Ok(token)
+        let signed = match self.throttle(&draft, operation) {
+            Ok(()) => self.sign(operation, &draft, &unique_id).await,
+            Err(error) => Err(error),
+        };
+        match (&signed, first_use) {
+            (Ok(_), _) => sign_in.unique_token_identifier = Some(unique_id),
+            // It led to no token: the client may present it again.
+            (Err(_), Some(unused)) => self.used.take_back(unused),
+            (Err(_), None) => {}
+        }
+        signed
+    }
+
+    /// Notes the use of an assertion, which is good once for each resource and set of capabilities.
+    fn first_use(
+        &self,
+        request: &GrantRequest,
+        proven: &Proven<'_>,
+        operation: &OperationContext,
+    ) -> Result<Option<Use>, GrantError> {
+        let Some((name, ends_at)) = &proven.assertion else { return Ok(None) };
+        let mut purpose = vec![request.resource.as_str()];
+        purpose.extend(request.capabilities.iter().map(String::as_str));
+        let used = Use::new(&request.client_id, name, &purpose, *ends_at);
+        if self.used.note(used, operation.now.unix_timestamp()) {
+            Ok(Some(used))
+        } else {
+            Err(GrantError::AssertionReplayed)
+        }
     }
 
     async fn sign(
         &self,
         operation: &OperationContext,
-        request: &GrantRequest,
-        tenant: &Tenant,
-        proven: &Proven<'_>,
-        record: &SigningKeyRecord,
+        draft: &Draft<'_>,
         unique_id: &str,
     ) -> Result<GrantedToken, GrantError> {
-        let lifetime = self.state.limits.token_lifetime;
+        let Draft { snapshot, request, tenant, proven, target, roles } = draft;
+        let unavailable = |why| move || GrantError::SigningUnavailable(why);
+        let record = signing_key::active(snapshot, tenant.id, operation.now)
+            .ok_or_else(unavailable("the tenant has no signing key"))?;
+        let issuer = tenant.issuers.first().ok_or_else(unavailable("the tenant has no issuer"))?;
+        let lifetime = self.lifetime(snapshot, proven.principal);
+        let (version, audience) = (target.token_version(), target.audience(&request.resource));
+        let groups = self.groups(snapshot, proven.principal, target);
         let claims = claims(Facts {
             principal: proven.principal,
-            issuer: tenant.issuer_v1(),
-            resource: &request.resource,
+            issuer,
+            version,
+            audience: &audience,
             proof: proven.proof,
             origin: proven.origin.as_ref(),
             capabilities: &request.capabilities,
+            roles,
+            groups: &groups,
+            mapped: mapped(snapshot, target),
             unique_id,
             now: operation.now,
             lifetime,
         });
         let key_id = &record.key_id;
-        let header = Header { typ: "JWT", alg: "RS256", x5t: key_id, kid: key_id };
+        let x5t = (version == TokenVersion::V1).then_some(key_id.as_str());
+        let header = Header { typ: "JWT", alg: "RS256", x5t, kid: key_id };
         let unsigned = jwt::signing_input(&header, &claims)
-            .map_err(|_| GrantError::SigningUnavailable("the claims cannot be encoded"))?;
+            .map_err(|_| unavailable("the claims cannot be encoded")())?;
         let key = self
             .keys
-            .private(&self.state, record)
-            .map_err(|_| GrantError::SigningUnavailable("the signing key cannot be opened"))?;
-        let signature =
-            self.signers.sign(key, unsigned.clone().into_bytes()).await.map_err(|_| {
-                GrantError::SigningUnavailable("too many tokens are waiting to be signed")
-            })?;
+            .private(&self.state, tenant.id, record)
+            .map_err(|_| unavailable("the signing key cannot be opened")())?;
+        let signature = self
+            .signers
+            .sign(key, unsigned.clone().into_bytes())
+            .await
+            .map_err(|_| unavailable("too many tokens are waiting to be signed")())?;
         Ok(GrantedToken {
             token: Secret::new(jwt::assemble(unsigned, &signature)),
             client_id: proven.principal.client_id,
@@ -180,7 +262,46 @@ impl Issuer {
         })
     }
 
-    /// The first key of a fresh server is made in the background: only the first mint waits for it.
+    /// How long a token of the principal lives: as a policy says, else as the profile does.
+    fn lifetime(&self, snapshot: &Snapshot, principal: &ServicePrincipal) -> Duration {
+        let limits = &self.state.limits;
+        let is_managed = principal.identity_resource().is_some();
+        let policy = policy::access_token_lifetime(snapshot, principal)
+            .filter(|_| !is_managed || limits.policies_hold_for_managed_identities);
+        policy.unwrap_or_else(|| {
+            if is_managed {
+                return limits.token_lifetime;
+            }
+            let (least, greatest) = limits.application_token_lifetime;
+            let spread = (greatest - least).whole_seconds();
+            let mut drawn = [0; 2];
+            if spread > 0 {
+                self.state.entropy.fill(&mut drawn);
+            }
+            least + Duration::seconds(spread * i64::from(u16::from_be_bytes(drawn)) / 65_536)
+        })
+    }
+
+    /// The groups of the principal, as they are now, where the resource wants to know them.
+    fn groups(
+        &self,
+        snapshot: &Snapshot,
+        principal: &ServicePrincipal,
+        target: &Target<'_>,
+    ) -> GroupClaims {
+        let Target::Application { application, .. } = target else { return GroupClaims::None };
+        if !application.wants_group_claims {
+            return GroupClaims::None;
+        }
+        let (tenant, id) = (principal.tenant_id, principal.id);
+        let groups = group::groups_of(snapshot, tenant, id, Reach::Transitive);
+        let graph = &self.addresses.graph;
+        GroupClaims::of(groups.iter().map(group::DirectoryObject::id).collect(), || {
+            format!("{graph}/v1.0/servicePrincipals/{id}/getMemberObjects")
+        })
+    }
+
+    /// The first key of a fresh tenant is made in the background: only the first mint waits for it.
     async fn await_signing_key(
         &self,
         tenant: TenantId,
@@ -203,17 +324,18 @@ impl Issuer {
         }
     }
 
-    fn throttle(&self, tenant: TenantId, operation: &OperationContext) -> Result<(), GrantError> {
+    fn throttle(&self, draft: &Draft<'_>, operation: &OperationContext) -> Result<(), GrantError> {
+        let (tenant, client) = (draft.tenant.id, draft.proven.principal.client_id);
         let throttle = self.throttles.load().get(&tenant).map(Arc::clone).unwrap_or_else(|| {
             self.throttles.rcu(|known| {
-                let mut known = std::collections::BTreeMap::clone(known);
+                let mut known = BTreeMap::clone(known);
                 known.entry(tenant).or_default();
                 known
             });
             self.throttles.load().get(&tenant).map(Arc::clone).unwrap_or_default()
         });
         throttle
-            .admit(self.state.limits.tenant_mints, operation.now)
+            .admit(client, self.state.limits.tenant_mints, operation.now)
             .map_err(|retry_after_seconds| GrantError::Throttled { retry_after_seconds })
     }
 
@@ -222,6 +344,47 @@ impl Issuer {
         self.state.entropy.fill(&mut bytes);
         encoding::base64url_encode(&bytes)
     }
+
+    /// Finds the client in the tenant and checks its proof.
+    fn prove<'a>(
+        &self,
+        snapshot: &'a Snapshot,
+        tenant: &Tenant,
+        request: &GrantRequest,
+        operation: &OperationContext,
+    ) -> Result<Proven<'a>, GrantError> {
+        let principal = client(snapshot, tenant, &request.client_id)?;
+        match request.proof.as_ref().ok_or(GrantError::ProofMissing)? {
+            ClientProof::Secret(secret) => {
+                let key_id = check_secret(snapshot, principal.client_id, secret, operation)?;
+                Ok(Proven {
+                    principal,
+                    proof: ProofKind::Secret,
+                    key_id,
+                    certificate_sha256: None,
+                    origin: None,
+                    assertion: None,
+                })
+            }
+            ClientProof::Assertion(assertion) => {
+                let verified = client_assertion::verify(
+                    snapshot,
+                    principal,
+                    assertion.expose(),
+                    &self.addresses.token_services,
+                    operation.now,
+                )?;
+                Ok(Proven {
+                    principal,
+                    proof: ProofKind::Certificate,
+                    key_id: verified.credential.key_id,
+                    certificate_sha256: Some(verified.credential.sha256),
+                    origin: verified.credential.origin,
+                    assertion: Some((verified.name, verified.ends_at)),
+                })
+            }
+        }
+    }
 }
 
 /// What a stranger wrote, as much of it as the record keeps.
@@ -229,53 +392,77 @@ fn shortened(text: &str) -> String {
     text.chars().take(limits::AUDITED_CHARS_MAX).collect()
 }
 
-/// Finds the client in the tenant and checks its proof.
-fn prove<'a>(
+/// The living principal of the client that a request names.
+fn client<'a>(
     snapshot: &'a Snapshot,
     tenant: &Tenant,
-    request: &GrantRequest,
-    assertion_audiences: &[String],
+    client_id: &str,
+) -> Result<&'a Versioned<ServicePrincipal>, GrantError> {
+    let found = client_id.parse().ok().and_then(|id| snapshot.service_principal_of_client(id));
+    found.filter(|principal| principal.tenant_id == tenant.id && principal.is_enabled).ok_or_else(
+        || GrantError::ClientNotFound { client_id: client_id.to_owned(), tenant: tenant.id },
+    )
+}
+
+fn check_secret(
+    snapshot: &Snapshot,
+    client_id: ClientId,
+    secret: &Secret,
     operation: &OperationContext,
-) -> Result<Proven<'a>, GrantError> {
-    let not_found =
-        || GrantError::ClientNotFound { client_id: request.client_id.clone(), tenant: tenant.id };
-    let client_id: ClientId = request.client_id.parse().map_err(|_| not_found())?;
-    let principal: &Versioned<ServicePrincipal> = snapshot
-        .service_principal_of_client(client_id)
-        .filter(|principal| principal.tenant_id == tenant.id && principal.is_enabled)
-        .ok_or_else(not_found)?;
-    match request.proof.as_ref().ok_or(GrantError::ProofMissing)? {
-        ClientProof::Secret(secret) => {
-            let check = snapshot
-                .application_of_client(client_id)
-                .map_or(SecretCheck::Wrong, |application| {
-                    application.check_secret(secret, operation.now)
-                });
-            match check {
-                SecretCheck::Valid(_) => Ok(Proven {
-                    principal,
-                    proof: ProofKind::Secret,
-                    credential_sha256: None,
-                    origin: None,
-                }),
-                SecretCheck::Expired => Err(GrantError::SecretExpired(client_id)),
-                SecretCheck::Wrong => Err(GrantError::SecretWrong(client_id)),
-            }
+) -> Result<KeyId, GrantError> {
+    let application = snapshot.application_of_client(client_id);
+    match application.map_or(SecretCheck::Wrong, |it| it.check_secret(secret, operation.now)) {
+        SecretCheck::Valid(key_id) => Ok(key_id),
+        SecretCheck::Expired => Err(GrantError::SecretExpired(client_id)),
+        SecretCheck::Wrong => Err(GrantError::SecretWrong(client_id)),
+    }
+}
+
+/// The roles that the client was given at the resource, as they are now.
+fn roles(
+    snapshot: &Snapshot,
+    proven: &Proven<'_>,
+    target: &Target<'_>,
+    request: &GrantRequest,
+) -> Result<Vec<String>, GrantError> {
+    let Target::Application { principal: resource, .. } = target else { return Ok(Vec::new()) };
+    let (tenant, client) = (resource.tenant_id, proven.principal);
+    if resource.requires_assignment
+        && !app_role_assignment::is_assigned(snapshot, tenant, client.id, resource.id)
+    {
+        return Err(GrantError::AssignmentRequired {
+            client_id: client.client_id,
+            resource: request.resource.clone(),
+        });
+    }
+    Ok(app_role_assignment::role_values(snapshot, tenant, client.id, resource.id))
+}
+
+/// What a policy of the resource adds to tokens for it.
+fn mapped<'a>(snapshot: &'a Snapshot, target: &Target<'_>) -> &'a [policy::MappedClaim] {
+    match target {
+        Target::Service(_) => &[],
+        Target::Application { principal, .. } => policy::mapped_claims(snapshot, principal),
+    }
+}
+
+fn note_client(sign_in: &mut SignIn, proven: &Proven<'_>) {
+    sign_in.service_principal_id = Some(proven.principal.id.to_string());
+    sign_in.service_principal_name = Some(proven.principal.display_name.clone());
+    sign_in.origin_resource_id = proven.origin.as_ref().map(ToString::to_string);
+    sign_in.service_principal_credential_key_id = Some(proven.key_id.to_string());
+    sign_in.service_principal_credential_thumbprint =
+        proven.certificate_sha256.map(|sha256| encoding::hex_encode(&sha256));
+}
+
+fn note_target(sign_in: &mut SignIn, target: &Target<'_>) {
+    match target {
+        Target::Service(service) => {
+            sign_in.resource_display_name = Some(service.display_name().to_owned());
         }
-        ClientProof::Assertion(assertion) => {
-            let verified = client_assertion::verify(
-                snapshot,
-                principal,
-                assertion.expose(),
-                assertion_audiences,
-                operation.now,
-            )?;
-            Ok(Proven {
-                principal,
-                proof: ProofKind::Certificate,
-                credential_sha256: Some(verified.credential_sha256),
-                origin: verified.origin,
-            })
+        Target::Application { application, principal } => {
+            sign_in.resource_display_name = Some(application.display_name.clone());
+            sign_in.resource_service_principal_id = Some(principal.id.to_string());
         }
     }
 }

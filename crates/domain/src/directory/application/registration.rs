@@ -393,8 +393,9 @@ pub(in crate::directory) fn claim_uris(
     let services = Audiences::default();
     for uri in application.identifier_uris.iter().filter(|uri| !former.contains(uri)) {
         let is_taken = services.service(uri).is_some()
-            || list(snapshot, application.tenant_id)
-                .any(|other| other.id != application.id && other.is_named(uri));
+            || snapshot
+                .application_named(application.tenant_id, uri)
+                .is_some_and(|other| other.id != application.id);
         if is_taken {
             return Err(UriTaken(uri.clone()));
         }
