@@ -208,6 +208,10 @@ pub const SIGNING_KEY_ROTATION_AGE: Duration = Duration::days(60);
 pub const SIGNING_KEY_PUBLISHED_BEFORE: Duration = Duration::hours(24);
 /// How long a key stays published once its successor signs: longer than any token lives.
 pub const SIGNING_KEY_RETIRED_AFTER: Duration = Duration::hours(25);
+/// Tenants of one server; each has keys of its own to make and keep.
+pub const TENANTS_MAX: usize = 1000;
+/// Characters of a tenant's name, which is a label of its domain. Source: RFC 1035, section 2.3.4.
+pub const TENANT_NAME_CHARS_MAX: usize = 63;
 /// Issuers whose tokens a tenant still accepts: the present one and those it used before a change of port or domain.
 pub const ISSUERS_KEPT_MAX: usize = 8;
 /// How often a write that lost a race is tried again before the caller sees the conflict.

@@ -105,11 +105,20 @@ impl HostTokenSource {
         licence.clone()
     }
 
+    /// Ends all tokens that are kept: a key that signed some of them was withdrawn.
+    pub fn drop_all(&self) {
+        self.licences().retain(|_, (licence, _)| {
+            licence.withdraw();
+            false
+        });
+        self.cache().clear();
+    }
+
     /// Ends what can no longer be given: to be called whenever the resources or principals have changed.
     pub fn drop_stale(&self) {
         let mut gone = Vec::new();
         self.licences().retain(|assignment, (licence, assigned_at)| {
-            let keeps = self.assigned_at(assignment) == Some(*assigned_at);
+            let keeps = self.given_since(assignment) == Some(*assigned_at);
             if !keeps {
                 licence.withdraw();
                 gone.push(assignment.clone());
@@ -125,18 +134,19 @@ impl HostTokenSource {
         self.cache().retain(|resource, _| self.view.resource(resource).is_some());
     }
 
-    /// Since when a running resource has a living identity, Unix seconds; zero for its own. `None` when tokens of the
-    /// identity may not be given on the resource.
-    fn assigned_at(&self, (resource, principal): &Assignment) -> Option<i64> {
+    /// Since when tokens of a living identity may be given on a running resource, Unix seconds: since it was assigned, or its
+    /// former tokens were revoked; zero for the resource's own. `None` when none may be given.
+    fn given_since(&self, (resource, principal): &Assignment) -> Option<i64> {
         let resource = self.view.resource(resource)?;
-        self.view.principal(*principal)?;
+        let revoked_at = self.view.principal(*principal)?.tokens_valid_from.unwrap_or(0);
         if resource.power_state != PowerState::Running {
             return None;
         }
         let identity = &resource.identity;
         let own = identity.system_assigned.as_ref().filter(|own| own.principal_id == *principal);
         let assigned = identity.user_assigned.iter().find(|of| of.principal_id == *principal);
-        own.map(|_| 0).or_else(|| assigned.map(|assigned| assigned.assigned_at))
+        let assigned_at = own.map(|_| 0).or_else(|| assigned.map(|it| it.assigned_at));
+        assigned_at.map(|at| at.max(revoked_at))
     }
 
     async fn fetch(
@@ -228,7 +238,7 @@ impl TokenSource for HostTokenSource {
         let principal =
             self.view.principal(found.principal_id).ok_or(TokenError::IdentityNotFound)?;
         let assignment = (resource.id.clone(), principal.id);
-        let assigned_at = self.assigned_at(&assignment).ok_or(TokenError::IdentityNotFound)?;
+        let assigned_at = self.given_since(&assignment).ok_or(TokenError::IdentityNotFound)?;
         let licence = self.licence(&assignment, assigned_at);
         let slot = self.slot(&assignment, &request.resource);
         let mut held = slot.lock().await;
@@ -239,9 +249,13 @@ impl TokenSource for HostTokenSource {
         }
         let fetched = self.fetch(operation, &resource.id, &principal, &request.resource).await;
         // What was taken away while the token was on its way is not given out any more.
-        if self.assigned_at(&assignment) != Some(assigned_at) {
+        if self.given_since(&assignment) != Some(assigned_at) {
             licence.withdraw();
             return Err(TokenError::IdentityNotFound);
+        }
+        if licence.is_withdrawn() {
+            let reason = "the key that signed the token was withdrawn".to_owned();
+            return Err(TokenError::Unavailable { reason, retry_after_seconds: 1 });
         }
         match fetched {
             Ok(granted) => {

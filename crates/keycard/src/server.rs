@@ -89,8 +89,8 @@ pub struct Options {
     pub clock: Arc<dyn Clock>,
     /// The same clock, where the wire may turn it forward.
     pub turnable_clock: Option<Arc<TurnableClock>>,
-    /// Whether administrators may have tokens with faults made: for development and tests.
-    pub forges_tokens: bool,
+    /// Whether administrators may have tenants made, and tokens with faults: for development and tests.
+    pub for_development: bool,
     /// Gives randomness and ids.
     pub entropy: Arc<dyn Entropy>,
     /// Tells the time to TLS: clients on real time go on connecting whatever the other clock shows.
@@ -155,14 +155,11 @@ pub async fn start(options: Options) -> Result<Server, StartError> {
 
     let (state, master_key) = open_state(&options).await?;
     tasks.push(tokio::spawn(follow(Arc::clone(&state), stopped.clone())));
-    let issuer = if options.uses_azure_issuer {
-        IssuerForm::Azure
-    } else {
-        IssuerForm::Served(names.url("login"))
-    };
+    let form = if options.uses_azure_issuer { IssuerForm::Azure } else { IssuerForm::Served };
+    let login = names.url("login");
     let operation = OperationContext::system(state.clock.now(), state.entropy.uuid());
     let certificate = options.administrator_certificate.clone();
-    let first = bootstrap(&state, &operation, &issuer, certificate).await.map_err(other)?;
+    let first = bootstrap(&state, &operation, (form, &login), certificate).await.map_err(other)?;
     tasks.push(tokio::spawn(keep_up(Arc::clone(&state), stopped.clone())));
 
     let faces = Faces::mount(&state, &names, &options);
@@ -334,9 +331,24 @@ async fn follow_changes(host: &Host, seen: &Snapshot, present: &Snapshot) {
     if !same_resources || !present.service_principals.is_copy_of(&seen.service_principals) {
         host.tokens.drop_stale();
     }
+    if has_lost_a_key(seen, present) {
+        host.tokens.drop_all();
+    }
     if !same_resources {
         host.listeners.follow().await;
     }
+}
+
+/// Whether a token-signing key went: outlived, when no token of it is kept any more, or withdrawn.
+fn has_lost_a_key(seen: &Snapshot, present: &Snapshot) -> bool {
+    let is_left = |tenant, key_id: &str| {
+        present.signing_key_ring(tenant).is_some_and(|ring| ring.key(key_id).is_some())
+    };
+    !present.signing_key_rings.is_copy_of(&seen.signing_key_rings)
+        && seen
+            .signing_key_rings
+            .iter()
+            .any(|(_, ring)| ring.keys.iter().any(|key| !is_left(ring.tenant_id, &key.key_id)))
 }
 
 /// Every identity on every resource of this host.
@@ -436,7 +448,7 @@ impl Faces {
             names: names.clone(),
             attachments: listeners,
             clock_control,
-            forges_tokens: options.forges_tokens,
+            for_development: options.for_development,
         });
         let entra =
             entra::face(Entra { state: Arc::clone(state), tokens: issuer, names: names.clone() });

@@ -6,6 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::service_principal::{ServicePrincipal, ServicePrincipalKind};
+use super::tenant::TenantKind;
 use super::user_assigned_identity::{new_principal, remove_principal};
 use crate::credential::remove_credentials_of;
 use crate::ids::{ClientId, PrincipalId, TenantId};
@@ -147,6 +148,9 @@ pub enum IdentityBlockError {
         /// How many there may be.
         max: usize,
     },
+    /// The directory is one for customers, which has no managed identities.
+    #[error("a B2C directory has no managed identities")]
+    TenantHasNone,
     /// The caller may not assign these identities.
     #[error("assigning {0:?} is not granted")]
     AssignNotGranted(Vec<RbacScope>),
@@ -165,6 +169,10 @@ pub fn plan(
     let (request, rule) = change;
     let listed = request.user_assigned.as_deref().unwrap_or_default();
     check_request(request, listed)?;
+    let kind = snapshot.tenant(resource.1).map(|tenant| tenant.kind);
+    if kind == Some(TenantKind::B2c) && request.identity_type != IdentityType::None {
+        return Err(IdentityBlockError::TenantHasNone);
+    }
     check_assign_rights(state, snapshot, operation, listed)?;
     let user_assigned = if request.identity_type.has_user() {
         merge(snapshot, operation, current, request.user_assigned.as_deref(), rule)?

@@ -4,6 +4,7 @@
 //! Source: Microsoft Graph, "servicePrincipal resource type".
 
 use serde::{Deserialize, Serialize};
+use time::UtcDateTime;
 use uuid::Uuid;
 
 use super::application::credential::{CredentialError, KeyEntry, replace_keys};
@@ -67,6 +68,13 @@ impl Record for ServicePrincipal {
 }
 
 impl ServicePrincipal {
+    /// The principal once all tokens that it has are revoked. Times in tokens are whole seconds, so each revocation is of a
+    /// second of its own.
+    pub(super) fn with_tokens_revoked(&self, now: UtcDateTime) -> Self {
+        let former = self.tokens_valid_from.map_or(i64::MIN, |from| from + 1);
+        Self { tokens_valid_from: Some(now.unix_timestamp().max(former)), ..self.clone() }
+    }
+
     /// The managed identity's own resource id: the host's for a system-assigned one.
     pub fn identity_resource(&self) -> Option<&ArmResourceId> {
         match &self.kind {

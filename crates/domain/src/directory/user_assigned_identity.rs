@@ -12,6 +12,7 @@ use super::deleted_object::{self, FormerObject};
 use super::group;
 use super::policy::links;
 use super::service_principal::{ServicePrincipal, ServicePrincipalKind};
+use super::tenant::TenantKind;
 use crate::credential::remove_credentials_of;
 use crate::ids::{ClientId, PrincipalId, TenantId};
 use crate::operation::OperationContext;
@@ -59,6 +60,9 @@ pub enum UserAssignedIdentityError {
     /// There is no such identity.
     #[error("{0} does not exist")]
     NotFound(ArmResourceId),
+    /// The directory is one for customers, which has no managed identities.
+    #[error("a B2C directory has no managed identities")]
+    TenantHasNone,
     /// What every resource can be refused for.
     #[error(transparent)]
     Resource(#[from] ResourceError),
@@ -118,6 +122,9 @@ fn create(
     new: &NewUserAssignedIdentity,
 ) -> Result<Put<UserAssignedIdentity>, UserAssignedIdentityError> {
     let location = new.location.clone().ok_or(ResourceError::LocationRequired)?;
+    if snapshot.tenant(tenant_id).is_some_and(|tenant| tenant.kind == TenantKind::B2c) {
+        return Err(UserAssignedIdentityError::TenantHasNone);
+    }
     let principal = new_principal(
         state,
         snapshot,
@@ -196,6 +203,24 @@ pub async fn patch(
             }
             changes.put(snapshot, &identity);
             Ok(identity)
+        })
+        .await
+}
+
+/// Ends all tokens that the identity was given: services that look refuse them, and local endpoints give them no more.
+pub async fn revoke_tokens(
+    state: &State,
+    operation: &OperationContext,
+    id: &ArmResourceId,
+) -> Result<(), UserAssignedIdentityError> {
+    state
+        .transact(operation, |snapshot, changes| {
+            let identity = find(snapshot, id)?;
+            let not_found = || UserAssignedIdentityError::NotFound(id.clone());
+            let principal =
+                snapshot.service_principal(identity.principal_id).ok_or_else(not_found)?;
+            changes.put(snapshot, &principal.with_tokens_revoked(operation.now));
+            Ok(())
         })
         .await
 }

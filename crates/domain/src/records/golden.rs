@@ -16,7 +16,7 @@ use crate::directory::group::{Group, GroupMember};
 use crate::directory::identity_block::{SystemAssigned, UserAssigned};
 use crate::directory::policy::{ClaimValue, MappedClaim, PolicyRule};
 use crate::directory::service_principal::{Generation, ServicePrincipalKind};
-use crate::directory::tenant::{Issuer, Subscription};
+use crate::directory::tenant::{Issuer, Subscription, TenantKind};
 use crate::directory::{
     AppRoleAssignment, Application, DeletedObject, IdentityBlock, Policy, PolicyLink,
     ServicePrincipal, Tenant, UserAssignedIdentity,
@@ -73,6 +73,7 @@ fn directory_records_are_frozen() {
             identity_authority_certificate: vec![1, 2],
             identity_authority_key_sealed: vec![3],
             created_at: 5,
+            kind: TenantKind::Workforce,
         },
         "tenants/00000000-0000-0000-0000-000000000001",
         r#"{"v":1,"r":{"id":"00000000-0000-0000-0000-000000000001","display_name":"t","issuers":[{"v1":"a","v2":"b"}],"identity_authority_certificate":"AQI=","identity_authority_key_sealed":"Aw==","created_at":5}}"#,

@@ -59,7 +59,7 @@ async fn start() -> Result<Server, Failure> {
         places: Places::from_environment(),
         clock: Arc::new(SystemClock),
         turnable_clock: None,
-        forges_tokens: false,
+        for_development: false,
         entropy: Arc::new(DerivedIds),
         tls_clock: Arc::new(SystemClock),
     })

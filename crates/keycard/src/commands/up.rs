@@ -112,7 +112,7 @@ impl Up {
             places,
             clock: clock.clone(),
             turnable_clock: Some(clock),
-            forges_tokens: true,
+            for_development: true,
             entropy,
             tls_clock: Arc::new(SystemClock),
         })

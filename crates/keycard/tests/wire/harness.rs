@@ -85,7 +85,7 @@ impl Cloud {
                 Some(turnable) => turnable.clone(),
                 None => clock.clone(),
             },
-            forges_tokens: choice.turnable_clock.is_some(),
+            for_development: choice.turnable_clock.is_some(),
             turnable_clock: choice.turnable_clock,
             entropy: Arc::new(SeededEntropy::new(1)),
             tls_clock: Arc::new(SystemClock),

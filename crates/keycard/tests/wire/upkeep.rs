@@ -63,7 +63,7 @@ impl Node {
             }
         });
         let operation = OperationContext::system(clock.now(), state.entropy.uuid());
-        let first = bootstrap(&state, &operation, &IssuerForm::Azure, None).await.unwrap();
+        let first = bootstrap(&state, &operation, (IssuerForm::Azure, ""), None).await.unwrap();
         Self { state, store, clock, first, following }
     }
 
