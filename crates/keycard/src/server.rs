@@ -54,6 +54,7 @@ use tokio_rustls::TlsAcceptor;
 use crate::clock_control::Turning;
 use crate::config::Places;
 use crate::description::{Administrator, Description, Endpoints, Suffixes};
+use crate::health::Health;
 use crate::host_view::LocalHostView;
 use crate::keys::{self, KeyError};
 use crate::metrics::Metrics;
@@ -160,9 +161,10 @@ pub async fn start(options: Options) -> Result<Server, StartError> {
     let operation = OperationContext::system(state.clock.now(), state.entropy.uuid());
     let certificate = options.administrator_certificate.clone();
     let first = bootstrap(&state, &operation, (form, &login), certificate).await.map_err(other)?;
-    tasks.push(tokio::spawn(keep_up(Arc::clone(&state), stopped.clone())));
+    let health = Arc::new(Health::default());
+    tasks.push(tokio::spawn(keep_up(Arc::clone(&state), Arc::clone(&health), stopped.clone())));
 
-    let faces = Faces::mount(&state, &names, &options);
+    let faces = Faces::mount(&state, &names, &options, health);
     tasks.push(tokio::spawn(follow_hosts(Arc::clone(&state), faces.host.clone(), stopped.clone())));
 
     let permitted: Vec<&str> = AZURE_SUFFIXES.iter().copied().chain(["localhost"]).collect();
@@ -185,6 +187,8 @@ pub async fn start(options: Options) -> Result<Server, StartError> {
         TlsAcceptor::from(Arc::new(server_config(Arc::clone(&certificates)).map_err(other)?));
     tasks.push(tokio::spawn(renew_server_certificate(tls, certificates, stopped.clone())));
     let faces = Arc::new(faces);
+    let credentials = keep_credentials(state, Arc::clone(&faces), stopped.clone());
+    tasks.push(tokio::spawn(credentials));
     tasks.push(tokio::spawn(serve_metrics(metrics_listener, Arc::clone(&faces), stopped.clone())));
     tasks.push(tokio::spawn(serve_https(listener, acceptor, faces, stopped)));
     Ok(Server { description, port, rows, run_directory, stop, tasks })
@@ -274,19 +278,19 @@ async fn follow(state: Arc<State>, stopped: watch::Receiver<bool>) {
 
 /// Renews what has come of age and removes what has outlived its time: at once for a new tenant, which has no signing key
 /// yet, and else now and then.
-async fn keep_up(state: Arc<State>, stopped: watch::Receiver<bool>) {
+async fn keep_up(state: Arc<State>, health: Arc<Health>, stopped: watch::Receiver<bool>) {
     repeat(stopped, || {
-        let (state, mut revisions) = (Arc::clone(&state), state.revisions());
+        let (state, health) = (Arc::clone(&state), Arc::clone(&health));
+        let mut revisions = state.revisions();
         async move {
             let operation = OperationContext::system(state.clock.now(), state.entropy.uuid());
             let tenants = state.snapshot_to_keep().tenants.clone();
-            let pause = match upkeep::pass(&state, &operation).await {
-                Ok(()) => UPKEEP_INTERVAL,
-                Err(error) => {
-                    tracing::error!(%error, "due work could not be done");
-                    UPKEEP_RETRY_PAUSE
-                }
-            };
+            let outcome = upkeep::pass(&state, &operation).await;
+            if let Err(error) = &outcome {
+                tracing::error!(%error, "due work could not be done");
+            }
+            health.set("due work", outcome.as_ref().err().map(ToString::to_string));
+            let pause = if outcome.is_ok() { UPKEEP_INTERVAL } else { UPKEEP_RETRY_PAUSE };
             let is_new_tenant = |_: &Revision| !state.snapshot().tenants.is_copy_of(&tenants);
             let _ = tokio::time::timeout(pause, revisions.wait_for(is_new_tenant)).await;
         }
@@ -305,12 +309,21 @@ pub(crate) struct Host {
 /// How often due work is looked for: credentials to renew, what has outlived its time.
 const UPKEEP_INTERVAL: Duration = Duration::from_secs(60);
 
-/// Opens and closes local endpoints, drops tokens and renews credentials as the state changes and time passes.
+/// Renews the credentials of this host as they come of age.
+async fn keep_credentials(state: Arc<State>, faces: Arc<Faces>, stopped: watch::Receiver<bool>) {
+    repeat(stopped, || async {
+        let counted = faces.host.credentials.renew_due(&held_identities(&state)).await;
+        faces.metrics.note_unrenewed(counted);
+        tokio::time::sleep(UPKEEP_INTERVAL).await;
+    })
+    .await;
+}
+
+/// Opens and closes local endpoints and drops tokens as the state changes.
 async fn follow_hosts(state: Arc<State>, host: Host, mut stopped: watch::Receiver<bool>) {
     let mut revisions = state.revisions();
     let mut seen = state.snapshot_to_keep();
     host.listeners.follow().await;
-    let mut renewal = tokio::time::interval(UPKEEP_INTERVAL);
     loop {
         tokio::select! {
             changed = revisions.changed() => {
@@ -319,7 +332,6 @@ async fn follow_hosts(state: Arc<State>, host: Host, mut stopped: watch::Receive
                 follow_changes(&host, &seen, &present).await;
                 seen = present;
             }
-            _ = renewal.tick() => host.credentials.renew_due(&held_identities(&state)).await,
             _ = stopped.changed() => return,
         }
     }
@@ -409,7 +421,12 @@ fn token_services(names: &HostNames) -> Vec<String> {
 }
 
 impl Faces {
-    fn mount(state: &Arc<State>, names: &HostNames, options: &Options) -> Self {
+    fn mount(
+        state: &Arc<State>,
+        names: &HostNames,
+        options: &Options,
+        health: Arc<Health>,
+    ) -> Self {
         let audiences = own_audiences(names);
         let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let signers = SigningPool::start(threads, limits::SIGNING_QUEUE_MAX);
@@ -472,7 +489,7 @@ impl Faces {
             key_vault: Box::new(key_vault),
             authorize: Box::new(authorize),
             host,
-            metrics: Metrics::new(Arc::clone(state)),
+            metrics: Metrics::new(Arc::clone(state), health),
             local_rows,
         }
     }

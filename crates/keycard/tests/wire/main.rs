@@ -27,3 +27,4 @@ mod revocation;
 mod sweep;
 mod tidy;
 mod upkeep;
+mod year;
