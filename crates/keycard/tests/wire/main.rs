@@ -25,6 +25,7 @@ mod resource_manager;
 mod restart;
 mod revocation;
 mod sweep;
+mod tenants;
 mod tidy;
 mod upkeep;
 mod year;
