@@ -424,7 +424,8 @@ async fn two_nodes_never_rotate_twice() {
             signing_key::rotate_due(&one.state, &operation),
             signing_key::rotate_due(&other.state, &operation),
         );
-        (first.unwrap(), second.unwrap());
+        first.unwrap();
+        second.unwrap();
         let now = (keys(&one), keys(&other));
         assert_eq!(now, (2, 2), "rotation {rotation}: one key with its successor");
         world.clock.advance(Duration::hours(49));
@@ -438,6 +439,7 @@ async fn two_nodes_never_rotate_twice() {
         signing_key::rotate(&one.state, &operation, tenant),
         signing_key::rotate(&other.state, &operation, tenant),
     );
-    (first.unwrap(), second.unwrap());
+    first.unwrap();
+    second.unwrap();
     assert_eq!((keys(&one), keys(&other)), (2, 2), "two administrators ask for one successor");
 }
