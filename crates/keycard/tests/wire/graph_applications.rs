@@ -108,6 +108,32 @@ async fn a_secret_is_shown_once_and_lives_two_years() {
     assert_eq!((status, &body["error_codes"]), (401, &json!([7000222])));
 }
 
+/// `az ad sp credential reset`: what is there goes, and another one comes.
+#[tokio::test]
+async fn a_service_principal_has_the_secrets_of_its_application() {
+    let cloud = Cloud::start().await;
+    let directory = Directory::of(&cloud).await;
+    let application = directory.application("orders").await;
+    let path = format!("/servicePrincipals/{}", application.principal);
+    let add = format!("{path}/addPassword");
+    let made = directory.make(&add, json!({ "passwordCredential": {} })).await;
+    let secret = made["secretText"].as_str().unwrap();
+    assert_eq!(directory.sign_in(&application.client, secret).await.0, 200);
+    for shown in [path.clone(), format!("/applications/{}", application.id)] {
+        let (_, body) = directory.get(&shown).await;
+        assert_eq!(body["passwordCredentials"][0]["keyId"], made["keyId"], "{shown}");
+        assert!(!body.to_string().contains(secret), "{shown}");
+    }
+    let remove = json!({ "keyId": made["keyId"] });
+    let (status, _) =
+        directory.send(Method::POST, &format!("{path}/removePassword"), Some(remove)).await;
+    assert_eq!(status, 204);
+    assert_eq!(directory.sign_in(&application.client, secret).await.0, 401);
+    let identity = cloud.put_identity("mi-1").await["properties"]["principalId"].clone();
+    let add = format!("/servicePrincipals/{}/addPassword", identity.as_str().unwrap());
+    assert_eq!(directory.send(Method::POST, &add, Some(json!({}))).await.0, 400);
+}
+
 #[tokio::test]
 async fn a_certificate_works_at_once_and_goes_with_its_entry() {
     let cloud = Cloud::start().await;

@@ -1,10 +1,14 @@
 //! Microsoft Graph: what was deleted is seen for thirty days, and what can be restored works again.
 
+use std::sync::Arc;
+
 use http::Method;
+use keycard::client::Administration;
+use keycard::system_clock::TurnableClock;
 use serde_json::{Value, json};
 
 use crate::graph::{Directory, code, vm};
-use crate::harness::Cloud;
+use crate::harness::{Choice, Cloud};
 
 const PRINCIPALS: &str = "/directory/deletedItems/microsoft.graph.servicePrincipal";
 const APPLICATIONS: &str = "/directory/deletedItems/microsoft.graph.application";
@@ -106,4 +110,29 @@ async fn a_restored_principal_is_the_only_one_of_its_application() {
     assert_eq!(directory.delete(&format!("/applications/{}", application.id)).await, 204);
     assert_eq!(restore(&directory, &application.id).await.0, 200);
     assert_eq!(directory.get(&format!("/servicePrincipals/{former}")).await.0, 404);
+}
+
+/// azure-semantics 38
+#[tokio::test]
+async fn what_was_deleted_is_gone_after_thirty_days() {
+    let turnable_clock = Some(Arc::new(TurnableClock::default()));
+    let cloud = Cloud::start_with(Choice { turnable_clock, ..Choice::default() }).await;
+    let advance = async |days: i64| {
+        let client = cloud.client.clone();
+        let administration = Administration::sign_in(client, cloud.description()).await.unwrap();
+        let path = "/providers/Keycard.Local/advanceClock";
+        let body = Some(json!({ "seconds": days * 24 * 3600 }));
+        let token = Some(administration.token());
+        let answer = cloud.arm(token, Method::POST, path, "2026-11-01", body).await;
+        assert_eq!(answer.status.as_u16(), 200, "{}", answer.body);
+    };
+    let directory = Directory::of(&cloud).await;
+    let application = directory.application("orders").await;
+    assert_eq!(directory.delete(&format!("/applications/{}", application.id)).await, 204);
+    for (days, expected) in [(29, 1), (1, 0)] {
+        advance(days).await;
+        let directory = Directory::of(&cloud).await;
+        assert_eq!(directory.ids(APPLICATIONS).await.len(), expected, "{days}");
+        assert_eq!(directory.ids(PRINCIPALS).await.len(), expected, "{days}");
+    }
 }

@@ -13,12 +13,12 @@ use keycard_domain::ids::ApplicationId;
 use keycard_domain::operation::OperationContext;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::body::{JsonBody, Rest, check_rest, entity, id, path_application, present, tenant};
 use super::credentials::{AddPasswordBody, KeyBody, RemovePasswordBody, read_keys};
 use super::error::GraphError;
-use super::objects::{application_json, password_json};
+use super::objects::{application_json, made_password_json};
 use super::query::Query;
 use super::{Base, Graph, row};
 use crate::host_names::HostNames;
@@ -249,15 +249,9 @@ async fn add_password(
     JsonBody(body): JsonBody<AddPasswordBody>,
 ) -> Result<Json<Value>, GraphError> {
     let (tenant, id) = (tenant(&operation)?, target(&graph, &operation, &params)?);
-    let new = body.read()?;
-    let made = registration::add_password(&graph.state, &operation, tenant, id, &new).await?;
-    let mut body = password_json(&made.credential);
-    if let Some(members) = body.as_object_mut() {
-        let context = base.context("microsoft.graph.passwordCredential");
-        members.insert("@odata.context".to_owned(), json!(context));
-        members.insert("secretText".to_owned(), json!(made.secret.expose()));
-    }
-    Ok(Json(body))
+    let made =
+        registration::add_password(&graph.state, &operation, tenant, id, &body.read()?).await?;
+    Ok(Json(made_password_json(&base, &made)))
 }
 
 async fn remove_password(

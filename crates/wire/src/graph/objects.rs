@@ -7,6 +7,7 @@ use std::sync::Arc;
 use keycard_crypto::encoding;
 use keycard_domain::credential::{IdentityCredential, credentials_of};
 use keycard_domain::directory::Application;
+use keycard_domain::directory::application::credential::MadePassword;
 use keycard_domain::directory::application::{
     AppRole, KeyCredential, PasswordCredential, TokenVersion, registration,
 };
@@ -20,6 +21,7 @@ use keycard_domain::snapshot::Snapshot;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use super::Base;
 use super::body::date;
 
 pub(super) fn group_json(group: &Group) -> Value {
@@ -86,7 +88,7 @@ fn key_json(key: &KeyCredential) -> Value {
 }
 
 /// What is shown of a client secret: everything but the secret.
-pub(super) fn password_json(password: &PasswordCredential) -> Value {
+fn password_json(password: &PasswordCredential) -> Value {
     json!({
         "customKeyIdentifier": null,
         "displayName": password.display_name,
@@ -96,6 +98,17 @@ pub(super) fn password_json(password: &PasswordCredential) -> Value {
         "keyId": password.key_id,
         "secretText": null,
     })
+}
+
+/// A new client secret: the only answer that ever holds it.
+pub(super) fn made_password_json(base: &Base, made: &MadePassword) -> Value {
+    let mut body = password_json(&made.credential);
+    if let Some(members) = body.as_object_mut() {
+        let context = base.context("microsoft.graph.passwordCredential");
+        members.insert("@odata.context".to_owned(), json!(context));
+        members.insert("secretText".to_owned(), json!(made.secret.expose()));
+    }
+    body
 }
 
 fn role_json(role: &AppRole) -> Value {
@@ -156,6 +169,8 @@ pub(super) fn principal_json(snapshot: &Snapshot, principal: &ServicePrincipal) 
     let mut names = vec![principal.client_id.to_string()];
     names.extend(uris);
     let roles = application.map(|it| it.app_roles.as_slice()).unwrap_or_default();
+    // Differs from Azure: a service principal and its application have the same secrets.
+    let passwords = application.map(|it| it.passwords.as_slice()).unwrap_or_default();
     json!({
         "id": principal.id,
         "deletedDateTime": null,
@@ -170,7 +185,7 @@ pub(super) fn principal_json(snapshot: &Snapshot, principal: &ServicePrincipal) 
         "displayName": principal.display_name,
         "keyCredentials": keys,
         "oauth2PermissionScopes": [],
-        "passwordCredentials": [],
+        "passwordCredentials": passwords.iter().map(password_json).collect::<Vec<_>>(),
         "servicePrincipalNames": names,
         "servicePrincipalType": principal_type(principal),
         "tags": [],

@@ -6,17 +6,18 @@
 use axum::Json;
 use axum::extract::State;
 use http::{Method, StatusCode, Uri};
+use keycard_domain::directory::application::registration;
 use keycard_domain::directory::group::{self, Reach};
 use keycard_domain::directory::service_principal::{self, ServicePrincipalChange};
-use keycard_domain::ids::PrincipalId;
+use keycard_domain::ids::{ApplicationId, PrincipalId};
 use keycard_domain::operation::OperationContext;
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::body::{JsonBody, Rest, check_rest, entity, id, path_principal, tenant};
-use super::credentials::{KeyBody, read_keys};
+use super::credentials::{AddPasswordBody, KeyBody, RemovePasswordBody, read_keys};
 use super::error::GraphError;
-use super::objects::{object_json, principal_json};
+use super::objects::{made_password_json, object_json, principal_json};
 use super::query::Query;
 use super::{Base, Graph, row};
 use crate::route::{Directory, Params, Route};
@@ -27,6 +28,9 @@ pub(super) fn routes() -> Vec<Route<Graph>> {
     let groups = "/{api}/servicePrincipals/{servicePrincipal}/memberOf";
     let transitive = "/{api}/servicePrincipals/{servicePrincipal}/transitiveMemberOf";
     let read = "microsoft.directory/servicePrincipals/standard/read";
+    let add = "/{api}/servicePrincipals/{servicePrincipal}/addPassword";
+    let remove = "/{api}/servicePrincipals/{servicePrincipal}/removePassword";
+    let credentials = "microsoft.directory/servicePrincipals/credentials/update";
     let memberships = "microsoft.directory/servicePrincipals/memberOf/read";
     vec![
         row(Method::GET, all, read, list),
@@ -34,6 +38,8 @@ pub(super) fn routes() -> Vec<Route<Graph>> {
         row(Method::GET, one, read, show),
         row(Method::PATCH, one, "microsoft.directory/servicePrincipals/basic/update", change),
         row(Method::DELETE, one, "microsoft.directory/servicePrincipals/delete", delete),
+        row(Method::POST, add, credentials, add_password),
+        row(Method::POST, remove, credentials, remove_password),
         row(Method::GET, groups, memberships, list_groups),
         row(Method::GET, transitive, memberships, list_transitive_groups),
     ]
@@ -137,6 +143,41 @@ async fn delete(
 ) -> Result<StatusCode, GraphError> {
     let (tenant, id) = (tenant(&operation)?, target(&graph, &operation, &params)?);
     service_principal::delete(&graph.state, &operation, tenant, id).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// The application whose secrets a service principal has.
+fn secrets(
+    graph: &Graph,
+    operation: &OperationContext,
+    params: &Params,
+) -> Result<ApplicationId, GraphError> {
+    let snapshot = graph.state.snapshot();
+    let principal = path_principal(&snapshot, tenant(operation)?, params)?;
+    Ok(service_principal::application_of(&snapshot, principal)?)
+}
+
+async fn add_password(
+    Directory(operation): Directory,
+    State(graph): State<Graph>,
+    params: Params,
+    base: Base,
+    JsonBody(body): JsonBody<AddPasswordBody>,
+) -> Result<Json<Value>, GraphError> {
+    let (tenant, id) = (tenant(&operation)?, secrets(&graph, &operation, &params)?);
+    let made =
+        registration::add_password(&graph.state, &operation, tenant, id, &body.read()?).await?;
+    Ok(Json(made_password_json(&base, &made)))
+}
+
+async fn remove_password(
+    Directory(operation): Directory,
+    State(graph): State<Graph>,
+    params: Params,
+    JsonBody(body): JsonBody<RemovePasswordBody>,
+) -> Result<StatusCode, GraphError> {
+    let (tenant, id) = (tenant(&operation)?, secrets(&graph, &operation, &params)?);
+    registration::remove_password(&graph.state, &operation, tenant, id, body.read()?).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -168,6 +168,9 @@ pub(super) fn service_principal(error: &ServicePrincipalError) -> Answer {
         ServicePrincipalError::SystemAssigned(id) => bad(format!(
             "The system-assigned identity '{id}' has the credentials of its resource only."
         )),
+        ServicePrincipalError::NoApplication(id) => {
+            bad(format!("'{id}' has no application, and nothing but an application has secrets."))
+        }
         ServicePrincipalError::Administers(id) => administers(&id.to_string()),
         ServicePrincipalError::Credential(error) => credential(error),
         ServicePrincipalError::Write(error) => write(error),
@@ -208,7 +211,7 @@ pub(super) fn policy(error: &PolicyError) -> Answer {
         PolicyError::NotFound(id) => not_found(&id.to_string()),
         PolicyError::TargetNotFound(id) => not_found(&id.to_string()),
         PolicyError::DisplayNameInvalid => {
-            invalid("displayName", "it has to have 1 to 256 characters")
+            invalid("displayName", "it has to have 1 to 256 characters, none of them a control")
         }
         PolicyError::DescriptionTooLong => {
             invalid("description", "it has to have at most 1024 characters")
