@@ -41,6 +41,8 @@ async fn principals_of_managed_identities_are_listed_when_deleted_and_gone_for_g
     for id in [&*system, user] {
         let (status, refused) = restore(&directory, id).await;
         assert_eq!((status, code(&refused)), (400, "Request_BadRequest"));
+        let message = refused["error"]["message"].as_str().unwrap();
+        assert!(message.contains("a managed identity goes for good"), "{message}");
     }
     let path = format!("/directory/deletedItems/{user}");
     assert_eq!(directory.delete(&path).await, 204);

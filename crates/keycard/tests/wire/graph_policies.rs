@@ -159,10 +159,14 @@ async fn an_object_has_at_most_one_policy_of_a_kind() {
 async fn there_is_one_default_of_a_kind_also_when_two_are_made_at_once() {
     let cloud = Cloud::start().await;
     let directory = Directory::of(&cloud).await;
-    let send = || directory.send(Method::POST, LIFETIMES, Some(lifetime("8:00:00", true)));
-    let ((first, _), (second, _)) = tokio::join!(send(), send());
+    let send = |name: &str| {
+        let mut body = lifetime("8:00:00", true);
+        body["displayName"] = json!(name);
+        directory.send(Method::POST, LIFETIMES, Some(body))
+    };
+    let ((first, _), (second, _)) = tokio::join!(send("a"), send("b"));
     assert!(matches!((first, second), (201, 400) | (400, 201)), "{first} {second}");
-    assert_eq!(send().await.0, 400);
+    assert_eq!(send("c").await.0, 400);
     let mut other = claims("team");
     other["isOrganizationDefault"] = json!(true);
     made(&directory, CLAIMS, other).await;

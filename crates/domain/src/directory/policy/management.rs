@@ -155,9 +155,7 @@ pub async fn delete(
     state
         .transact(operation, |snapshot, changes| {
             let policy = find(snapshot, tenant, kind, id)?;
-            for link in links::of_policy(snapshot, id) {
-                changes.delete(snapshot, link.record.as_ref());
-            }
+            links::remove_of_policy(snapshot, changes, id);
             changes.delete(snapshot, policy.record.as_ref());
             Ok(())
         })
