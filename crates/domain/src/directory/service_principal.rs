@@ -12,7 +12,7 @@ use super::application::{Application, KeyCredential};
 use super::directory_role::administers;
 use super::user_assigned_identity::remove_principal;
 use crate::credential::{IdentityCredential, credentials_of};
-use crate::ids::{ClientId, KeyId, PrincipalId, TenantId};
+use crate::ids::{ApplicationId, ClientId, KeyId, PrincipalId, TenantId};
 use crate::operation::OperationContext;
 use crate::records::{Record, Versioned};
 use crate::resource_id::ArmResourceId;
@@ -104,6 +104,9 @@ pub enum ServicePrincipalError {
     /// A system-assigned identity has the certificates of its resource only.
     #[error("{0} is of a system-assigned identity")]
     SystemAssigned(PrincipalId),
+    /// Secrets are of applications, and it has none.
+    #[error("{0} has no application")]
+    NoApplication(PrincipalId),
     /// Without it nobody could administer the directory any more.
     #[error("{0} administers the directory")]
     Administers(PrincipalId),
@@ -256,6 +259,18 @@ pub fn find(
     id: PrincipalId,
 ) -> Option<&Versioned<ServicePrincipal>> {
     snapshot.service_principal(id).filter(|principal| principal.tenant_id == tenant)
+}
+
+/// The application that a service principal stands for.
+pub fn application_of(
+    snapshot: &Snapshot,
+    principal: &ServicePrincipal,
+) -> Result<ApplicationId, ServicePrincipalError> {
+    snapshot
+        .application_of_client(principal.client_id)
+        .filter(|application| application.tenant_id == principal.tenant_id)
+        .map(|application| application.id)
+        .ok_or(ServicePrincipalError::NoApplication(principal.id))
 }
 
 /// The service principals of a directory.

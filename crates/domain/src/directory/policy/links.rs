@@ -132,12 +132,19 @@ pub fn applies_to(
     objects.collect()
 }
 
-pub(super) fn of_policy(
+fn of_policy(
     snapshot: &Snapshot,
     policy: PolicyId,
 ) -> impl Iterator<Item = &Versioned<PolicyLink>> {
     let all = snapshot.policy_links.iter().map(|(_, link)| link);
     all.filter(move |link| link.policy_id == policy)
+}
+
+/// Removes the links of a policy that goes.
+pub(super) fn remove_of_policy(snapshot: &Snapshot, changes: &mut Changes, policy: PolicyId) {
+    for link in of_policy(snapshot, policy) {
+        changes.delete(snapshot, link.record.as_ref());
+    }
 }
 
 /// Removes the links of an object that goes.
@@ -148,5 +155,27 @@ pub(in crate::directory) fn remove_of_target(
 ) {
     for link in snapshot.policy_links.below(&format!("{target}/")) {
         changes.delete(snapshot, link.record.as_ref());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn links_go_with_their_policy_and_with_their_object() {
+        let (target, policy_id) = (Uuid::from_u128(1), PolicyId::new(Uuid::from_u128(2)));
+        let mut snapshot = Snapshot::default();
+        snapshot.insert_for_test(&PolicyLink { target, policy_id });
+        let check = |remove: &dyn Fn(&mut Changes), expected: bool| {
+            let mut changes = Changes::default();
+            remove(&mut changes);
+            assert_eq!(!changes.is_empty(), expected);
+        };
+        let other = PolicyId::new(Uuid::nil());
+        check(&|changes| remove_of_policy(&snapshot, changes, policy_id), true);
+        check(&|changes| remove_of_policy(&snapshot, changes, other), false);
+        check(&|changes| remove_of_target(&snapshot, changes, target), true);
+        check(&|changes| remove_of_target(&snapshot, changes, Uuid::nil()), false);
     }
 }

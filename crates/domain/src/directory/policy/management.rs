@@ -23,8 +23,8 @@ pub enum PolicyError {
     /// There is no such application or service principal.
     #[error("object {0} does not exist")]
     TargetNotFound(Uuid),
-    /// The display name is empty or too long.
-    #[error("the display name is empty or too long")]
+    /// The display name is empty, too long, or has control characters.
+    #[error("the display name is not allowed")]
     DisplayNameInvalid,
     /// The description is too long.
     #[error("the description is too long")]
@@ -88,17 +88,7 @@ pub async fn create(
     operation: &OperationContext,
     new: &NewPolicy,
 ) -> Result<Policy, PolicyError> {
-    let policy = Policy {
-        id: PolicyId::new(state.entropy.uuid()),
-        tenant_id: new.tenant_id,
-        display_name: new.display_name.clone(),
-        description: new.description.clone(),
-        definition: new.definition.clone(),
-        rule: definition::read(new.kind, &new.definition, &state.limits)?,
-        is_organization_default: new.is_organization_default,
-        created_at: operation.now.unix_timestamp(),
-    };
-    check(&policy)?;
+    let rule = definition::read(new.kind, &new.definition, &state.limits)?;
     state
         .transact(operation, |snapshot, changes| {
             let kinds = [PolicyKind::TokenLifetime, PolicyKind::ClaimsMapping];
@@ -106,9 +96,22 @@ pub async fn create(
             if all.count() >= limits::POLICIES_MAX {
                 return Err(PolicyError::LimitReached);
             }
+            let name = format!("policies/{}/{}", new.tenant_id, new.display_name);
+            let made = count_made(snapshot, changes, name.clone());
+            let policy = Policy {
+                id: PolicyId::new(state.entropy.id_for(&format!("{name}/{made}"))),
+                tenant_id: new.tenant_id,
+                display_name: new.display_name.clone(),
+                description: new.description.clone(),
+                definition: new.definition.clone(),
+                rule: rule.clone(),
+                is_organization_default: new.is_organization_default,
+                created_at: operation.now.unix_timestamp(),
+            };
+            check(&policy)?;
             claim_default(snapshot, changes, &policy)?;
             changes.put(snapshot, &policy);
-            Ok(policy.clone())
+            Ok(policy)
         })
         .await
 }
@@ -152,9 +155,7 @@ pub async fn delete(
     state
         .transact(operation, |snapshot, changes| {
             let policy = find(snapshot, tenant, kind, id)?;
-            for link in links::of_policy(snapshot, id) {
-                changes.delete(snapshot, link.record.as_ref());
-            }
+            links::remove_of_policy(snapshot, changes, id);
             changes.delete(snapshot, policy.record.as_ref());
             Ok(())
         })
@@ -188,7 +189,8 @@ fn claim_default(
             Err(PolicyError::OtherDefault(present.id))
         }
         None if policy.is_organization_default => {
-            count_made(snapshot, changes, format!("policies/{}/{kind:?}", policy.tenant_id));
+            let name = format!("default-policies/{}/{kind:?}", policy.tenant_id);
+            count_made(snapshot, changes, name);
             Ok(())
         }
         Some(_) | None => Ok(()),
@@ -196,8 +198,11 @@ fn claim_default(
 }
 
 fn check(policy: &Policy) -> Result<(), PolicyError> {
-    let chars = policy.display_name.chars().count();
-    if policy.display_name.trim().is_empty() || chars > limits::POLICY_DISPLAY_NAME_CHARS_MAX {
+    let name = &policy.display_name;
+    let is_name = !name.trim().is_empty()
+        && name.chars().count() <= limits::POLICY_DISPLAY_NAME_CHARS_MAX
+        && !name.chars().any(char::is_control);
+    if !is_name {
         return Err(PolicyError::DisplayNameInvalid);
     }
     let description = policy.description.as_ref().map_or(0, |text| text.chars().count());
