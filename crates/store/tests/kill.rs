@@ -143,6 +143,7 @@ fn sign_in(name: &str) -> AuditRecord {
         result_type: "0".to_owned(),
         result_description: None,
         service_principal_credential_thumbprint: None,
+        federated_credential_id: None,
         unique_token_identifier: None,
     })
 }

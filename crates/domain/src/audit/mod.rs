@@ -50,6 +50,8 @@ pub struct SignIn {
     pub result_description: Option<String>,
     /// The certificate that was used.
     pub service_principal_credential_thumbprint: Option<String>,
+    /// The federated credential that was used.
+    pub federated_credential_id: Option<String>,
     /// Equals `uti` of the token.
     pub unique_token_identifier: Option<String>,
 }

@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::group;
 use super::service_principal::{ServicePrincipal, ServicePrincipalKind};
+use super::{federated_credential, group};
 use crate::credential::remove_credentials_of;
 use crate::ids::{ClientId, PrincipalId, TenantId};
 use crate::operation::OperationContext;
@@ -244,11 +244,12 @@ pub(crate) fn plan_delete(
     remove_principal(snapshot, changes, existing.principal_id);
 }
 
-/// Removes a service principal with its credentials and memberships; its role assignments stay, as in Azure.
+/// Removes a service principal with its credentials, federated ones too, and memberships; its role assignments stay, as in Azure.
 pub(crate) fn remove_principal(snapshot: &Snapshot, changes: &mut Changes, id: PrincipalId) {
     group::remove_memberships(snapshot, changes, id);
     if let Some(principal) = snapshot.service_principal(id) {
         changes.delete(snapshot, principal.record.as_ref());
+        federated_credential::remove_credentials_of(snapshot, changes, principal.client_id);
     }
     remove_credentials_of(snapshot, changes, id, None);
 }

@@ -17,6 +17,8 @@ pub enum Service {
     OpenSourceDatabases,
     /// Microsoft Graph.
     Graph,
+    /// The exchange of a managed identity's token for an application's.
+    TokenExchange,
 }
 
 /// The public names of each service: URI without the final slash, and application id.
@@ -34,6 +36,8 @@ const PUBLIC_NAMES: &[(&str, Service)] = &[
     ("123cd850-d9df-40bd-94d5-c9f07b7fa203", Service::OpenSourceDatabases),
     ("https://graph.microsoft.com", Service::Graph),
     ("00000003-0000-0000-c000-000000000000", Service::Graph),
+    ("api://AzureADTokenExchange", Service::TokenExchange),
+    ("fb60f99c-7a34-4190-8149-302f77469936", Service::TokenExchange),
 ];
 
 /// The audiences of this keycard: the public ones, and its own domain's.

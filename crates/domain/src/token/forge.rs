@@ -108,6 +108,7 @@ pub async fn forge(
         result_type: "0".to_owned(),
         result_description: Some(format!("forged by an administrator, fault: {}", fault.as_str())),
         service_principal_credential_thumbprint: None,
+        federated_credential_id: None,
         unique_token_identifier: Some(unique_id),
     };
     state.audit.append(AuditRecord::ApplicationSignIn(record)).await?;

@@ -12,13 +12,14 @@ use serde::Serialize;
 use super::audience::Audiences;
 use super::claims::{Facts, ProofKind, claims};
 use super::client_assertion;
+use super::federation::{self, IssuerKeys};
 use super::grant::{ClientProof, GrantError, GrantRequest, GrantedToken, TokenService};
 use super::signing_key::{self, OpenKeys, SigningKeyRecord};
 use super::throttle::Throttle;
 use crate::audit::{self, AuditRecord, SignIn};
 use crate::directory::application::SecretCheck;
 use crate::directory::{ServicePrincipal, Tenant};
-use crate::ids::{ClientId, TenantId};
+use crate::ids::{ClientId, FederatedCredentialId, TenantId};
 use crate::limits;
 use crate::operation::OperationContext;
 use crate::records::Versioned;
@@ -33,6 +34,7 @@ pub struct Issuer {
     signers: Arc<SigningPool>,
     audiences: Audiences,
     token_services: Vec<String>,
+    issuer_keys: Arc<dyn IssuerKeys>,
     keys: OpenKeys,
     throttles: arc_swap::ArcSwap<std::collections::BTreeMap<TenantId, Arc<Throttle>>>,
 }
@@ -42,6 +44,7 @@ struct Proven<'a> {
     principal: &'a ServicePrincipal,
     proof: ProofKind,
     credential_sha256: Option<[u8; 32]>,
+    federated_credential: Option<FederatedCredentialId>,
     origin: Option<ArmResourceId>,
 }
 
@@ -71,6 +74,7 @@ impl TokenService for Issuer {
             result_type: "0".to_owned(),
             result_description: None,
             service_principal_credential_thumbprint: None,
+            federated_credential_id: None,
             unique_token_identifier: None,
         };
         let outcome = self.mint(operation, &request, &mut sign_in).await;
@@ -90,9 +94,11 @@ impl Issuer {
         signers: Arc<SigningPool>,
         audiences: Audiences,
         token_services: Vec<String>,
+        issuer_keys: Arc<dyn IssuerKeys>,
     ) -> Self {
         let throttles = arc_swap::ArcSwap::default();
-        Self { state, signers, audiences, token_services, keys: OpenKeys::default(), throttles }
+        let keys = OpenKeys::default();
+        Self { state, signers, audiences, token_services, issuer_keys, keys, throttles }
     }
 
     /// Sign-ins of managed identities are a category of their own.
@@ -118,10 +124,12 @@ impl Issuer {
         let tenant =
             snapshot.tenant(request.tenant).ok_or(GrantError::TenantNotFound(request.tenant))?;
         let audiences = client_assertion::accepted_audiences(&self.token_services, tenant.id);
-        let proven = prove(&snapshot, tenant, request, &audiences, operation)?;
+        let issuer_keys = self.issuer_keys.as_ref();
+        let proven = prove(&snapshot, tenant, request, &audiences, issuer_keys, operation).await?;
         sign_in.service_principal_id = Some(proven.principal.id.to_string());
         sign_in.service_principal_credential_thumbprint =
             proven.credential_sha256.map(|sha256| encoding::hex_encode(&sha256));
+        sign_in.federated_credential_id = proven.federated_credential.map(|id| id.to_string());
         if self.audiences.service(&request.resource).is_none() {
             return Err(GrantError::ResourceNotFound {
                 resource: request.resource.clone(),
@@ -230,11 +238,12 @@ fn shortened(text: &str) -> String {
 }
 
 /// Finds the client in the tenant and checks its proof.
-fn prove<'a>(
+async fn prove<'a>(
     snapshot: &'a Snapshot,
     tenant: &Tenant,
     request: &GrantRequest,
     assertion_audiences: &[String],
+    issuer_keys: &dyn IssuerKeys,
     operation: &OperationContext,
 ) -> Result<Proven<'a>, GrantError> {
     let not_found =
@@ -256,6 +265,7 @@ fn prove<'a>(
                     principal,
                     proof: ProofKind::Secret,
                     credential_sha256: None,
+                    federated_credential: None,
                     origin: None,
                 }),
                 SecretCheck::Expired => Err(GrantError::SecretExpired(client_id)),
@@ -263,6 +273,17 @@ fn prove<'a>(
             }
         }
         ClientProof::Assertion(assertion) => {
+            if let Some(jwt) = federation::read(snapshot, client_id, assertion.expose()) {
+                let now = operation.now;
+                let id = federation::verify(snapshot, principal, jwt, issuer_keys, now).await?;
+                return Ok(Proven {
+                    principal,
+                    proof: ProofKind::Certificate,
+                    credential_sha256: None,
+                    federated_credential: Some(id),
+                    origin: None,
+                });
+            }
             let verified = client_assertion::verify(
                 snapshot,
                 principal,
@@ -274,6 +295,7 @@ fn prove<'a>(
                 principal,
                 proof: ProofKind::Certificate,
                 credential_sha256: Some(verified.credential_sha256),
+                federated_credential: None,
                 origin: verified.origin,
             })
         }
