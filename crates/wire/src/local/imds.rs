@@ -387,6 +387,10 @@ fn refused(refusal: &GrantError) -> Answer {
         | GrantError::AssertionKeyUnknown(_)
         | GrantError::AssertionOutsideValidity
         | GrantError::AssertionClaimWrong(_)
+        | GrantError::FederationMismatch { .. }
+        | GrantError::FederationKeyUnknown { .. }
+        | GrantError::FederationForbidden { .. }
+        | GrantError::IssuerUnavailable { .. }
         | GrantError::SigningUnavailable(_)
         | GrantError::Audit(_) => unavailable(1),
     }
