@@ -10,6 +10,7 @@ pub mod config;
 pub mod description;
 pub mod entropy;
 mod host_view;
+pub mod issuer_trust;
 pub mod keys;
 mod metrics;
 pub mod server;

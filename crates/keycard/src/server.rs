@@ -58,6 +58,7 @@ use crate::clock_control::Turning;
 use crate::config::Places;
 use crate::description::{Administrator, Description, Endpoints, Suffixes};
 use crate::host_view::LocalHostView;
+use crate::issuer_trust::IssuerTrust;
 use crate::keys::{self, KeyError};
 use crate::metrics::Metrics;
 use crate::system_clock::TurnableClock;
@@ -94,6 +95,8 @@ pub struct Options {
     pub turnable_clock: Option<Arc<TurnableClock>>,
     /// Whether administrators may have tokens with faults made: for development and tests.
     pub forges_tokens: bool,
+    /// Which issuers of federated credentials are asked for their keys.
+    pub issuers: IssuerTrust,
     /// Gives randomness and ids.
     pub entropy: Arc<dyn Entropy>,
     /// Tells the time to TLS: clients on real time go on connecting whatever the other clock shows.
@@ -174,7 +177,7 @@ pub async fn start(options: Options) -> Result<Server, StartError> {
 
     tasks.push(tokio::spawn(keep_up(Arc::clone(&state), stopped.clone())));
 
-    let faces = Faces::mount(&state, &names, &options);
+    let faces = Faces::mount(&state, &names, &options)?;
     tasks.push(tokio::spawn(follow_hosts(Arc::clone(&state), faces.host.clone(), stopped.clone())));
 
     let permitted: Vec<&str> = AZURE_SUFFIXES.iter().copied().chain(["localhost"]).collect();
@@ -418,7 +421,7 @@ fn token_services(names: &HostNames) -> Vec<String> {
 }
 
 impl Faces {
-    fn mount(state: &Arc<State>, names: &HostNames, options: &Options) -> Self {
+    fn mount(state: &Arc<State>, names: &HostNames, options: &Options) -> Result<Self, StartError> {
         let audiences = own_audiences(names);
         let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let signers = SigningPool::start(threads, limits::SIGNING_QUEUE_MAX);
@@ -427,6 +430,7 @@ impl Faces {
             signers,
             audiences.clone(),
             token_services(names),
+            options.issuers.keys().map_err(other)?,
         ));
         let verifier = Arc::new(TokenVerifier::new(audiences));
         let view =
@@ -473,7 +477,7 @@ impl Faces {
         });
         let key_vault =
             key_vault::face(KeyVault { state: Arc::clone(state), verifier, names: names.clone() });
-        Self {
+        Ok(Self {
             names: names.clone(),
             arm: Box::new(arm),
             entra: Box::new(entra),
@@ -483,7 +487,7 @@ impl Faces {
             host,
             metrics: Metrics::new(Arc::clone(state)),
             local_rows,
-        }
+        })
     }
 
     fn rows(&self) -> Vec<(&'static str, Row)> {

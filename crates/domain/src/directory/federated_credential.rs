@@ -157,15 +157,12 @@ pub enum FederatedCredentialError {
     /// The holder has as many credentials as it may.
     #[error("there can be at most {0} federated credentials")]
     LimitReached(usize),
-    /// What every resource can be refused for.
+    /// The identity lies nowhere.
     #[error(transparent)]
     Resource(#[from] ResourceError),
-}
-
-impl From<WriteError> for FederatedCredentialError {
-    fn from(error: WriteError) -> Self {
-        Self::Resource(error.into())
-    }
+    /// The write could not be done.
+    #[error(transparent)]
+    Write(#[from] WriteError),
 }
 
 impl Trust {

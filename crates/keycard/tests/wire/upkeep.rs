@@ -30,6 +30,7 @@ use keycard_domain::token::verify::TokenVerifier;
 use keycard_domain::upkeep;
 use keycard_store::audit_log::MemoryAuditLog;
 use keycard_store::memory::MemoryStore;
+use keycard_wire::oidc::{LocalIssuers, OidcKeys};
 use time::UtcDateTime;
 use uuid::Uuid;
 
@@ -195,6 +196,7 @@ async fn signing_keys_rotate_and_tokens_of_the_old_one_live_on() {
         SigningPool::start(1, 10),
         Audiences::default(),
         vec![],
+        Arc::new(OidcKeys::new(LocalIssuers::Refused, None)),
     );
     let make = async || {
         let operation = OperationContext::system(node.clock.now(), node.state.entropy.uuid());

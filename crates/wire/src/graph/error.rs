@@ -5,6 +5,7 @@
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, Uri, header};
+use keycard_domain::directory::federated_credential::FederatedCredentialError;
 use keycard_domain::directory::group::GroupError;
 use keycard_domain::state::WriteError;
 use keycard_domain::token::verify::BearerError;
@@ -31,6 +32,7 @@ pub(super) enum GraphError {
     IdMalformed(String),
     NotFound(String),
     Group(GroupError),
+    FederatedCredential(FederatedCredentialError),
 }
 
 /// A row of the table: status, code, message.
@@ -43,6 +45,12 @@ const BAD_REQUEST: &str = "Request_BadRequest";
 impl From<GroupError> for GraphError {
     fn from(error: GroupError) -> Self {
         Self::Group(error)
+    }
+}
+
+impl From<FederatedCredentialError> for GraphError {
+    fn from(error: FederatedCredentialError) -> Self {
+        Self::FederatedCredential(error)
     }
 }
 
@@ -100,6 +108,7 @@ impl GraphError {
             }
             Self::NotFound(id) => not_found(id),
             Self::Group(error) => group(error),
+            Self::FederatedCredential(error) => federated_credential(error),
         }
     }
 }
@@ -198,6 +207,62 @@ fn group(error: &GroupError) -> Answer {
             "The object is being changed by other requests. Please try again.".to_owned(),
         ),
         GroupError::Write(WriteError::Unavailable(_)) => Answer(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "serviceNotAvailable",
+            "The change cannot be written now. Please try again.".to_owned(),
+        ),
+    }
+}
+
+fn federated_credential(error: &FederatedCredentialError) -> Answer {
+    let bad = |message: &str| Answer(BAD, BAD_REQUEST, message.to_owned());
+    let taken = |message: String| {
+        Answer(StatusCode::CONFLICT, "Request_MultipleObjectsWithSameKeyValue", message)
+    };
+    match error {
+        FederatedCredentialError::ApplicationNotFound(id) => not_found(&id.to_string()),
+        FederatedCredentialError::IdentityNotFound(id) => not_found(id.as_str()),
+        FederatedCredentialError::NotFound(name) => not_found(name),
+        FederatedCredentialError::NameInvalid(name) => bad(&format!(
+            "Federated Identity Credential name '{name}' is invalid: it has to have 3 to 120 letters, digits, '-' and '_', and begins with one of the first two."
+        )),
+        FederatedCredentialError::NameTaken(name) => {
+            taken(format!("FederatedIdentityCredential with name {name} already exists."))
+        }
+        FederatedCredentialError::Duplicate => {
+            taken("Issuer and subject combination already exists for this application.".to_owned())
+        }
+        FederatedCredentialError::Incomplete => {
+            bad("Federated Identity Credential needs name, issuer, subject and audiences.")
+        }
+        FederatedCredentialError::AudienceCount => {
+            bad("Federated identity credentials must have exactly one audience.")
+        }
+        FederatedCredentialError::SubjectAndExpression => {
+            bad("Exactly one of 'subject' and 'claimsMatchingExpression' must be specified.")
+        }
+        FederatedCredentialError::Expression(error) => {
+            bad(&format!("The claimsMatchingExpression is invalid: {error}."))
+        }
+        FederatedCredentialError::TooLong(what) => bad(&format!(
+            "The {what} of a Federated Identity Credential has at most 600 characters."
+        )),
+        FederatedCredentialError::IssuerInvalid => {
+            bad("The issuer of a Federated Identity Credential must be an https URL.")
+        }
+        FederatedCredentialError::LimitReached(max) => Answer(
+            BAD,
+            "Directory_QuotaExceeded",
+            format!(
+                "Too many Federated Identity Credentials are defined on the object. The maximum is {max}."
+            ),
+        ),
+        // Only identities lie in a subscription, and this face has none of them.
+        FederatedCredentialError::Resource(error) => not_found(&error.to_string()),
+        FederatedCredentialError::Write(WriteError::Conflict(_)) => {
+            taken("The object is being changed by other requests. Please try again.".to_owned())
+        }
+        FederatedCredentialError::Write(WriteError::Unavailable(_)) => Answer(
             StatusCode::SERVICE_UNAVAILABLE,
             "serviceNotAvailable",
             "The change cannot be written now. Please try again.".to_owned(),

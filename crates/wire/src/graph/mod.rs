@@ -7,6 +7,7 @@
 mod body;
 mod directory_objects;
 mod error;
+mod federated_identity_credentials;
 mod groups;
 mod query;
 mod service_principals;
@@ -45,7 +46,12 @@ pub struct Graph {
 /// The face.
 pub fn face(graph: Graph) -> Face<Graph> {
     let gate = GraphGate(graph.clone());
-    let routes = [groups::routes(), service_principals::routes(), directory_objects::routes()];
+    let routes = [
+        groups::routes(),
+        service_principals::routes(),
+        directory_objects::routes(),
+        federated_identity_credentials::routes(),
+    ];
     Face::new(routes.into_iter().flatten().collect(), gate, graph)
 }
 
