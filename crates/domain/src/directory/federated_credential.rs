@@ -498,7 +498,8 @@ mod tests {
 
     #[track_caller]
     fn check(request: TrustRequest, expected: Error) {
-        assert_eq!(Trust::new(request.clone()), Err(expected), "{request:?}");
+        let shown = format!("{request:?}");
+        assert_eq!(Trust::new(request), Err(expected), "{shown}");
     }
 
     #[test]

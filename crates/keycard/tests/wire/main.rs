@@ -16,6 +16,7 @@ mod authorization;
 mod development;
 mod entra;
 mod explanations;
+mod federation;
 mod graph;
 mod harness;
 mod imds;

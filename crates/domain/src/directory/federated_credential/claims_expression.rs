@@ -234,7 +234,7 @@ mod tests {
     #[test]
     fn what_is_not_understood_is_refused() {
         use ClaimsExpressionError as Error;
-        let many = vec!["claims['sub'] eq 'a'"; 11].join(" and ");
+        let many = ["claims['sub'] eq 'a'"; 11].join(" and ");
         for (text, expected) in [
             ("", Error::Expected("claims['name']")),
             ("sub eq 'a'", Error::Expected("claims['name']")),
