@@ -486,6 +486,9 @@ pub(crate) fn remove_credentials_of(
 mod tests {
     use super::FederatedCredentialError as Error;
     use super::*;
+    use crate::directory::ServicePrincipal;
+    use crate::directory::service_principal::ServicePrincipalKind;
+    use crate::ids::PrincipalId;
 
     fn request(issuer: &str, subject: &str, audiences: &[&str]) -> TrustRequest {
         TrustRequest {
@@ -557,8 +560,11 @@ mod tests {
     }
 
     #[test]
-    fn credentials_go_with_their_client_and_no_other() {
-        let client = |n| ClientId::new(uuid::Uuid::from_u128(n));
+    fn credentials_go_with_their_holder_and_no_other() {
+        let (client, principal) = (
+            |n| ClientId::new(uuid::Uuid::from_u128(n)),
+            |n| PrincipalId::new(uuid::Uuid::from_u128(n + 100)),
+        );
         let credential = |n, name: &str| FederatedCredential {
             id: FederatedCredentialId::new(uuid::Uuid::from_u128(n)),
             tenant_id: TenantId::new(uuid::Uuid::nil()),
@@ -571,12 +577,28 @@ mod tests {
         for (n, name) in [(1, "one"), (1, "two"), (2, "one")] {
             snapshot.insert_for_test(&credential(n, name));
         }
-        let removed = |n| {
+        for n in 1..=3 {
+            snapshot.insert_for_test(&ServicePrincipal {
+                id: principal(n),
+                client_id: client(n),
+                tenant_id: TenantId::new(uuid::Uuid::nil()),
+                display_name: "p".into(),
+                kind: ServicePrincipalKind::Application,
+                is_enabled: true,
+                created_at: 0,
+                keys: vec![],
+                requires_assignment: false,
+                tokens_valid_from: None,
+            });
+        }
+        let removal = |n| {
             let mut changes = Changes::default();
-            remove_credentials_of(&snapshot, &mut changes, client(n));
-            let text = format!("{changes:?}");
-            text.matches("Delete(state/federated-credentials/").count()
+            user_assigned_identity::remove_principal(&snapshot, &mut changes, principal(n));
+            format!("{changes:?}")
         };
+        let removed = |n| removal(n).matches("Delete(state/federated-credentials/").count();
         assert_eq!((removed(1), removed(2), removed(3)), (2, 1, 0));
+        let first = format!("Absent(state/federated-writes/{})", client(3));
+        assert!(removal(3).contains(&first), "a first one that is being made is waited for");
     }
 }

@@ -366,6 +366,7 @@ mod tests {
             (document(&own, "file:///etc/passwd"), None),
             (document(&own, "http://10.0.0.1/keys"), None),
             (document(&own, "https://169.254.169.254/keys"), None),
+            (good.replacen("200 OK", "404 Not Found", 1), None),
             (good.clone(), Some(redirect)),
             (good.clone(), Some(ok("nonsense"))),
             (good.clone(), Some(ok(&json!({ "keys": crowded }).to_string()))),
