@@ -42,7 +42,7 @@ class Issuer:
         return Handler
 
     def pages(self):
-        key = jwt.algorithms.RSAAlgorithm.to_jwk(self.key.public_key(), as_dict=True)
+        key = json.loads(jwt.algorithms.RSAAlgorithm.to_jwk(self.key.public_key()))
         return {
             "/.well-known/openid-configuration": {"issuer": self.url, "jwks_uri": f"{self.url}/keys"},
             "/keys": {"keys": [{**key, "use": "sig", "kid": KEY_ID}]},
