@@ -93,7 +93,7 @@ def running(directory, in_namespace):
     home, log = directory / "home", directory / "log"
     home.mkdir()
     public, private = certificate.make(directory)
-    arguments = ["up", "--output", "json", "--administrator-certificate", str(public)]
+    arguments = ["up", "--output", "json", "--administrator-certificate", str(public), "--allow-local-issuers"]
     if in_namespace:
         arguments += ["--port", "443", "--issuer", "azure", "--link-local", LINK_LOCAL_VM]
     else:

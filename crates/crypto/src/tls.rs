@@ -7,6 +7,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use rustls::RootCertStore;
 use rustls::crypto::aws_lc_rs;
+use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
@@ -92,6 +93,25 @@ pub fn client_config(ca_pem: &str) -> Result<ClientConfig, TlsError> {
     for der in parse_certificates_pem(ca_pem)? {
         roots.add(CertificateDer::from(der))?;
     }
+    client_config_trusting(roots)
+}
+
+/// A client's settings that trust the authorities of a system's bundle. What of it can't be read is
+/// passed over: such bundles hold a hundred and more, and not every reader knows every kind.
+///
+/// # Errors
+/// [`TlsError::Certificate`] if there's no authority in `bundle_pem` that can be used.
+pub fn client_config_of_bundle(bundle_pem: &str) -> Result<ClientConfig, TlsError> {
+    let mut roots = RootCertStore::empty();
+    let readable = CertificateDer::pem_slice_iter(bundle_pem.as_bytes()).flatten();
+    roots.add_parsable_certificates(readable);
+    if roots.is_empty() {
+        return Err(X509Error::Malformed.into());
+    }
+    client_config_trusting(roots)
+}
+
+fn client_config_trusting(roots: RootCertStore) -> Result<ClientConfig, TlsError> {
     let builder = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()));
     Ok(builder
         .with_safe_default_protocol_versions()?
@@ -237,5 +257,22 @@ mod tests {
         assert!(ServerCertificates::new(&read).is_ok());
         assert!(ServerCertificate::from_pem(&key, &chain).is_err());
         assert!(client_config("").is_err());
+    }
+
+    #[test]
+    fn bundle_is_trusted_but_for_what_cannot_be_read() {
+        let authority = authority();
+        let certificates =
+            ServerCertificates::new(&certificate(&authority, &["localhost"])).unwrap();
+        let server = Arc::new(server_config(certificates).unwrap());
+        let odd = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+        let bundle = format!("# odd\n{odd}{}", authority.certificate_pem());
+        let client = Arc::new(client_config_of_bundle(&bundle).unwrap());
+        assert!(handshake(&server, &client, "localhost").is_ok());
+        let other = client_config_of_bundle(&self::authority().certificate_pem()).unwrap();
+        assert!(handshake(&server, &Arc::new(other), "localhost").is_err());
+        for empty in ["", "nonsense", odd] {
+            assert!(client_config_of_bundle(empty).is_err());
+        }
     }
 }

@@ -171,7 +171,8 @@ pub async fn create_tenant(
     token_service: &str,
 ) -> Result<Bootstrap, NewTenantError> {
     check_name(&new.name)?;
-    let bootstrap = draw(state, &format!("tenants/{}/", new.name));
+    let below = format!("tenants/{}/", new.name);
+    let bootstrap = draw(state, &below);
     let issuer = new.form.of(bootstrap.tenant_id, token_service);
     let tenant = new_tenant(state, operation, bootstrap.tenant_id, issuer)
         .map_err(|error| NewTenantError::KeysUnusable(error.to_string()))?;
@@ -184,7 +185,7 @@ pub async fn create_tenant(
             if snapshot.tenants.len() >= limits::TENANTS_MAX {
                 return Err(NewTenantError::TooMany);
             }
-            plan(state, snapshot, changes, operation, (&tenant, &bootstrap));
+            plan(state, snapshot, changes, operation, (&tenant, &below, &bootstrap));
             Ok(())
         })
         .await?;
@@ -241,7 +242,7 @@ async fn create_first(
     let stored = stored_form(state, &bootstrap)?;
     let snapshot = state.snapshot_to_keep();
     let mut changes = Changes::default();
-    plan(state, &snapshot, &mut changes, operation, (&tenant, &bootstrap));
+    plan(state, &snapshot, &mut changes, operation, (&tenant, "", &bootstrap));
     let key = payload_key::<StoredBootstrap>(&stored.record_id());
     let absent = Expectation::Absent(key.clone());
     changes.write(Write::Put(key, encode(&stored)), Some(absent));
@@ -249,13 +250,13 @@ async fn create_first(
     Ok(bootstrap)
 }
 
-/// What a new tenant writes.
+/// What a new tenant writes; its ids are drawn for the things below a name.
 fn plan(
     state: &State,
     snapshot: &Snapshot,
     changes: &mut Changes,
     operation: &OperationContext,
-    (tenant, bootstrap): (&Tenant, &Bootstrap),
+    (tenant, below, bootstrap): (&Tenant, &str, &Bootstrap),
 ) {
     changes.put(snapshot, tenant);
     let subscription = Subscription {
@@ -265,7 +266,7 @@ fn plan(
         management_group: None,
     };
     changes.put(snapshot, &subscription);
-    put_administrator(state, snapshot, changes, operation, bootstrap);
+    put_administrator(state, snapshot, changes, operation, (below, bootstrap));
 }
 
 fn new_tenant(
@@ -313,10 +314,10 @@ fn put_administrator(
     snapshot: &Snapshot,
     changes: &mut Changes,
     operation: &OperationContext,
-    bootstrap: &Bootstrap,
+    (below, bootstrap): (&str, &Bootstrap),
 ) {
     let now = operation.now.unix_timestamp();
-    let id = |what: &str| state.entropy.id_for(&format!("{}/{what}", bootstrap.principal_id));
+    let id = |what: &str| state.entropy.id_for(&format!("{below}administrator/{what}"));
     let sha256 = digest::sha256(bootstrap.client_secret.expose().as_bytes());
     changes.put(
         snapshot,

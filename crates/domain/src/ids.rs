@@ -111,6 +111,10 @@ guid!(
     KeyId
 );
 guid!(
+    /// A federated identity credential: its `id` at Microsoft Graph.
+    FederatedCredentialId
+);
+guid!(
     /// The GUID that names a role definition; the same for a built-in role everywhere.
     RoleDefinitionId
 );

@@ -163,6 +163,32 @@ pub const GRAPH_IDS_MAX: usize = 1000;
 pub const GRAPH_PAGE_MAX: usize = 999;
 /// Items in a page at Microsoft Graph when the client asks for no number.
 pub const GRAPH_PAGE_DEFAULT: usize = 100;
+/// Characters of a federated credential's issuer, subject, audience, description or expression. Source: Microsoft Learn,
+/// "Important considerations and restrictions for federated identity credentials".
+pub const FEDERATED_TEXT_CHARS_MAX: usize = 600;
+/// Terms of a claims matching expression; what people write has one or two.
+pub const CLAIMS_EXPRESSION_TERMS_MAX: usize = 10;
+/// Bytes of a claim that an expression looks at; a longer one never fits. Subjects stay below 600.
+pub const MATCHED_CLAIM_BYTES_MAX: usize = 2048;
+/// Issuers of federated credentials whose keys are kept at once.
+pub const FEDERATED_ISSUERS_KEPT_MAX: usize = 1000;
+/// Bytes of an issuer's discovery document; the largest known ones have four thousand.
+pub const DISCOVERY_BYTES_MAX: usize = 64 * 1024;
+/// Bytes of an issuer's key set; the number of its keys is bounded besides.
+pub const KEY_SET_BYTES_MAX: usize = 256 * 1024;
+/// How long fetching an issuer's keys may take, all requests together: the client waits meanwhile.
+pub const ISSUER_FETCH_TIME_MAX: std::time::Duration = std::time::Duration::from_secs(5);
+/// Issuers that are asked at the same time.
+pub const ISSUER_FETCHES_MAX: usize = 16;
+/// How long an issuer's keys are used before they are fetched again.
+pub const ISSUER_KEYS_FRESH: Duration = Duration::hours(1);
+/// How long they go on being used when fetching them again fails.
+pub const ISSUER_KEYS_USABLE: Duration = Duration::hours(24);
+/// How long an issuer whose keys are known is left alone after an attempt, whatever keys assertions name: strangers
+/// write the names of keys.
+pub const ISSUER_FETCH_PAUSE: Duration = Duration::seconds(30);
+/// How long a failure to fetch an issuer's keys is remembered.
+pub const ISSUER_FAILURE_REMEMBERED: Duration = Duration::seconds(5);
 /// Characters of a role assignment's description.
 pub const DESCRIPTION_CHARS_MAX: usize = 2048;
 /// Bytes of a condition. Source: Azure RBAC limits, conditions are at most 8 KB.
@@ -311,6 +337,9 @@ pub struct Limits {
     pub policy_token_lifetime_min: Duration,
     /// Longest lifetime that a policy can give to tokens.
     pub policy_token_lifetime_max: Duration,
+    /// Federated credentials of one identity or application. Source: Microsoft Learn, "Important considerations and
+    /// restrictions for federated identity credentials".
+    pub federated_credentials_per_identity_max: usize,
 }
 
 impl Limits {
@@ -332,6 +361,7 @@ impl Limits {
                 custom_roles_per_tenant_max: 50_000,
                 policy_token_lifetime_min: Duration::hours(1),
                 policy_token_lifetime_max: Duration::hours(24),
+                federated_credentials_per_identity_max: 10_000,
             },
             Profile::Azure => Self {
                 profile,
@@ -348,6 +378,7 @@ impl Limits {
                 custom_roles_per_tenant_max: 5000,
                 policy_token_lifetime_min: Duration::minutes(10),
                 policy_token_lifetime_max: Duration::hours(24),
+                federated_credentials_per_identity_max: 20,
             },
         }
     }
@@ -368,6 +399,7 @@ mod tests {
             assert_eq!(limits.policy_token_lifetime_min, Duration::minutes(min_minutes));
             assert_eq!(limits.policy_token_lifetime_max, Duration::hours(24));
         }
+        assert_eq!(Limits::of(Profile::Azure).federated_credentials_per_identity_max, 20);
         assert_eq!("azure".parse::<Profile>().unwrap().as_str(), "azure");
         assert!("Azure".parse::<Profile>().is_err());
     }

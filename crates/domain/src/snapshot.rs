@@ -9,6 +9,7 @@ use uuid::Uuid;
 use crate::compute::ComputeResource;
 use crate::credential::IdentityCredential;
 use crate::directory::directory_role::DirectoryRoleAssignment;
+use crate::directory::federated_credential::{FederatedCredential, FederatedWrites};
 use crate::directory::group::{Group, GroupMember};
 use crate::directory::service_principal::Generation;
 use crate::directory::tenant::Subscription;
@@ -125,6 +126,10 @@ pub struct Snapshot {
     pub policy_links: Table<PolicyLink>,
     /// By object id.
     pub deleted_objects: Table<DeletedObject>,
+    /// By client id and name.
+    pub federated_credentials: Table<FederatedCredential>,
+    /// By client id.
+    pub federated_writes: Table<FederatedWrites>,
     /// By resource id.
     pub user_assigned_identities: Table<UserAssignedIdentity>,
     /// By principal id and thumbprint.
@@ -282,6 +287,8 @@ impl Snapshot {
             Policy::KIND => drop(self.policies.apply(id, change)?),
             PolicyLink::KIND => drop(self.policy_links.apply(id, change)?),
             DeletedObject::KIND => drop(self.deleted_objects.apply(id, change)?),
+            FederatedCredential::KIND => drop(self.federated_credentials.apply(id, change)?),
+            FederatedWrites::KIND => drop(self.federated_writes.apply(id, change)?),
             Group::KIND => drop(self.groups.apply(id, change)?),
             GroupMember::KIND => self.apply_group_member(id, change)?,
             DirectoryRoleAssignment::KIND => {
@@ -539,6 +546,8 @@ holds! {
     Policy => policies,
     PolicyLink => policy_links,
     DeletedObject => deleted_objects,
+    FederatedCredential => federated_credentials,
+    FederatedWrites => federated_writes,
     UserAssignedIdentity => user_assigned_identities,
     IdentityCredential => identity_credentials,
     ComputeResource => compute_resources,

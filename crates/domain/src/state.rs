@@ -171,8 +171,27 @@ impl State {
         operation: &OperationContext,
         plan: impl Fn(&Snapshot, &mut Changes) -> Result<T, E>,
     ) -> Result<T, E> {
+        self.transact_up_to(limits::COMMIT_ATTEMPTS_MAX, operation, plan).await
+    }
+
+    /// Plans a write and commits it once: who loses to another write hears of it at once, with
+    /// [`WriteError::Conflict`].
+    pub async fn transact_once<T, E: From<WriteError>>(
+        &self,
+        operation: &OperationContext,
+        plan: impl Fn(&Snapshot, &mut Changes) -> Result<T, E>,
+    ) -> Result<T, E> {
+        self.transact_up_to(1, operation, plan).await
+    }
+
+    async fn transact_up_to<T, E: From<WriteError>>(
+        &self,
+        attempts_max: usize,
+        operation: &OperationContext,
+        plan: impl Fn(&Snapshot, &mut Changes) -> Result<T, E>,
+    ) -> Result<T, E> {
         let mut lost = StoreKey::new("");
-        for _ in 0..limits::COMMIT_ATTEMPTS_MAX {
+        for _ in 0..attempts_max {
             let snapshot = self.snapshot_to_keep();
             let mut changes = Changes::default();
             let outcome = plan(&snapshot, &mut changes)?;

@@ -11,6 +11,7 @@ pub mod description;
 pub mod entropy;
 mod health;
 mod host_view;
+pub mod issuer_trust;
 pub mod keys;
 mod metrics;
 pub mod server;

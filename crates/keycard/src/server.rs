@@ -56,6 +56,7 @@ use crate::config::Places;
 use crate::description::{Administrator, Description, Endpoints, Suffixes};
 use crate::health::Health;
 use crate::host_view::LocalHostView;
+use crate::issuer_trust::IssuerTrust;
 use crate::keys::{self, KeyError};
 use crate::metrics::Metrics;
 use crate::system_clock::TurnableClock;
@@ -92,6 +93,8 @@ pub struct Options {
     pub turnable_clock: Option<Arc<TurnableClock>>,
     /// Whether administrators may have tenants made, and tokens with faults: for development and tests.
     pub for_development: bool,
+    /// Which issuers of federated credentials are asked for their keys.
+    pub issuers: IssuerTrust,
     /// Gives randomness and ids.
     pub entropy: Arc<dyn Entropy>,
     /// Tells the time to TLS: clients on real time go on connecting whatever the other clock shows.
@@ -164,7 +167,7 @@ pub async fn start(options: Options) -> Result<Server, StartError> {
     let health = Arc::new(Health::default());
     tasks.push(tokio::spawn(keep_up(Arc::clone(&state), Arc::clone(&health), stopped.clone())));
 
-    let faces = Faces::mount(&state, &names, &options, health);
+    let faces = Faces::mount(&state, &names, &options, health)?;
     tasks.push(tokio::spawn(follow_hosts(Arc::clone(&state), faces.host.clone(), stopped.clone())));
 
     let permitted: Vec<&str> = AZURE_SUFFIXES.iter().copied().chain(["localhost"]).collect();
@@ -426,7 +429,7 @@ impl Faces {
         names: &HostNames,
         options: &Options,
         health: Arc<Health>,
-    ) -> Self {
+    ) -> Result<Self, StartError> {
         let audiences = own_audiences(names);
         let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let signers = SigningPool::start(threads, limits::SIGNING_QUEUE_MAX);
@@ -435,6 +438,7 @@ impl Faces {
             signers,
             audiences.clone(),
             Addresses { token_services: token_services(names), graph: names.url("graph") },
+            options.issuers.keys().map_err(other)?,
         ));
         let verifier = Arc::new(TokenVerifier::new(audiences));
         let view =
@@ -481,7 +485,7 @@ impl Faces {
         });
         let key_vault =
             key_vault::face(KeyVault { state: Arc::clone(state), verifier, names: names.clone() });
-        Self {
+        Ok(Self {
             names: names.clone(),
             arm: Box::new(arm),
             entra: Box::new(entra),
@@ -491,7 +495,7 @@ impl Faces {
             host,
             metrics: Metrics::new(Arc::clone(state), health),
             local_rows,
-        }
+        })
     }
 
     fn rows(&self) -> Vec<(&'static str, Row)> {

@@ -12,6 +12,7 @@ pub mod host_names;
 pub mod key_vault;
 
 pub mod local;
+pub mod oidc;
 pub mod request;
 pub mod route;
 pub mod unbuilt;

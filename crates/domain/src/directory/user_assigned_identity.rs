@@ -9,10 +9,10 @@ use serde::{Deserialize, Serialize};
 
 use super::app_role_assignment::{self, Side};
 use super::deleted_object::{self, FormerObject};
-use super::group;
 use super::policy::links;
 use super::service_principal::{ServicePrincipal, ServicePrincipalKind};
 use super::tenant::TenantKind;
+use super::{federated_credential, group};
 use crate::credential::remove_credentials_of;
 use crate::ids::{ClientId, PrincipalId, TenantId};
 use crate::operation::OperationContext;
@@ -273,8 +273,8 @@ pub(crate) fn plan_delete(
     remove_principal(snapshot, changes, operation, existing.principal_id);
 }
 
-/// Removes a service principal with its credentials, memberships, app role assignments and links to policies; its role
-/// assignments stay, as in Azure. What it was is kept for a while.
+/// Removes a service principal with its credentials, federated ones too, its memberships, app role assignments and links to
+/// policies; its role assignments stay, as in Azure. What it was is kept for a while.
 pub(crate) fn remove_principal(
     snapshot: &Snapshot,
     changes: &mut Changes,
@@ -292,6 +292,7 @@ pub(crate) fn remove_principal(
         let former = FormerObject::ServicePrincipal(principal.record.as_ref().clone());
         deleted_object::keep(snapshot, changes, operation, former);
         changes.delete(snapshot, principal.record.as_ref());
+        federated_credential::remove_credentials_of(snapshot, changes, principal.client_id);
     }
     remove_credentials_of(snapshot, changes, id, None);
 }

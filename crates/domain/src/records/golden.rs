@@ -12,18 +12,21 @@ use crate::credential::IdentityCredential;
 use crate::directory::application::{AppRole, KeyCredential, PasswordCredential, TokenVersion};
 use crate::directory::deleted_object::FormerObject;
 use crate::directory::directory_role::{DirectoryRole, DirectoryRoleAssignment};
+use crate::directory::federated_credential::claims_expression::ClaimsExpression;
+use crate::directory::federated_credential::{FederatedWrites, SubjectRule, Trust};
 use crate::directory::group::{Group, GroupMember};
 use crate::directory::identity_block::{SystemAssigned, UserAssigned};
 use crate::directory::policy::{ClaimValue, MappedClaim, PolicyRule};
 use crate::directory::service_principal::{Generation, ServicePrincipalKind};
 use crate::directory::tenant::{Issuer, Subscription, TenantKind};
 use crate::directory::{
-    AppRoleAssignment, Application, DeletedObject, IdentityBlock, Policy, PolicyLink,
-    ServicePrincipal, Tenant, UserAssignedIdentity,
+    AppRoleAssignment, Application, DeletedObject, FederatedCredential, IdentityBlock, Policy,
+    PolicyLink, ServicePrincipal, Tenant, UserAssignedIdentity,
 };
 use crate::ids::{
-    AppRoleAssignmentId, AppRoleId, ApplicationId, ClientId, DenyAssignmentId, KeyId, PolicyId,
-    PrincipalId, RoleAssignmentId, RoleDefinitionId, SubscriptionId, TenantId,
+    AppRoleAssignmentId, AppRoleId, ApplicationId, ClientId, DenyAssignmentId,
+    FederatedCredentialId, KeyId, PolicyId, PrincipalId, RoleAssignmentId, RoleDefinitionId,
+    SubscriptionId, TenantId,
 };
 use crate::key_vault::Vault;
 use crate::key_vault::access_policy::{AccessPolicy, Permissions};
@@ -270,6 +273,39 @@ fn directory_records_are_frozen() {
         },
         "signing-key-rings/00000000-0000-0000-0000-000000000001",
         r#"{"v":1,"r":{"tenant_id":"00000000-0000-0000-0000-000000000001","keys":[{"key_id":"k","certificate":"AQ==","private_key_sealed":"Ag==","created_at":5,"signs_from":6}]}}"#,
+    );
+}
+
+#[test]
+fn federated_records_are_frozen() {
+    let expression = "claims['sub'] matches 'repo:a/*'";
+    for (subject, golden) in [
+        (
+            SubjectRule::Exact("s".into()),
+            r#"{"v":1,"r":{"id":"00000000-0000-0000-0000-000000000005","tenant_id":"00000000-0000-0000-0000-000000000001","client_id":"00000000-0000-0000-0000-000000000004","name":"Main","trust":{"issuer":"https://i","subject":{"exact":"s"},"audience":"a"},"description":null}}"#,
+        ),
+        (
+            SubjectRule::Matching(ClaimsExpression::parse(expression).unwrap()),
+            r#"{"v":1,"r":{"id":"00000000-0000-0000-0000-000000000005","tenant_id":"00000000-0000-0000-0000-000000000001","client_id":"00000000-0000-0000-0000-000000000004","name":"Main","trust":{"issuer":"https://i","subject":{"matching":"claims['sub'] matches 'repo:a/*'"},"audience":"a"},"description":null}}"#,
+        ),
+    ] {
+        check(
+            &FederatedCredential {
+                id: FederatedCredentialId::new(Uuid::from_u128(5)),
+                tenant_id: TENANT,
+                client_id: CLIENT,
+                name: "Main".into(),
+                trust: Trust { issuer: "https://i".into(), subject, audience: "a".into() },
+                description: None,
+            },
+            "federated-credentials/00000000-0000-0000-0000-000000000004/main",
+            golden,
+        );
+    }
+    check(
+        &FederatedWrites { client_id: CLIENT, writes: 3 },
+        "federated-writes/00000000-0000-0000-0000-000000000004",
+        r#"{"v":1,"r":{"client_id":"00000000-0000-0000-0000-000000000004","writes":3}}"#,
     );
 }
 

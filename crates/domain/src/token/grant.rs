@@ -3,6 +3,7 @@
 use async_trait::async_trait;
 use keycard_crypto::secret::Secret;
 
+use super::federation::{IssuerKeysError, Mismatch};
 use crate::audit::AuditError;
 use crate::ids::{ClientId, TenantId};
 use crate::operation::OperationContext;
@@ -86,6 +87,34 @@ pub enum GrantError {
     /// The assertion is meant for another service, or speaks of another client.
     #[error("the assertion's {0} is not as it must be")]
     AssertionClaimWrong(&'static str),
+    /// No federated credential of the client takes the assertion.
+    #[error("no federated credential takes the assertion: {} is `{presented}`", mismatch.as_str())]
+    FederationMismatch {
+        /// What does not fit.
+        mismatch: Mismatch,
+        /// As it stands in the assertion, cut to a length that is worth repeating.
+        presented: String,
+    },
+    /// The assertion is not signed with RS256 by a key of its issuer.
+    #[error("the assertion is not signed by a key of its issuer {issuer}")]
+    FederationKeyUnknown {
+        /// The issuer.
+        issuer: String,
+    },
+    /// A token of this keycard proves nothing for this client.
+    #[error("a token of {issuer} proves nothing for this client")]
+    FederationForbidden {
+        /// The issuer.
+        issuer: String,
+    },
+    /// The keys of the assertion's issuer are not known.
+    #[error("the keys of {issuer} are not known: {error}")]
+    IssuerUnavailable {
+        /// The issuer.
+        issuer: String,
+        /// Why.
+        error: IssuerKeysError,
+    },
     /// No service is known under the requested resource.
     #[error("resource {resource} is not in tenant {tenant}")]
     ResourceNotFound {
@@ -129,6 +158,16 @@ impl GrantError {
             Self::AssertionKeyUnknown(_) | Self::AssertionClaimWrong(_) => "700027",
             Self::AssertionReplayed => "70002",
             Self::AssertionOutsideValidity => "700024",
+            Self::FederationMismatch { mismatch, .. } => match mismatch {
+                Mismatch::Issuer => "700211",
+                Mismatch::IssuerCase => "7002137",
+                Mismatch::Subject => "700213",
+                Mismatch::SubjectCase => "7002138",
+                Mismatch::Audience => "700212",
+            },
+            Self::FederationKeyUnknown { .. } => "7000272",
+            Self::FederationForbidden { .. } => "700222",
+            Self::IssuerUnavailable { .. } => "50166",
             Self::ResourceNotFound { .. } => "500011",
             Self::AssignmentRequired { .. } => "501051",
             Self::Throttled { .. } => "90055",

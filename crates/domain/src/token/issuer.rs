@@ -14,7 +14,8 @@ use time::Duration;
 
 use super::audience::{Audiences, Target};
 use super::claims::{Facts, GroupClaims, ProofKind, claims};
-use super::client_assertion;
+use super::client_assertion::{self, RegisteredKey, VerifiedAssertion};
+use super::federation::{self, IssuerKeys};
 use super::grant::{
     ClientProof, GrantError, GrantRequest, GrantedToken, RefusedRequest, TokenService,
 };
@@ -25,7 +26,7 @@ use crate::audit::{AuditRecord, SignIn};
 use crate::directory::application::{SecretCheck, TokenVersion};
 use crate::directory::group::{self, Reach};
 use crate::directory::{ServicePrincipal, Tenant, app_role_assignment, policy};
-use crate::ids::{ClientId, KeyId, TenantId};
+use crate::ids::{ClientId, FederatedCredentialId, KeyId, TenantId};
 use crate::limits;
 use crate::operation::OperationContext;
 use crate::records::Versioned;
@@ -40,6 +41,7 @@ pub struct Issuer {
     signers: Arc<SigningPool>,
     audiences: Audiences,
     addresses: Addresses,
+    issuer_keys: Arc<dyn IssuerKeys>,
     keys: OpenKeys,
     used: UsedAssertions,
     throttles: ArcSwap<BTreeMap<TenantId, Arc<FairThrottle>>>,
@@ -57,12 +59,35 @@ pub struct Addresses {
 /// A client that proved itself.
 struct Proven<'a> {
     principal: &'a ServicePrincipal,
-    proof: ProofKind,
-    key_id: KeyId,
-    certificate_sha256: Option<[u8; 32]>,
-    origin: Option<ArmResourceId>,
-    /// Of an assertion that is good once: what it is told apart by, and when it ends.
-    assertion: Option<(String, i64)>,
+    credential: Credential,
+}
+
+/// The credential with which a client proved itself.
+enum Credential {
+    /// A client secret.
+    Secret(KeyId),
+    /// A certificate, with an assertion that is good once.
+    Certificate(VerifiedAssertion),
+    /// A federated credential. The issuer's token is good as often as its issuer lets it be: workloads read it from a
+    /// file and present it for each resource, and after each restart.
+    Federated(FederatedCredentialId),
+}
+
+impl Credential {
+    const fn proof_kind(&self) -> ProofKind {
+        match self {
+            Self::Secret(_) => ProofKind::Secret,
+            Self::Certificate(_) | Self::Federated(_) => ProofKind::Certificate,
+        }
+    }
+
+    /// The resource whose host signed the assertion.
+    const fn origin(&self) -> Option<&ArmResourceId> {
+        match self {
+            Self::Certificate(assertion) => assertion.credential.origin.as_ref(),
+            Self::Secret(_) | Self::Federated(_) => None,
+        }
+    }
 }
 
 /// What a token is made of, once it is clear that it may be made.
@@ -132,12 +157,14 @@ impl Issuer {
         signers: Arc<SigningPool>,
         audiences: Audiences,
         addresses: Addresses,
+        issuer_keys: Arc<dyn IssuerKeys>,
     ) -> Self {
         Self {
             state,
             signers,
             audiences,
             addresses,
+            issuer_keys,
             keys: OpenKeys::default(),
             used: UsedAssertions::default(),
             throttles: ArcSwap::default(),
@@ -166,7 +193,7 @@ impl Issuer {
         let snapshot = self.state.snapshot_to_keep();
         let tenant =
             snapshot.tenant(request.tenant).ok_or(GrantError::TenantNotFound(request.tenant))?;
-        let proven = self.prove(&snapshot, tenant, request, operation)?;
+        let proven = self.prove(&snapshot, tenant, request, operation).await?;
         note_client(sign_in, &proven);
         let target = Target::named(&self.audiences, &snapshot, tenant.id, &request.resource)
             .ok_or_else(|| GrantError::ResourceNotFound {
@@ -198,10 +225,11 @@ impl Issuer {
         proven: &Proven<'_>,
         operation: &OperationContext,
     ) -> Result<Option<Use>, GrantError> {
-        let Some((name, ends_at)) = &proven.assertion else { return Ok(None) };
+        let Credential::Certificate(assertion) = &proven.credential else { return Ok(None) };
         let mut purpose = vec![request.resource.as_str()];
         purpose.extend(request.capabilities.iter().map(String::as_str));
-        let used = Use::new(&request.client_id, name, &purpose, *ends_at);
+        let client = proven.principal.client_id.to_string();
+        let used = Use::new(&client, &assertion.name, &purpose, assertion.ends_at);
         if self.used.note(used, operation.now.unix_timestamp()) {
             Ok(Some(used))
         } else {
@@ -228,8 +256,8 @@ impl Issuer {
             issuer,
             version,
             audience: &audience,
-            proof: proven.proof,
-            origin: proven.origin.as_ref(),
+            proof: proven.credential.proof_kind(),
+            origin: proven.credential.origin(),
             capabilities: &request.capabilities,
             roles,
             groups: &groups,
@@ -346,7 +374,7 @@ impl Issuer {
     }
 
     /// Finds the client in the tenant and checks its proof.
-    fn prove<'a>(
+    async fn prove<'a>(
         &self,
         snapshot: &'a Snapshot,
         tenant: &Tenant,
@@ -354,36 +382,33 @@ impl Issuer {
         operation: &OperationContext,
     ) -> Result<Proven<'a>, GrantError> {
         let principal = client(snapshot, tenant, &request.client_id)?;
-        match request.proof.as_ref().ok_or(GrantError::ProofMissing)? {
+        let credential = match request.proof.as_ref().ok_or(GrantError::ProofMissing)? {
             ClientProof::Secret(secret) => {
-                let key_id = check_secret(snapshot, principal.client_id, secret, operation)?;
-                Ok(Proven {
-                    principal,
-                    proof: ProofKind::Secret,
-                    key_id,
-                    certificate_sha256: None,
-                    origin: None,
-                    assertion: None,
-                })
+                Credential::Secret(check_secret(snapshot, principal.client_id, secret, operation)?)
             }
             ClientProof::Assertion(assertion) => {
-                let verified = client_assertion::verify(
-                    snapshot,
-                    principal,
-                    assertion.expose(),
-                    &self.addresses.token_services,
-                    operation.now,
-                )?;
-                Ok(Proven {
-                    principal,
-                    proof: ProofKind::Certificate,
-                    key_id: verified.credential.key_id,
-                    certificate_sha256: Some(verified.credential.sha256),
-                    origin: verified.credential.origin,
-                    assertion: Some((verified.name, verified.ends_at)),
-                })
+                self.check_assertion(snapshot, principal, assertion.expose(), operation).await?
             }
+        };
+        Ok(Proven { principal, credential })
+    }
+
+    async fn check_assertion(
+        &self,
+        snapshot: &Snapshot,
+        principal: &ServicePrincipal,
+        assertion: &str,
+        operation: &OperationContext,
+    ) -> Result<Credential, GrantError> {
+        let now = operation.now;
+        if let Some(jwt) = federation::read(snapshot, principal.client_id, assertion) {
+            let keys = self.issuer_keys.as_ref();
+            let id = federation::verify(snapshot, principal, jwt, keys, now).await?;
+            return Ok(Credential::Federated(id));
         }
+        let token_services = &self.addresses.token_services;
+        client_assertion::verify(snapshot, principal, assertion, token_services, now)
+            .map(Credential::Certificate)
     }
 }
 
@@ -446,13 +471,21 @@ fn mapped<'a>(snapshot: &'a Snapshot, target: &Target<'_>) -> &'a [policy::Mappe
     }
 }
 
-fn note_client(sign_in: &mut SignIn, proven: &Proven<'_>) {
-    sign_in.service_principal_id = Some(proven.principal.id.to_string());
-    sign_in.service_principal_name = Some(proven.principal.display_name.clone());
-    sign_in.origin_resource_id = proven.origin.as_ref().map(ToString::to_string);
-    sign_in.service_principal_credential_key_id = Some(proven.key_id.to_string());
-    sign_in.service_principal_credential_thumbprint =
-        proven.certificate_sha256.map(|sha256| encoding::hex_encode(&sha256));
+fn note_client(sign_in: &mut SignIn, Proven { principal, credential }: &Proven<'_>) {
+    sign_in.service_principal_id = Some(principal.id.to_string());
+    sign_in.service_principal_name = Some(principal.display_name.clone());
+    sign_in.origin_resource_id = credential.origin().map(ToString::to_string);
+    match credential {
+        Credential::Secret(id) => {
+            sign_in.service_principal_credential_key_id = Some(id.to_string());
+        }
+        Credential::Certificate(assertion) => {
+            let RegisteredKey { key_id, sha256, .. } = &assertion.credential;
+            sign_in.service_principal_credential_key_id = Some(key_id.to_string());
+            sign_in.service_principal_credential_thumbprint = Some(encoding::hex_encode(sha256));
+        }
+        Credential::Federated(id) => sign_in.federated_credential_id = Some(id.to_string()),
+    }
 }
 
 fn note_target(sign_in: &mut SignIn, target: &Target<'_>) {

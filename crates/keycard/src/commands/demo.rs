@@ -16,6 +16,7 @@ use crate::client::{Administration, Answer, Client, request};
 use crate::config::Places;
 use crate::description::Description;
 use crate::entropy::DerivedIds;
+use crate::issuer_trust::IssuerTrust;
 use crate::server::{self, DEFAULT_DOMAIN, Options, Server};
 use crate::system_clock::SystemClock;
 
@@ -58,6 +59,7 @@ async fn start() -> Result<Server, Failure> {
         administrator_certificate: None,
         places: Places::from_environment(),
         clock: Arc::new(SystemClock),
+        issuers: IssuerTrust::default(),
         turnable_clock: None,
         for_development: false,
         entropy: Arc::new(DerivedIds),

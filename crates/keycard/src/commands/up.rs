@@ -7,12 +7,14 @@ use clap::ValueEnum;
 use keycard_crypto::x509::parse_certificates_pem;
 use keycard_domain::entropy::{Entropy, SeededEntropy};
 use keycard_domain::limits::Profile;
+use keycard_wire::oidc::LocalIssuers;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cli::{Failure, Output, print};
 use crate::config::Places;
 use crate::description::Description;
 use crate::entropy::DerivedIds;
+use crate::issuer_trust::IssuerTrust;
 use crate::keys;
 use crate::server::{self, DEFAULT_DOMAIN, Options};
 use crate::system_clock::{SystemClock, TurnableClock};
@@ -43,6 +45,12 @@ pub(crate) struct Up {
     /// The master key of the data directory, when it is not kept with your configuration.
     #[arg(long, value_name = "FILE", requires = "data_dir")]
     master_key_file: Option<PathBuf>,
+    /// Let issuers of federated credentials be on this machine, and speak plain http. For development and tests.
+    #[arg(long)]
+    allow_local_issuers: bool,
+    /// Authorities (PEM) by whose word issuers are believed, besides those of the system.
+    #[arg(long, value_name = "FILE")]
+    issuer_ca_file: Option<PathBuf>,
     /// Write one line of JSON for programs, or a summary for people.
     #[arg(long, value_enum, default_value_t = Output::Table)]
     output: Output,
@@ -98,6 +106,7 @@ impl Up {
                 }
                 None => None,
             };
+        let issuers = self.issuers()?;
         let clock = Arc::new(TurnableClock::default());
         Ok(Options {
             port: self.port,
@@ -113,9 +122,26 @@ impl Up {
             clock: clock.clone(),
             turnable_clock: Some(clock),
             for_development: true,
+            issuers,
             entropy,
             tls_clock: Arc::new(SystemClock),
         })
+    }
+
+    fn issuers(&self) -> Result<IssuerTrust, Failure> {
+        let local =
+            if self.allow_local_issuers { LocalIssuers::Allowed } else { LocalIssuers::Refused };
+        let authorities_pem = match &self.issuer_ca_file {
+            Some(path) => {
+                let failed =
+                    |error: &dyn std::fmt::Display| Failure(format!("{}: {error}", path.display()));
+                let pem = std::fs::read_to_string(path).map_err(|error| failed(&error))?;
+                parse_certificates_pem(&pem).map_err(|error| failed(&error))?;
+                Some(pem)
+            }
+            None => None,
+        };
+        Ok(IssuerTrust { local, authorities_pem })
     }
 }
 

@@ -1,5 +1,7 @@
 //! Microsoft Graph: applications and their service principals, with secrets and certificates that work at once.
 
+use std::sync::atomic::{AtomicU32, Ordering};
+
 use http::Method;
 use keycard_crypto::{digest, encoding, jwt, test_keys};
 use serde_json::{Value, json};
@@ -140,12 +142,14 @@ async fn a_certificate_works_at_once_and_goes_with_its_entry() {
     let directory = Directory::of(&cloud).await;
     let application = directory.application("orders").await;
     let path = format!("/applications/{}", application.id);
+    let assertions = AtomicU32::new(0);
     let sign_in = async |der: &[u8]| {
+        let jti = assertions.fetch_add(1, Ordering::Relaxed).to_string();
         let login = &cloud.description().endpoints.token_service;
         let tenant = &cloud.description().tenant_id;
         let now = cloud.now();
         let claims = json!({
-            "aud": format!("{login}/{tenant}/oauth2/v2.0/token"), "jti": "1",
+            "aud": format!("{login}/{tenant}/oauth2/v2.0/token"), "jti": jti,
             "iss": application.client, "sub": application.client, "nbf": now, "exp": now + 600,
         });
         let x5t = encoding::base64url_encode(&digest::sha1(der));

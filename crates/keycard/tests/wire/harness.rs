@@ -8,6 +8,7 @@ use http_body_util::Full;
 use keycard::client::{Administration, Answer, Client, request};
 use keycard::config::Places;
 use keycard::description::Description;
+use keycard::issuer_trust::IssuerTrust;
 use keycard::server::{self, DEFAULT_DOMAIN, Options, Server};
 use keycard::system_clock::{SystemClock, TurnableClock};
 use keycard_crypto::secret::Secret;
@@ -48,6 +49,8 @@ pub(crate) struct Choice {
     pub(crate) administrator_certificate: Option<Vec<u8>>,
     /// Real time that the wire may turn forward, instead of the manual clock.
     pub(crate) turnable_clock: Option<Arc<TurnableClock>>,
+    /// Which issuers of federated credentials are asked.
+    pub(crate) issuers: IssuerTrust,
 }
 
 impl Default for Choice {
@@ -57,6 +60,7 @@ impl Default for Choice {
             uses_azure_issuer: false,
             administrator_certificate: None,
             turnable_clock: None,
+            issuers: IssuerTrust::default(),
         }
     }
 }
@@ -87,6 +91,7 @@ impl Cloud {
             },
             for_development: choice.turnable_clock.is_some(),
             turnable_clock: choice.turnable_clock,
+            issuers: choice.issuers,
             entropy: Arc::new(SeededEntropy::new(1)),
             tls_clock: Arc::new(SystemClock),
         })

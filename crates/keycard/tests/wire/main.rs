@@ -16,6 +16,7 @@ mod authorization;
 mod development;
 mod entra;
 mod explanations;
+mod federation;
 mod graph;
 mod graph_applications;
 mod graph_deleted;

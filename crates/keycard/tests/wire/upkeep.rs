@@ -29,6 +29,7 @@ use keycard_domain::token::verify::TokenVerifier;
 use keycard_domain::upkeep;
 use keycard_store::audit_log::MemoryAuditLog;
 use keycard_store::memory::MemoryStore;
+use keycard_wire::oidc::{LocalIssuers, OidcKeys};
 use time::UtcDateTime;
 use uuid::Uuid;
 
@@ -194,6 +195,7 @@ async fn signing_keys_rotate_and_tokens_of_the_old_one_live_on() {
         SigningPool::start(1, 10),
         Audiences::default(),
         Addresses::default(),
+        Arc::new(OidcKeys::new(LocalIssuers::Refused, None)),
     );
     let is_due = || signing_key::due(&node.state.snapshot(), node.clock.now()).contains(&tenant);
     let keys =

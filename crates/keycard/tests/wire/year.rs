@@ -43,6 +43,7 @@ use keycard_host_agent::token_source::{HostTokenSource, HostView};
 use keycard_store::audit_log::MemoryAuditLog;
 use keycard_store::faulty::{FaultPlan, FaultyStore};
 use keycard_store::memory::MemoryStore;
+use keycard_wire::oidc::{LocalIssuers, OidcKeys};
 use time::{Duration, UtcDateTime};
 
 use crate::harness::{VAULT_AUDIENCE, header};
@@ -143,6 +144,7 @@ async fn process(
         SigningPool::start(1, 10),
         Audiences::default(),
         Addresses { token_services: vec![TOKEN_SERVICE.to_owned()], graph: String::new() },
+        Arc::new(OidcKeys::new(LocalIssuers::Refused, None)),
     );
     Arc::new(Process { state, issuer, goes_on })
 }

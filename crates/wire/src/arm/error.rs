@@ -11,6 +11,7 @@ use keycard_domain::bootstrap::NewTenantError;
 use keycard_domain::clock::ClockError;
 use keycard_domain::compute::ComputeError;
 use keycard_domain::compute::attachment::AttachmentError;
+use keycard_domain::directory::federated_credential::{self, FederatedCredentialError};
 use keycard_domain::directory::identity_block::{ASSIGN_ACTION, IdentityBlockError};
 use keycard_domain::directory::user_assigned_identity::{self, UserAssignedIdentityError};
 use keycard_domain::ids::TenantId;
@@ -60,6 +61,7 @@ pub(super) enum ArmError {
     Unsupported(&'static str),
     Resource(ResourceError),
     Identity(UserAssignedIdentityError),
+    FederatedCredential(FederatedCredentialError),
     IdentityBlock {
         error: IdentityBlockError,
         resource: ArmResourceId,
@@ -114,6 +116,12 @@ impl From<WriteError> for ArmError {
 impl From<UserAssignedIdentityError> for ArmError {
     fn from(error: UserAssignedIdentityError) -> Self {
         Self::Identity(error)
+    }
+}
+
+impl From<FederatedCredentialError> for ArmError {
+    fn from(error: FederatedCredentialError) -> Self {
+        Self::FederatedCredential(error)
     }
 }
 
@@ -253,6 +261,7 @@ impl ArmError {
             ),
             Self::Resource(error) => resource(error),
             Self::Identity(error) => identity(error),
+            Self::FederatedCredential(error) => federated_credential(error),
             Self::IdentityBlock { error, resource, operation } => {
                 identity_block(error, resource, operation)
             }
@@ -479,6 +488,57 @@ fn identity(error: &UserAssignedIdentityError) -> Answer {
             Answer(BAD, "BadRequest", NO_IDENTITIES.to_owned())
         }
         UserAssignedIdentityError::Resource(error) => resource(error),
+    }
+}
+
+fn federated_credential(error: &FederatedCredentialError) -> Answer {
+    let bad = |message: &str| Answer(BAD, "BadRequest", message.to_owned());
+    match error {
+        FederatedCredentialError::IdentityNotFound(_)
+        | FederatedCredentialError::ApplicationNotFound(_) => Answer(
+            StatusCode::NOT_FOUND,
+            "NotFound",
+            "The parent user-assigned identity doesn't exist.".to_owned(),
+        ),
+        FederatedCredentialError::NotFound(name) => Answer(
+            StatusCode::NOT_FOUND,
+            "ResourceNotFound",
+            format!("The Resource '{}/{name}' was not found.", federated_credential::RESOURCE_TYPE),
+        ),
+        FederatedCredentialError::NameInvalid(name) => {
+            bad(&format!("Federated Identity Credential name '{name}' is invalid."))
+        }
+        FederatedCredentialError::Incomplete => {
+            bad("Federated Identity Credential from HTTP body has empty properties")
+        }
+        FederatedCredentialError::AudienceCount => {
+            bad("Federated identity credentials must have exactly one audience.")
+        }
+        FederatedCredentialError::Duplicate => {
+            bad("Issuer and subject combination already exists for this Managed Identity.")
+        }
+        FederatedCredentialError::LimitReached(max) => bad(&format!(
+            "Too many Federated Identity Credentials are defined on the object. The maximum is {max}."
+        )),
+        FederatedCredentialError::SubjectAndExpression => {
+            bad("Exactly one of 'subject' and 'claimsMatchingExpression' must be specified.")
+        }
+        FederatedCredentialError::Expression(error) => {
+            bad(&format!("The claimsMatchingExpression is invalid: {error}."))
+        }
+        FederatedCredentialError::TooLong(what) => bad(&format!(
+            "The {what} of a Federated Identity Credential has at most 600 characters."
+        )),
+        FederatedCredentialError::IssuerInvalid => {
+            bad("The issuer of a Federated Identity Credential must be an https URL.")
+        }
+        FederatedCredentialError::NameTaken(_) => Answer(
+            StatusCode::CONFLICT,
+            "Conflict",
+            "A Federated Identity Credential of this name exists already.".to_owned(),
+        ),
+        FederatedCredentialError::Resource(error) => resource(error),
+        FederatedCredentialError::Write(error) => write(error),
     }
 }
 

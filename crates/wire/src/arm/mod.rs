@@ -12,6 +12,7 @@ mod compute;
 mod deny_assignments;
 mod error;
 mod explanations;
+mod federated_identity_credentials;
 mod forge;
 mod identity;
 mod management_groups;
@@ -73,6 +74,7 @@ pub fn face(arm: Arm) -> Face<Arm> {
         subscriptions::routes(),
         resource_groups::routes(),
         user_assigned_identities::routes(),
+        federated_identity_credentials::routes(),
         compute::routes(),
         vaults::routes(),
         role_definitions::routes(),

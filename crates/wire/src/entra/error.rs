@@ -7,6 +7,7 @@ use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use keycard_domain::ids::TenantId;
 use keycard_domain::operation::OperationContext;
+use keycard_domain::token::federation::{IssuerKeysError, Mismatch};
 use keycard_domain::token::grant::GrantError;
 use serde::Serialize;
 use time::macros::format_description;
@@ -241,6 +242,28 @@ fn grant(error: &GrantError) -> Answer {
             "invalid_client",
             "Client assertion is not within its valid time range.",
         ),
+        GrantError::FederationMismatch { mismatch, presented } => {
+            federation_mismatch(*mismatch, presented)
+        }
+        GrantError::FederationKeyUnknown { issuer } => row(
+            7_000_272,
+            UNAUTHORIZED,
+            "invalid_client",
+            format!(
+                "The key used to sign the federated credential could not be found in the metadata of identity provider {}, or the signature is not its by RS256. Please validate that your Identity Provider's metadata exposes the key used to sign the incoming token.",
+                shown(issuer)
+            ),
+        ),
+        GrantError::FederationForbidden { issuer } => row(
+            700_222,
+            UNAUTHORIZED,
+            "invalid_client",
+            format!(
+                "Tokens issued by '{}' may not be used for this federated identity flow: an application takes those of living managed identities, with the v2.0 issuer, and a managed identity takes none.",
+                shown(issuer)
+            ),
+        ),
+        GrantError::IssuerUnavailable { issuer, error } => issuer_unavailable(issuer, error),
         GrantError::ResourceNotFound { resource, tenant } => row(
             500_011,
             BAD,
@@ -279,6 +302,58 @@ fn grant(error: &GrantError) -> Answer {
         },
     }
 }
+
+fn federation_mismatch(mismatch: Mismatch, presented: &str) -> Answer {
+    let (number, claim, but_for_case) = match mismatch {
+        Mismatch::Issuer => (700_211, "issuer", ""),
+        Mismatch::IssuerCase => (7_002_137, "issuer", BUT_FOR_CASE),
+        Mismatch::Subject => (700_213, "subject", ""),
+        Mismatch::SubjectCase => (7_002_138, "subject", BUT_FOR_CASE),
+        Mismatch::Audience => (700_212, "audience", ""),
+    };
+    row(
+        number,
+        StatusCode::UNAUTHORIZED,
+        "invalid_client",
+        format!(
+            "No matching federated identity record found for presented assertion {claim} '{}'.{but_for_case} Check your federated identity credential Subject, Audience and Issuer against the presented assertion.",
+            shown(presented)
+        ),
+    )
+}
+
+const BUT_FOR_CASE: &str =
+    " It matches with case-insensitive comparison, but not with case-sensitive comparison.";
+
+/// What was found at the issuer's address is for the log only; that it is never asked, and why, is for whoever set it up.
+fn issuer_unavailable(issuer: &str, error: &IssuerKeysError) -> Answer {
+    let text = "Request to External OIDC endpoint failed.";
+    let issuer = shown(issuer);
+    match error {
+        IssuerKeysError::NotAllowed(why) => row(
+            50166,
+            StatusCode::BAD_REQUEST,
+            "invalid_request",
+            format!("{text} The issuer '{issuer}' is not asked for its keys: {why}."),
+        ),
+        IssuerKeysError::Unreachable(_) | IssuerKeysError::Unusable(_) | IssuerKeysError::Busy => {
+            Answer {
+                retry_after_seconds: Some(ISSUER_RETRY_SECONDS),
+                ..row(
+                    50166,
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    "temporarily_unavailable",
+                    format!(
+                        "{text} The keys of the issuer '{issuer}' are not known now. Please try again."
+                    ),
+                )
+            }
+        }
+    }
+}
+
+/// As long as a failure is remembered.
+const ISSUER_RETRY_SECONDS: u32 = 5;
 
 /// What a stranger wrote, cut to a length that is worth repeating.
 fn shown(text: &str) -> String {

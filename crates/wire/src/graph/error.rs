@@ -11,6 +11,7 @@ use http::{HeaderValue, StatusCode, Uri, header};
 use keycard_domain::directory::app_role_assignment::AppRoleAssignmentError;
 use keycard_domain::directory::application::registration::ApplicationError;
 use keycard_domain::directory::deleted_object::DeletedObjectError;
+use keycard_domain::directory::federated_credential::FederatedCredentialError;
 use keycard_domain::directory::group::GroupError;
 use keycard_domain::directory::policy::management::PolicyError;
 use keycard_domain::directory::service_principal::ServicePrincipalError;
@@ -45,6 +46,7 @@ pub(super) enum GraphError {
     AppRoleAssignment(AppRoleAssignmentError),
     Policy(PolicyError),
     DeletedObject(DeletedObjectError),
+    FederatedCredential(FederatedCredentialError),
 }
 
 /// A row of the table: status, code, message.
@@ -71,6 +73,12 @@ from_domain! {
     AppRoleAssignmentError => AppRoleAssignment,
     PolicyError => Policy,
     DeletedObjectError => DeletedObject,
+}
+
+impl From<FederatedCredentialError> for GraphError {
+    fn from(error: FederatedCredentialError) -> Self {
+        Self::FederatedCredential(error)
+    }
 }
 
 impl GraphError {
@@ -149,6 +157,7 @@ impl GraphError {
             Self::AppRoleAssignment(error) => directory::app_role_assignment(error),
             Self::Policy(error) => directory::policy(error),
             Self::DeletedObject(error) => directory::deleted_object(error),
+            Self::FederatedCredential(error) => directory::federated_credential(error),
         }
     }
 }

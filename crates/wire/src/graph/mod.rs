@@ -11,6 +11,7 @@ mod credentials;
 mod deleted_items;
 mod directory_objects;
 mod error;
+mod federated_identity_credentials;
 mod groups;
 mod objects;
 mod organization;
@@ -62,6 +63,7 @@ pub fn face(graph: Graph) -> Face<Graph> {
         deleted_items::routes(),
         directory_objects::routes(),
         organization::routes(),
+        federated_identity_credentials::routes(),
     ];
     Face::new(routes.into_iter().flatten().collect(), gate, graph)
 }

@@ -393,6 +393,10 @@ fn refused(refusal: &GrantError) -> Answer {
         | GrantError::AssertionOutsideValidity
         | GrantError::AssertionReplayed
         | GrantError::AssertionClaimWrong(_)
+        | GrantError::FederationMismatch { .. }
+        | GrantError::FederationKeyUnknown { .. }
+        | GrantError::FederationForbidden { .. }
+        | GrantError::IssuerUnavailable { .. }
         | GrantError::SigningUnavailable(_)
         | GrantError::Audit(_) => unavailable(1),
     }

@@ -8,6 +8,7 @@ use keycard_domain::directory::app_role_assignment::AppRoleAssignmentError;
 use keycard_domain::directory::application::credential::CredentialError;
 use keycard_domain::directory::application::registration::ApplicationError;
 use keycard_domain::directory::deleted_object::DeletedObjectError;
+use keycard_domain::directory::federated_credential::FederatedCredentialError;
 use keycard_domain::directory::group::GroupError;
 use keycard_domain::directory::policy::definition::DefinitionError;
 use keycard_domain::directory::policy::management::PolicyError;
@@ -274,5 +275,51 @@ pub(super) fn deleted_object(error: &DeletedObjectError) -> Answer {
             bad("Another object with the same value for property identifierUris already exists.")
         }
         DeletedObjectError::Write(error) => write(error),
+    }
+}
+
+pub(super) fn federated_credential(error: &FederatedCredentialError) -> Answer {
+    let taken = |message: String| Answer(StatusCode::CONFLICT, SAME_KEY, message);
+    match error {
+        FederatedCredentialError::ApplicationNotFound(id) => not_found(&id.to_string()),
+        FederatedCredentialError::IdentityNotFound(id) => not_found(id.as_str()),
+        FederatedCredentialError::NotFound(name) => not_found(name),
+        FederatedCredentialError::NameInvalid(name) => bad(format!(
+            "Federated Identity Credential name '{name}' is invalid: it has to have 3 to 120 letters, digits, '-' and '_', and begins with one of the first two."
+        )),
+        FederatedCredentialError::NameTaken(name) => {
+            taken(format!("FederatedIdentityCredential with name {name} already exists."))
+        }
+        FederatedCredentialError::Duplicate => {
+            taken("Issuer and subject combination already exists for this application.".to_owned())
+        }
+        FederatedCredentialError::Incomplete => {
+            bad("Federated Identity Credential needs name, issuer, subject and audiences.")
+        }
+        FederatedCredentialError::AudienceCount => {
+            bad("Federated identity credentials must have exactly one audience.")
+        }
+        FederatedCredentialError::SubjectAndExpression => {
+            bad("Exactly one of 'subject' and 'claimsMatchingExpression' must be specified.")
+        }
+        FederatedCredentialError::Expression(error) => {
+            bad(format!("The claimsMatchingExpression is invalid: {error}."))
+        }
+        FederatedCredentialError::TooLong(what) => bad(format!(
+            "The {what} of a Federated Identity Credential has at most 600 characters."
+        )),
+        FederatedCredentialError::IssuerInvalid => {
+            bad("The issuer of a Federated Identity Credential must be an https URL.")
+        }
+        FederatedCredentialError::LimitReached(max) => Answer(
+            BAD,
+            "Directory_QuotaExceeded",
+            format!(
+                "Too many Federated Identity Credentials are defined on the object. The maximum is {max}."
+            ),
+        ),
+        // Only identities lie in a subscription, and this face has none of them.
+        FederatedCredentialError::Resource(error) => not_found(&error.to_string()),
+        FederatedCredentialError::Write(error) => write(error),
     }
 }
