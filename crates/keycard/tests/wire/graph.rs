@@ -308,13 +308,28 @@ async fn the_directory_is_for_its_administrators_and_everybody_for_itself() {
         let answer = cloud.graph(Some(&token), method, path, body).await;
         (answer.status.as_u16(), code(&answer.body).to_owned(), answer.body)
     };
-    for path in ["", "/memberOf", "/transitiveMemberOf"] {
+    for path in [
+        "",
+        "/memberOf",
+        "/transitiveMemberOf",
+        "/appRoleAssignments",
+        "/appRoleAssignedTo",
+        "/tokenLifetimePolicies",
+        "/claimsMappingPolicies",
+    ] {
         let (status, _, body) =
             ask(Method::GET, &format!("/servicePrincipals/{own}{path}"), None).await;
         assert_eq!(status, 200, "{path}: {body}");
         let (status, code, _) =
             ask(Method::GET, &format!("/servicePrincipals/{other}{path}"), None).await;
         assert_eq!((status, &*code), (403, "Authorization_RequestDenied"), "{path}");
+    }
+    let (_, shown) = directory.get(&format!("/servicePrincipals/{own}")).await;
+    let (_, shown_other) = directory.get(&format!("/servicePrincipals/{other}")).await;
+    for (shown, expected) in [(&shown, 200), (&shown_other, 403)] {
+        let client = shown["appId"].as_str().unwrap();
+        let path = format!("/servicePrincipals(appId='{client}')");
+        assert_eq!(ask(Method::GET, &path, None).await.0, expected);
     }
     let membership = format!("/groups/{group}/members/{own}/$ref");
     for (method, path) in [
@@ -327,6 +342,12 @@ async fn the_directory_is_for_its_administrators_and_everybody_for_itself() {
         (Method::POST, format!("/groups/{group}/members/$ref")),
         (Method::DELETE, membership),
         (Method::GET, "/servicePrincipals".to_owned()),
+        (Method::PATCH, format!("/servicePrincipals/{own}")),
+        (Method::POST, format!("/servicePrincipals/{own}/addPassword")),
+        (Method::POST, format!("/servicePrincipals/{own}/appRoleAssignments")),
+        (Method::POST, format!("/servicePrincipals/{own}/tokenLifetimePolicies/$ref")),
+        (Method::GET, "/applications".to_owned()),
+        (Method::GET, "/directory/deletedItems/microsoft.graph.application".to_owned()),
         (Method::POST, "/directoryObjects/getByIds".to_owned()),
     ] {
         let (status, code, body) = ask(method.clone(), &path, None).await;
