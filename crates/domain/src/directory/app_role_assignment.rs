@@ -410,6 +410,12 @@ mod tests {
         }
         let nobody = NewAppRoleAssignment { resource_id: principal(9), ..new(11, 5) };
         assert_eq!(error(nobody), AppRoleAssignmentError::ResourceNotFound(principal(9)));
+        let given: Vec<(u128, u128)> =
+            (0..limits::APP_ROLE_ASSIGNMENTS_OF_PRINCIPAL_MAX).map(|_| (11, 9)).collect();
+        let full = world(vec![role(5, None)], &given);
+        let refused = super::check(&full, new(11, 5)).unwrap_err();
+        assert_eq!(refused, AppRoleAssignmentError::TooMany(principal(11)));
+        assert!(super::check(&full, new(12, 5)).is_ok());
         let bare = world(vec![], &[]);
         assert!(super::check(&bare, new(11, 0)).is_ok(), "the default access");
     }

@@ -108,6 +108,37 @@ async fn a_secret_is_shown_once_and_lives_two_years() {
     assert_eq!((status, &body["error_codes"]), (401, &json!([7000222])));
 }
 
+#[tokio::test]
+async fn a_list_of_secrets_is_shortened_and_bounded() {
+    let cloud = Cloud::start().await;
+    let directory = Directory::of(&cloud).await;
+    let application = directory.application("orders").await;
+    let path = format!("/applications/{}", application.id);
+    let add = format!("{path}/addPassword");
+    let mut made = Vec::new();
+    for _ in 0..50 {
+        made.push(directory.make(&add, json!({})).await);
+    }
+    let (status, refused) = directory.send(Method::POST, &add, Some(json!({}))).await;
+    assert_eq!((status, code(&refused)), (400, "Directory_QuotaExceeded"));
+    let sign_in = async |made: &Value| {
+        directory.sign_in(&application.client, made["secretText"].as_str().unwrap()).await.0
+    };
+    for wrong in [json!([{ "displayName": "x" }]), json!([{ "keyId": NOBODY }])] {
+        let body = json!({ "passwordCredentials": wrong });
+        assert_eq!(directory.patch(&path, body).await.0, 400);
+    }
+    let (_, shown) = directory.get(&path).await;
+    let kept = json!({ "passwordCredentials": [shown["passwordCredentials"][1]] });
+    assert_eq!(directory.patch(&path, kept).await.0, 204);
+    assert_eq!((sign_in(&made[0]).await, sign_in(&made[1]).await), (401, 200));
+    let principal = format!("/servicePrincipals/{}", application.principal);
+    let none = json!({ "passwordCredentials": [] });
+    assert_eq!(directory.patch(&principal, none.clone()).await.0, 400, "not forgotten");
+    assert_eq!(directory.patch(&path, none).await.0, 204);
+    assert_eq!(sign_in(&made[1]).await, 401);
+}
+
 /// `az ad sp credential reset`: what is there goes, and another one comes.
 #[tokio::test]
 async fn a_service_principal_has_the_secrets_of_its_application() {

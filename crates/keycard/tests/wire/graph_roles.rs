@@ -136,6 +136,8 @@ async fn no_assignment_outlives_its_principal_its_group_or_its_application() {
     directory.make(&given, assignment(&principal, resource, READ)).await;
     directory.make(&given, assignment(&group, resource, READ)).await;
     assert_eq!(directory.ids(&given).await.len(), 2);
+    let own = format!("{given}?$filter=principalId%20eq%20{principal}");
+    assert_eq!(directory.ids(&own).await.len(), 1);
     cloud.admin(Method::DELETE, &cloud.vm_id("vm1"), "2024-07-01", None).await;
     assert_eq!(directory.ids(&given).await.len(), 1);
     assert_eq!(directory.delete(&format!("/groups/{group}")).await, 204);
