@@ -117,7 +117,7 @@ pub async fn create(
         .transact(operation, |snapshot, changes| {
             let principal = group::object(snapshot, tenant_id, principal_id)
                 .ok_or(AppRoleAssignmentError::PrincipalNotFound(principal_id))?;
-            let resource = check(snapshot, new)?;
+            let (resource, application) = check(snapshot, new)?;
             // Both are written as they are: whoever deletes one of them at the same time, or gives the same role, plans
             // anew and sees this assignment.
             match &principal {
@@ -125,17 +125,19 @@ pub async fn create(
                 DirectoryObject::ServicePrincipal(it) => changes.put(snapshot, it.as_ref()),
             }
             changes.put(snapshot, resource);
+            // A role that is disabled or removed at the same time is not given.
+            changes.rely_on(snapshot, application);
             changes.put(snapshot, &assignment);
             Ok(assignment.clone())
         })
         .await
 }
 
-/// The resource, when the role can be given on it.
+/// The resource and its application, when the role can be given on it.
 fn check(
     snapshot: &Snapshot,
     new: NewAppRoleAssignment,
-) -> Result<&ServicePrincipal, AppRoleAssignmentError> {
+) -> Result<(&ServicePrincipal, &Application), AppRoleAssignmentError> {
     let NewAppRoleAssignment { tenant_id, principal_id, resource_id, app_role_id } = new;
     let (resource, application) = application_of(snapshot, tenant_id, resource_id)
         .ok_or(AppRoleAssignmentError::ResourceNotFound(resource_id))?;
@@ -159,7 +161,7 @@ fn check(
             return Err(AppRoleAssignmentError::TooMany(id));
         }
     }
-    Ok(resource)
+    Ok((resource, application))
 }
 
 /// Members of a group are programs here, so a group can be given what programs can.

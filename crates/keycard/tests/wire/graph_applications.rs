@@ -79,6 +79,26 @@ async fn az_ad_sp_create_for_rbac_gives_a_principal_that_works_at_once() {
     );
 }
 
+/// `az ad sp create-for-rbac --create-cert`: the certificate comes with the application.
+#[tokio::test]
+async fn an_application_is_made_with_its_certificate() {
+    let cloud = Cloud::start().await;
+    let directory = Directory::of(&cloud).await;
+    let (_, text) = certificate("CLI-Login");
+    // As PEM without its first and last line.
+    let (first, rest) = text.split_at(64);
+    let body = json!({ "displayName": "orders", "keyCredentials": [{
+        "customKeyIdentifier": null, "displayName": "rbac", "key": format!("{first}\n{rest}\n"),
+        "keyId": NOBODY, "type": "AsymmetricX509Cert", "usage": "Verify",
+        "startDateTime": "2027-01-15T08:00:00.5+00:00", "endDateTime": "2027-12-01T00:00:00+00:00",
+    }]});
+    let made = directory.make("/applications", body).await;
+    let kept = &made["keyCredentials"][0];
+    assert_eq!((&kept["keyId"], &kept["displayName"]), (&json!(NOBODY), &json!("rbac")));
+    assert_eq!(kept["endDateTime"], "2027-12-01T00:00:00Z");
+    assert_eq!(kept["startDateTime"], "2027-01-15T08:00:00Z");
+}
+
 #[tokio::test]
 async fn a_secret_is_shown_once_and_lives_two_years() {
     let cloud = Cloud::start().await;
