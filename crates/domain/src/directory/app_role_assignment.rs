@@ -198,12 +198,22 @@ pub async fn delete(
 ) -> Result<(), AppRoleAssignmentError> {
     state
         .transact(operation, |snapshot, changes| {
-            let found = list(snapshot, tenant, side).find(|assignment| assignment.id == id);
-            let found = found.ok_or(AppRoleAssignmentError::NotFound(id))?;
+            let found = find(snapshot, tenant, side, id)?;
             changes.delete(snapshot, found.record.as_ref());
             Ok(())
         })
         .await
+}
+
+/// One of the assignments of a side.
+pub fn find(
+    snapshot: &Snapshot,
+    tenant: TenantId,
+    side: Side,
+    id: AppRoleAssignmentId,
+) -> Result<&Versioned<AppRoleAssignment>, AppRoleAssignmentError> {
+    let found = list(snapshot, tenant, side).find(|assignment| assignment.id == id);
+    found.ok_or(AppRoleAssignmentError::NotFound(id))
 }
 
 /// The assignments that a principal or group was given directly, or those on an application.

@@ -222,6 +222,23 @@ async fn a_role_of_a_group_counts_for_who_is_in_it_and_no_longer() {
     let own = format!("/servicePrincipals/{principal}");
     assert_eq!(directory.ids(&format!("{own}/memberOf")).await, [&*inner]);
     assert_eq!(directory.ids(&format!("{own}/transitiveMemberOf")).await.len(), 2);
+    for place in [own.clone(), format!("/directoryObjects/{principal}")] {
+        let got = directory.make(&format!("{place}/getMemberGroups"), json!({})).await;
+        assert_eq!(got["value"].as_array().unwrap().len(), 2, "{place}");
+        let named = json!({ "groupIds": [outer, principal] });
+        let checked = directory.make(&format!("{place}/checkMemberGroups"), named).await;
+        assert_eq!(checked["value"], json!([outer]), "{place}");
+    }
+    let asked = format!("/groups/{inner}/getMemberGroups");
+    let got = directory.make(&asked, json!({ "securityEnabledOnly": true })).await;
+    assert_eq!(got["value"], json!([outer]));
+    let asked = format!("{own}/checkMemberGroups");
+    for wrong in [json!({ "groupIds": vec![&outer; 21] }), json!({ "groupIds": ["x"] }), json!({})]
+    {
+        assert_eq!(directory.send(Method::POST, &asked, Some(wrong)).await.0, 400);
+    }
+    let nobody = "/directoryObjects/99999999-9999-9999-9999-999999999999/getMemberGroups";
+    assert_eq!(directory.send(Method::POST, nobody, Some(json!({}))).await.0, 404);
 
     assert_eq!(directory.send(Method::DELETE, &format!("/groups/{inner}"), None).await.0, 204);
     assert_eq!(read().await, 403, "the group between is gone");

@@ -60,6 +60,10 @@ async fn a_role_is_given_and_taken_from_every_side() {
         let id = made["id"].as_str().unwrap();
         assert_eq!(directory.ids(&side).await, [id]);
         assert_eq!(directory.ids(&given).await, [id]);
+        for place in [&side, &given] {
+            let (_, shown) = directory.get(&format!("{place}/{id}")).await;
+            assert_eq!((&shown["id"], &shown["appRoleId"]), (&json!(id), &json!(READ)));
+        }
         let (status, twice) = directory.send(Method::POST, &given, Some(body.clone())).await;
         assert_eq!(
             (status, &twice["error"]["message"]),

@@ -48,6 +48,9 @@ fn rows([all, one]: [&'static str; 2], read: &'static str, place: Place) -> Vec<
         row(Method::POST, all, update, move |it, graph, params, base, body| {
             give(it, graph, params, base, (body, place))
         }),
+        row(Method::GET, one, read, move |it, graph, params, base| {
+            show(it, graph, params, base, place)
+        }),
         row(Method::DELETE, one, update, move |it, graph, params| take(it, graph, params, place)),
     ]
 }
@@ -116,6 +119,20 @@ async fn list(
         .map(|assignment| assignment_json(&snapshot, assignment))
         .collect();
     query.page(&uri, &base, "appRoleAssignments", assignments).map(Json)
+}
+
+async fn show(
+    Directory(operation): Directory,
+    State(graph): State<Graph>,
+    params: Params,
+    base: Base,
+    place: Place,
+) -> Result<Json<Value>, GraphError> {
+    let (snapshot, tenant) = (graph.state.snapshot_to_keep(), tenant(&operation)?);
+    let side = place.side(&snapshot, tenant, &params)?;
+    let id = path_id(&params, "assignment")?;
+    let found = app_role_assignment::find(&snapshot, tenant, side, id)?;
+    Ok(Json(entity(&base, "appRoleAssignments", assignment_json(&snapshot, found))))
 }
 
 #[derive(Deserialize)]

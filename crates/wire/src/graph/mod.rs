@@ -12,6 +12,7 @@ mod deleted_items;
 mod directory_objects;
 mod error;
 mod groups;
+mod member_groups;
 mod objects;
 mod organization;
 mod policies;
@@ -61,6 +62,7 @@ pub fn face(graph: Graph) -> Face<Graph> {
         policies::routes(),
         deleted_items::routes(),
         directory_objects::routes(),
+        member_groups::routes(),
         organization::routes(),
     ];
     Face::new(routes.into_iter().flatten().collect(), gate, graph)
