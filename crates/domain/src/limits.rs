@@ -159,6 +159,8 @@ pub const DELETED_OBJECTS_PURGED_PER_COMMIT: usize = 500;
 pub const GRAPH_BODY_BYTES_MAX: usize = 256 * 1024;
 /// Ids in one `getByIds`. Source: Microsoft Graph, directoryObject: getByIds.
 pub const GRAPH_IDS_MAX: usize = 1000;
+/// Groups in one `checkMemberGroups`. Source: Microsoft Graph, directoryObject: checkMemberGroups.
+pub const GRAPH_CHECKED_GROUPS_MAX: usize = 20;
 /// Items in one page at Microsoft Graph. Source: Microsoft Graph, "Paging".
 pub const GRAPH_PAGE_MAX: usize = 999;
 /// Items in a page at Microsoft Graph when the client asks for no number.

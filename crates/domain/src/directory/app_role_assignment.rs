@@ -117,7 +117,7 @@ pub async fn create(
         .transact(operation, |snapshot, changes| {
             let principal = group::object(snapshot, tenant_id, principal_id)
                 .ok_or(AppRoleAssignmentError::PrincipalNotFound(principal_id))?;
-            let resource = check(snapshot, new)?;
+            let (resource, application) = check(snapshot, new)?;
             // Both are written as they are: whoever deletes one of them at the same time, or gives the same role, plans
             // anew and sees this assignment.
             match &principal {
@@ -125,17 +125,19 @@ pub async fn create(
                 DirectoryObject::ServicePrincipal(it) => changes.put(snapshot, it.as_ref()),
             }
             changes.put(snapshot, resource);
+            // A role that is disabled or removed at the same time is not given.
+            changes.rely_on(snapshot, application);
             changes.put(snapshot, &assignment);
             Ok(assignment.clone())
         })
         .await
 }
 
-/// The resource, when the role can be given on it.
+/// The resource and its application, when the role can be given on it.
 fn check(
     snapshot: &Snapshot,
     new: NewAppRoleAssignment,
-) -> Result<&ServicePrincipal, AppRoleAssignmentError> {
+) -> Result<(&ServicePrincipal, &Application), AppRoleAssignmentError> {
     let NewAppRoleAssignment { tenant_id, principal_id, resource_id, app_role_id } = new;
     let (resource, application) = application_of(snapshot, tenant_id, resource_id)
         .ok_or(AppRoleAssignmentError::ResourceNotFound(resource_id))?;
@@ -159,7 +161,7 @@ fn check(
             return Err(AppRoleAssignmentError::TooMany(id));
         }
     }
-    Ok(resource)
+    Ok((resource, application))
 }
 
 /// Members of a group are programs here, so a group can be given what programs can.
@@ -196,12 +198,22 @@ pub async fn delete(
 ) -> Result<(), AppRoleAssignmentError> {
     state
         .transact(operation, |snapshot, changes| {
-            let found = list(snapshot, tenant, side).find(|assignment| assignment.id == id);
-            let found = found.ok_or(AppRoleAssignmentError::NotFound(id))?;
+            let found = find(snapshot, tenant, side, id)?;
             changes.delete(snapshot, found.record.as_ref());
             Ok(())
         })
         .await
+}
+
+/// One of the assignments of a side.
+pub fn find(
+    snapshot: &Snapshot,
+    tenant: TenantId,
+    side: Side,
+    id: AppRoleAssignmentId,
+) -> Result<&Versioned<AppRoleAssignment>, AppRoleAssignmentError> {
+    let found = list(snapshot, tenant, side).find(|assignment| assignment.id == id);
+    found.ok_or(AppRoleAssignmentError::NotFound(id))
 }
 
 /// The assignments that a principal or group was given directly, or those on an application.
@@ -410,6 +422,12 @@ mod tests {
         }
         let nobody = NewAppRoleAssignment { resource_id: principal(9), ..new(11, 5) };
         assert_eq!(error(nobody), AppRoleAssignmentError::ResourceNotFound(principal(9)));
+        let given: Vec<(u128, u128)> =
+            (0..limits::APP_ROLE_ASSIGNMENTS_OF_PRINCIPAL_MAX).map(|_| (11, 9)).collect();
+        let full = world(vec![role(5, None)], &given);
+        let refused = super::check(&full, new(11, 5)).unwrap_err();
+        assert_eq!(refused, AppRoleAssignmentError::TooMany(principal(11)));
+        assert!(super::check(&full, new(12, 5)).is_ok());
         let bare = world(vec![], &[]);
         assert!(super::check(&bare, new(11, 0)).is_ok(), "the default access");
     }

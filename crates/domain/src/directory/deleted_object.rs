@@ -5,7 +5,7 @@
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::application::registration::{UriTaken, claim_uris};
+use super::application::registration::{UriTaken, check_client_names, claim_uris};
 use super::{Application, ServicePrincipal};
 use crate::ids::{ClientId, TenantId};
 use crate::limits;
@@ -176,7 +176,8 @@ fn restore_application(
     deleted_at: i64,
     application: &Application,
 ) -> Result<(), DeletedObjectError> {
-    claim_uris(snapshot, changes, application, &[])
+    check_client_names(snapshot, application)
+        .and_then(|()| claim_uris(snapshot, changes, application, &[]))
         .map_err(|UriTaken(uri)| DeletedObjectError::IdentifierUriTaken(uri))?;
     changes.put(snapshot, application);
     let went_along = list(snapshot, application.tenant_id).find_map(|deleted| {

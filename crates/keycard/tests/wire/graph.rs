@@ -222,6 +222,23 @@ async fn a_role_of_a_group_counts_for_who_is_in_it_and_no_longer() {
     let own = format!("/servicePrincipals/{principal}");
     assert_eq!(directory.ids(&format!("{own}/memberOf")).await, [&*inner]);
     assert_eq!(directory.ids(&format!("{own}/transitiveMemberOf")).await.len(), 2);
+    for place in [own.clone(), format!("/directoryObjects/{principal}")] {
+        let got = directory.make(&format!("{place}/getMemberGroups"), json!({})).await;
+        assert_eq!(got["value"].as_array().unwrap().len(), 2, "{place}");
+        let named = json!({ "groupIds": [outer, principal] });
+        let checked = directory.make(&format!("{place}/checkMemberGroups"), named).await;
+        assert_eq!(checked["value"], json!([outer]), "{place}");
+    }
+    let asked = format!("/groups/{inner}/getMemberGroups");
+    let got = directory.make(&asked, json!({ "securityEnabledOnly": true })).await;
+    assert_eq!(got["value"], json!([outer]));
+    let asked = format!("{own}/checkMemberGroups");
+    for wrong in [json!({ "groupIds": vec![&outer; 21] }), json!({ "groupIds": ["x"] }), json!({})]
+    {
+        assert_eq!(directory.send(Method::POST, &asked, Some(wrong)).await.0, 400);
+    }
+    let nobody = "/directoryObjects/99999999-9999-9999-9999-999999999999/getMemberGroups";
+    assert_eq!(directory.send(Method::POST, nobody, Some(json!({}))).await.0, 404);
 
     assert_eq!(directory.send(Method::DELETE, &format!("/groups/{inner}"), None).await.0, 204);
     assert_eq!(read().await, 403, "the group between is gone");
@@ -308,13 +325,28 @@ async fn the_directory_is_for_its_administrators_and_everybody_for_itself() {
         let answer = cloud.graph(Some(&token), method, path, body).await;
         (answer.status.as_u16(), code(&answer.body).to_owned(), answer.body)
     };
-    for path in ["", "/memberOf", "/transitiveMemberOf"] {
+    for path in [
+        "",
+        "/memberOf",
+        "/transitiveMemberOf",
+        "/appRoleAssignments",
+        "/appRoleAssignedTo",
+        "/tokenLifetimePolicies",
+        "/claimsMappingPolicies",
+    ] {
         let (status, _, body) =
             ask(Method::GET, &format!("/servicePrincipals/{own}{path}"), None).await;
         assert_eq!(status, 200, "{path}: {body}");
         let (status, code, _) =
             ask(Method::GET, &format!("/servicePrincipals/{other}{path}"), None).await;
         assert_eq!((status, &*code), (403, "Authorization_RequestDenied"), "{path}");
+    }
+    let (_, shown) = directory.get(&format!("/servicePrincipals/{own}")).await;
+    let (_, shown_other) = directory.get(&format!("/servicePrincipals/{other}")).await;
+    for (shown, expected) in [(&shown, 200), (&shown_other, 403)] {
+        let client = shown["appId"].as_str().unwrap();
+        let path = format!("/servicePrincipals(appId='{client}')");
+        assert_eq!(ask(Method::GET, &path, None).await.0, expected);
     }
     let membership = format!("/groups/{group}/members/{own}/$ref");
     for (method, path) in [
@@ -327,6 +359,12 @@ async fn the_directory_is_for_its_administrators_and_everybody_for_itself() {
         (Method::POST, format!("/groups/{group}/members/$ref")),
         (Method::DELETE, membership),
         (Method::GET, "/servicePrincipals".to_owned()),
+        (Method::PATCH, format!("/servicePrincipals/{own}")),
+        (Method::POST, format!("/servicePrincipals/{own}/addPassword")),
+        (Method::POST, format!("/servicePrincipals/{own}/appRoleAssignments")),
+        (Method::POST, format!("/servicePrincipals/{own}/tokenLifetimePolicies/$ref")),
+        (Method::GET, "/applications".to_owned()),
+        (Method::GET, "/directory/deletedItems/microsoft.graph.application".to_owned()),
         (Method::POST, "/directoryObjects/getByIds".to_owned()),
     ] {
         let (status, code, body) = ask(method.clone(), &path, None).await;

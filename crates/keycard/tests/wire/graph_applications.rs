@@ -81,6 +81,26 @@ async fn az_ad_sp_create_for_rbac_gives_a_principal_that_works_at_once() {
     );
 }
 
+/// `az ad sp create-for-rbac --create-cert`: the certificate comes with the application.
+#[tokio::test]
+async fn an_application_is_made_with_its_certificate() {
+    let cloud = Cloud::start().await;
+    let directory = Directory::of(&cloud).await;
+    let (_, text) = certificate("CLI-Login");
+    // As PEM without its first and last line.
+    let (first, rest) = text.split_at(64);
+    let body = json!({ "displayName": "orders", "keyCredentials": [{
+        "customKeyIdentifier": null, "displayName": "rbac", "key": format!("{first}\n{rest}\n"),
+        "keyId": NOBODY, "type": "AsymmetricX509Cert", "usage": "Verify",
+        "startDateTime": "2027-01-15T08:00:00.5+00:00", "endDateTime": "2027-12-01T00:00:00+00:00",
+    }]});
+    let made = directory.make("/applications", body).await;
+    let kept = &made["keyCredentials"][0];
+    assert_eq!((&kept["keyId"], &kept["displayName"]), (&json!(NOBODY), &json!("rbac")));
+    assert_eq!(kept["endDateTime"], "2027-12-01T00:00:00Z");
+    assert_eq!(kept["startDateTime"], "2027-01-15T08:00:00Z");
+}
+
 #[tokio::test]
 async fn a_secret_is_shown_once_and_lives_two_years() {
     let cloud = Cloud::start().await;
@@ -108,6 +128,37 @@ async fn a_secret_is_shown_once_and_lives_two_years() {
     cloud.clock.advance(time::Duration::days(730));
     let (status, body) = directory.sign_in(&application.client, secret).await;
     assert_eq!((status, &body["error_codes"]), (401, &json!([7000222])));
+}
+
+#[tokio::test]
+async fn a_list_of_secrets_is_shortened_and_bounded() {
+    let cloud = Cloud::start().await;
+    let directory = Directory::of(&cloud).await;
+    let application = directory.application("orders").await;
+    let path = format!("/applications/{}", application.id);
+    let add = format!("{path}/addPassword");
+    let mut made = Vec::new();
+    for _ in 0..50 {
+        made.push(directory.make(&add, json!({})).await);
+    }
+    let (status, refused) = directory.send(Method::POST, &add, Some(json!({}))).await;
+    assert_eq!((status, code(&refused)), (400, "Directory_QuotaExceeded"));
+    let sign_in = async |made: &Value| {
+        directory.sign_in(&application.client, made["secretText"].as_str().unwrap()).await.0
+    };
+    for wrong in [json!([{ "displayName": "x" }]), json!([{ "keyId": NOBODY }])] {
+        let body = json!({ "passwordCredentials": wrong });
+        assert_eq!(directory.patch(&path, body).await.0, 400);
+    }
+    let (_, shown) = directory.get(&path).await;
+    let kept = json!({ "passwordCredentials": [shown["passwordCredentials"][1]] });
+    assert_eq!(directory.patch(&path, kept).await.0, 204);
+    assert_eq!((sign_in(&made[0]).await, sign_in(&made[1]).await), (401, 200));
+    let principal = format!("/servicePrincipals/{}", application.principal);
+    let none = json!({ "passwordCredentials": [] });
+    assert_eq!(directory.patch(&principal, none.clone()).await.0, 400, "not forgotten");
+    assert_eq!(directory.patch(&path, none).await.0, 204);
+    assert_eq!(sign_in(&made[1]).await, 401);
 }
 
 /// `az ad sp credential reset`: what is there goes, and another one comes.

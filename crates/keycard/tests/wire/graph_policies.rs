@@ -59,6 +59,14 @@ async fn a_policy_is_made_changed_and_deleted() {
         assert_eq!(directory.patch(&one, change.clone()).await.0, 204);
         let (_, shown) = directory.get(&one).await;
         assert_eq!(shown["definition"], change["definition"]);
+        for (description, expected) in [
+            (json!({ "description": "why" }), json!("why")),
+            (json!({}), json!("why")),
+            (json!({ "description": null }), Value::Null),
+        ] {
+            assert_eq!(directory.patch(&one, description).await.0, 204);
+            assert_eq!(directory.get(&one).await.1["description"], expected);
+        }
         assert_eq!(directory.delete(&one).await, 204);
         assert_eq!(directory.get(&one).await.0, 404);
         assert_eq!(directory.delete(&one).await, 404);
@@ -177,6 +185,19 @@ async fn there_is_one_default_of_a_kind_also_when_two_are_made_at_once() {
     assert_eq!(directory.patch(&path, is_default(true)).await.0, 400);
     assert_eq!(directory.patch(&format!("{LIFETIMES}/{default}"), is_default(false)).await.0, 204);
     assert_eq!(directory.patch(&path, is_default(true)).await.0, 204);
+}
+
+#[tokio::test]
+async fn a_directory_has_a_bounded_number_of_policies() {
+    let cloud = Cloud::start().await;
+    let directory = Directory::of(&cloud).await;
+    for _ in 0..200 {
+        made(&directory, LIFETIMES, lifetime("8:00:00", false)).await;
+    }
+    for (path, body) in [(LIFETIMES, lifetime("8:00:00", false)), (CLAIMS, claims("team"))] {
+        let (status, refused) = directory.send(Method::POST, path, Some(body)).await;
+        assert_eq!((status, code(&refused)), (400, "Directory_QuotaExceeded"));
+    }
 }
 
 #[tokio::test]

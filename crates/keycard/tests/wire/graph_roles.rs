@@ -60,6 +60,10 @@ async fn a_role_is_given_and_taken_from_every_side() {
         let id = made["id"].as_str().unwrap();
         assert_eq!(directory.ids(&side).await, [id]);
         assert_eq!(directory.ids(&given).await, [id]);
+        for place in [&side, &given] {
+            let (_, shown) = directory.get(&format!("{place}/{id}")).await;
+            assert_eq!((&shown["id"], &shown["appRoleId"]), (&json!(id), &json!(READ)));
+        }
         let (status, twice) = directory.send(Method::POST, &given, Some(body.clone())).await;
         assert_eq!(
             (status, &twice["error"]["message"]),
@@ -118,7 +122,16 @@ async fn a_role_goes_when_it_is_disabled_and_its_assignments_with_it() {
     let (status, refused) = directory.patch(&path, json!({ "appRoles": [] })).await;
     assert_eq!((status, code(&refused)), (400, "CannotDeleteOrUpdateEnabledEntitlement"));
     let disabled = json!({ "appRoles": [role(READ, "Orders.Read", false)] });
-    assert_eq!(directory.patch(&path, disabled).await.0, 204);
+    // Disabled while it is given to another: one of the two comes first.
+    let other = vm(&cloud, "vm2").await;
+    let given = format!("/servicePrincipals/{other}/appRoleAssignments");
+    let body = Some(assignment(&other, &application.principal, READ));
+    let ((changed, _), (made, _)) = tokio::join!(
+        directory.patch(&path, disabled),
+        directory.send(Method::POST, &given, body.clone())
+    );
+    assert!(matches!((changed, made), (204, 201 | 400)), "{changed} {made}");
+    assert_eq!(directory.send(Method::POST, &given, body).await.0, 400);
     assert_eq!(directory.ids(&own).await.len(), 1);
     assert_eq!(directory.patch(&path, json!({ "appRoles": [] })).await.0, 204);
     assert_eq!(directory.ids(&own).await.len(), 0);
@@ -136,6 +149,8 @@ async fn no_assignment_outlives_its_principal_its_group_or_its_application() {
     directory.make(&given, assignment(&principal, resource, READ)).await;
     directory.make(&given, assignment(&group, resource, READ)).await;
     assert_eq!(directory.ids(&given).await.len(), 2);
+    let own = format!("{given}?$filter=principalId%20eq%20{principal}");
+    assert_eq!(directory.ids(&own).await.len(), 1);
     cloud.admin(Method::DELETE, &cloud.vm_id("vm1"), "2024-07-01", None).await;
     assert_eq!(directory.ids(&given).await.len(), 1);
     assert_eq!(directory.delete(&format!("/groups/{group}")).await, 204);

@@ -21,6 +21,7 @@ mod graph;
 mod graph_applications;
 mod graph_deleted;
 mod graph_policies;
+mod graph_restart;
 mod graph_roles;
 mod harness;
 mod imds;

@@ -11,14 +11,14 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 /// A running `keycard up`.
-struct Up {
+pub(crate) struct Up {
     child: Child,
-    description: Description,
-    administration: Administration,
+    pub(crate) description: Description,
+    pub(crate) administration: Administration,
 }
 
 impl Up {
-    async fn start(directory: &Path) -> Self {
+    pub(crate) async fn start(directory: &Path) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_keycard"))
             .args(["up", "--port", "0", "--output", "json", "--data-dir"])
             .arg(directory.join("data"))
@@ -45,7 +45,7 @@ impl Up {
     }
 
     /// SIGKILL, by [`Drop`]: also when a test stops in between.
-    fn kill(self) {
+    pub(crate) fn kill(self) {
         drop(self);
     }
 

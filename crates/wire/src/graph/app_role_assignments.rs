@@ -9,7 +9,6 @@ use keycard_domain::directory::AppRoleAssignment;
 use keycard_domain::directory::app_role_assignment::{self, NewAppRoleAssignment, Side};
 use keycard_domain::directory::group::{self, DirectoryObject};
 use keycard_domain::ids::TenantId;
-use keycard_domain::operation::OperationContext;
 use keycard_domain::snapshot::Snapshot;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -31,17 +30,28 @@ pub(super) fn routes() -> Vec<Route<Graph>> {
     let groups_one = "/{api}/groups/{group}/appRoleAssignments/{assignment}";
     let read = "microsoft.directory/servicePrincipals/appRoleAssignments/read";
     let read_given = "microsoft.directory/servicePrincipals/appRoleAssignedTo/read";
+    let rows = [
+        rows([own, own_one], read, Place::Principal),
+        rows([given, given_one], read_given, Place::Resource),
+        rows([groups, groups_one], read, Place::Group),
+    ];
+    rows.into_iter().flatten().collect()
+}
+
+/// The rows of one side.
+fn rows([all, one]: [&'static str; 2], read: &'static str, place: Place) -> Vec<Route<Graph>> {
     let update = "microsoft.directory/servicePrincipals/appRoleAssignedTo/update";
     vec![
-        row(Method::GET, own, read, list_of_principal),
-        row(Method::POST, own, update, give_principal),
-        row(Method::DELETE, own_one, update, take_from_principal),
-        row(Method::GET, given, read_given, list_of_resource),
-        row(Method::POST, given, update, give_on_resource),
-        row(Method::DELETE, given_one, update, take_on_resource),
-        row(Method::GET, groups, read, list_of_group),
-        row(Method::POST, groups, update, give_group),
-        row(Method::DELETE, groups_one, update, take_from_group),
+        row(Method::GET, all, read, move |it, graph, params, base, uri| {
+            list(it, graph, params, (base, uri), place)
+        }),
+        row(Method::POST, all, update, move |it, graph, params, base, body| {
+            give(it, graph, params, base, (body, place))
+        }),
+        row(Method::GET, one, read, move |it, graph, params, base| {
+            show(it, graph, params, base, place)
+        }),
+        row(Method::DELETE, one, update, move |it, graph, params| take(it, graph, params, place)),
     ]
 }
 
@@ -95,20 +105,34 @@ fn assignment_json(snapshot: &Snapshot, assignment: &AppRoleAssignment) -> Value
     })
 }
 
-fn list(
-    operation: &OperationContext,
-    graph: &Graph,
-    params: &Params,
-    (uri, base): (&Uri, &Base),
+async fn list(
+    Directory(operation): Directory,
+    State(graph): State<Graph>,
+    params: Params,
+    (base, uri): (Base, Uri),
     place: Place,
 ) -> Result<Json<Value>, GraphError> {
-    let query = Query::of(uri)?;
-    let (snapshot, tenant) = (graph.state.snapshot_to_keep(), tenant(operation)?);
-    let side = place.side(&snapshot, tenant, params)?;
+    let query = Query::of(&uri)?;
+    let (snapshot, tenant) = (graph.state.snapshot_to_keep(), tenant(&operation)?);
+    let side = place.side(&snapshot, tenant, &params)?;
     let assignments = app_role_assignment::list(&snapshot, tenant, side)
         .map(|assignment| assignment_json(&snapshot, assignment))
         .collect();
-    query.page(uri, base, "appRoleAssignments", assignments).map(Json)
+    query.page(&uri, &base, "appRoleAssignments", assignments).map(Json)
+}
+
+async fn show(
+    Directory(operation): Directory,
+    State(graph): State<Graph>,
+    params: Params,
+    base: Base,
+    place: Place,
+) -> Result<Json<Value>, GraphError> {
+    let (snapshot, tenant) = (graph.state.snapshot_to_keep(), tenant(&operation)?);
+    let side = place.side(&snapshot, tenant, &params)?;
+    let id = path_id(&params, "assignment")?;
+    let found = app_role_assignment::find(&snapshot, tenant, side, id)?;
+    Ok(Json(entity(&base, "appRoleAssignments", assignment_json(&snapshot, found))))
 }
 
 #[derive(Deserialize)]
@@ -152,65 +176,29 @@ impl AssignmentBody {
 }
 
 async fn give(
-    operation: &OperationContext,
-    graph: &Graph,
-    params: &Params,
-    base: &Base,
-    (place, body): (Place, AssignmentBody),
+    Directory(operation): Directory,
+    State(graph): State<Graph>,
+    params: Params,
+    base: Base,
+    (JsonBody(body), place): (JsonBody<AssignmentBody>, Place),
 ) -> Result<(StatusCode, Json<Value>), GraphError> {
-    let tenant = tenant(operation)?;
-    let side = place.side(&graph.state.snapshot(), tenant, params)?;
+    let tenant = tenant(&operation)?;
+    let side = place.side(&graph.state.snapshot(), tenant, &params)?;
     let new = body.read(tenant, side)?;
-    let made = app_role_assignment::create(&graph.state, operation, new).await?;
+    let made = app_role_assignment::create(&graph.state, &operation, new).await?;
     let body = assignment_json(&graph.state.snapshot(), &made);
-    Ok((StatusCode::CREATED, Json(entity(base, "appRoleAssignments", body))))
+    Ok((StatusCode::CREATED, Json(entity(&base, "appRoleAssignments", body))))
 }
 
 async fn take(
-    operation: &OperationContext,
-    graph: &Graph,
-    params: &Params,
+    Directory(operation): Directory,
+    State(graph): State<Graph>,
+    params: Params,
     place: Place,
 ) -> Result<StatusCode, GraphError> {
-    let tenant = tenant(operation)?;
-    let side = place.side(&graph.state.snapshot(), tenant, params)?;
-    let id = path_id(params, "assignment")?;
-    app_role_assignment::delete(&graph.state, operation, tenant, side, id).await?;
+    let tenant = tenant(&operation)?;
+    let side = place.side(&graph.state.snapshot(), tenant, &params)?;
+    let id = path_id(&params, "assignment")?;
+    app_role_assignment::delete(&graph.state, &operation, tenant, side, id).await?;
     Ok(StatusCode::NO_CONTENT)
 }
-
-macro_rules! rows_of {
-    ($place:expr, $list:ident, $give:ident, $take:ident) => {
-        async fn $list(
-            Directory(operation): Directory,
-            State(graph): State<Graph>,
-            params: Params,
-            base: Base,
-            uri: Uri,
-        ) -> Result<Json<Value>, GraphError> {
-            list(&operation, &graph, &params, (&uri, &base), $place)
-        }
-
-        async fn $give(
-            Directory(operation): Directory,
-            State(graph): State<Graph>,
-            params: Params,
-            base: Base,
-            JsonBody(body): JsonBody<AssignmentBody>,
-        ) -> Result<(StatusCode, Json<Value>), GraphError> {
-            give(&operation, &graph, &params, &base, ($place, body)).await
-        }
-
-        async fn $take(
-            Directory(operation): Directory,
-            State(graph): State<Graph>,
-            params: Params,
-        ) -> Result<StatusCode, GraphError> {
-            take(&operation, &graph, &params, $place).await
-        }
-    };
-}
-
-rows_of!(Place::Principal, list_of_principal, give_principal, take_from_principal);
-rows_of!(Place::Resource, list_of_resource, give_on_resource, take_on_resource);
-rows_of!(Place::Group, list_of_group, give_group, take_from_group);

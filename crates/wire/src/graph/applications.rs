@@ -16,7 +16,9 @@ use serde::de::IgnoredAny;
 use serde_json::Value;
 
 use super::body::{JsonBody, Rest, check_rest, entity, id, path_application, present, tenant};
-use super::credentials::{AddPasswordBody, KeyBody, RemovePasswordBody, read_keys};
+use super::credentials::{
+    AddPasswordBody, KeptPasswordBody, KeyBody, RemovePasswordBody, read_kept_passwords, read_keys,
+};
 use super::error::GraphError;
 use super::objects::{application_json, made_password_json};
 use super::query::Query;
@@ -53,6 +55,7 @@ struct ApplicationBody {
     identifier_uris: Option<Vec<String>>,
     app_roles: Option<Vec<RoleBody>>,
     key_credentials: Option<Vec<KeyBody>>,
+    password_credentials: Option<Vec<KeptPasswordBody>>,
     api: Option<ApiBody>,
     #[serde(default, deserialize_with = "present")]
     group_membership_claims: Option<Option<String>>,
@@ -121,6 +124,7 @@ impl ApplicationBody {
             identifier_uris: self.identifier_uris,
             app_roles: app_roles.transpose()?,
             keys: self.key_credentials.map(read_keys).transpose()?,
+            passwords: self.password_credentials.map(read_kept_passwords).transpose()?,
             accepted_token_version: self.api.map(ApiBody::read).transpose()?.flatten(),
         })
     }
@@ -182,6 +186,10 @@ async fn create(
 ) -> Result<(StatusCode, Json<Value>), GraphError> {
     let change = body.read(&graph.names)?;
     let missing = || GraphError::invalid(RESOURCE, "displayName", "it is required");
+    if change.passwords.is_some_and(|kept| !kept.is_empty()) {
+        let why = "secrets are made by addPassword";
+        return Err(GraphError::invalid(RESOURCE, "passwordCredentials", why));
+    }
     let new = NewApplication {
         tenant_id: tenant(&operation)?,
         display_name: change.display_name.ok_or_else(missing)?,

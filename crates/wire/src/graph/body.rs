@@ -143,7 +143,8 @@ pub(super) type Rest = Map<String, Value>;
 /// Refuses members that would say something: what a client sets to nothing, as SDKs do, is no loss; anything else would be
 /// forgotten.
 pub(super) fn check_rest(resource: &'static str, rest: &Rest) -> Result<(), GraphError> {
-    let unknown = rest.iter().find(|(name, value)| !name.starts_with('@') && !is_nothing(value));
+    let is_annotation = |name: &str| name.starts_with('@') || name.ends_with("@odata.type");
+    let unknown = rest.iter().find(|(name, value)| !is_annotation(name) && !is_nothing(value));
     match unknown {
         Some((property, _)) => {
             let property = property.chars().take(100).collect();
@@ -201,6 +202,7 @@ mod tests {
             json!({ "notes": null, "tags": [], "web": { "redirectUris": [], "logoutUrl": null } }),
             json!({ "isFallbackPublicClient": false, "description": "" }),
             json!({ "@odata.type": "#microsoft.graph.application" }),
+            json!({ "tags@odata.type": "#Collection(String)" }),
         ] {
             assert!(check(harmless.clone()), "{harmless}");
         }

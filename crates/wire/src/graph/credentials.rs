@@ -121,6 +121,29 @@ impl AddPasswordBody {
     }
 }
 
+/// An entry of `passwordCredentials` that was read before: whatever else it says is what the server said.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct KeptPasswordBody {
+    key_id: Option<String>,
+    secret_text: Option<String>,
+}
+
+impl KeptPasswordBody {
+    fn read(self) -> Result<KeyId, GraphError> {
+        let key_id = self.key_id.filter(|_| self.secret_text.is_none());
+        let why = "a list can leave secrets out; new ones are made by addPassword";
+        let key_id =
+            key_id.ok_or_else(|| GraphError::invalid("Application", "passwordCredentials", why))?;
+        id(&key_id)
+    }
+}
+
+/// The secrets that a list leaves.
+pub(super) fn read_kept_passwords(bodies: Vec<KeptPasswordBody>) -> Result<Vec<KeyId>, GraphError> {
+    bodies.into_iter().map(KeptPasswordBody::read).collect()
+}
+
 /// The body of `removePassword`.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

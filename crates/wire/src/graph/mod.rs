@@ -13,6 +13,7 @@ mod directory_objects;
 mod error;
 mod federated_identity_credentials;
 mod groups;
+mod member_groups;
 mod objects;
 mod organization;
 mod policies;
@@ -62,6 +63,7 @@ pub fn face(graph: Graph) -> Face<Graph> {
         policies::routes(),
         deleted_items::routes(),
         directory_objects::routes(),
+        member_groups::routes(),
         organization::routes(),
         federated_identity_credentials::routes(),
     ];

@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 
 use super::body::{
     JsonBody, ReferenceBody, Rest, check_rest, entity, id, path_application, path_id,
-    path_principal, tenant,
+    path_principal, present, tenant,
 };
 use super::error::GraphError;
 use super::objects::{application_json, principal_json, typed};
@@ -181,7 +181,8 @@ async fn list(
 #[serde(rename_all = "camelCase")]
 struct PolicyBody {
     display_name: Option<String>,
-    description: Option<String>,
+    #[serde(default, deserialize_with = "present")]
+    description: Option<Option<String>>,
     definition: Option<Vec<String>>,
     is_organization_default: Option<bool>,
     #[serde(flatten)]
@@ -221,7 +222,7 @@ async fn create(
         tenant_id: tenant(&operation)?,
         kind,
         display_name: change.display_name.ok_or_else(|| missing("displayName"))?,
-        description: change.description,
+        description: change.description.flatten(),
         definition: change.definition.ok_or_else(|| missing("definition"))?,
         is_organization_default: change.is_organization_default.unwrap_or(false),
     };

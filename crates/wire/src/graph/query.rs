@@ -5,6 +5,7 @@ use http::Uri;
 use keycard_domain::limits;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 use super::Base;
 use super::error::GraphError;
@@ -135,7 +136,16 @@ enum Comparison {
 }
 
 /// The members of text that can be asked for.
-const TEXTS: [&str; 5] = ["displayName", "appId", "id", "servicePrincipalType", "mailNickname"];
+const TEXTS: [&str; 8] = [
+    "displayName",
+    "appId",
+    "id",
+    "servicePrincipalType",
+    "mailNickname",
+    "principalId",
+    "resourceId",
+    "appRoleId",
+];
 /// The members of several texts that can be asked for.
 const COLLECTIONS: [&str; 3] = ["servicePrincipalNames", "alternativeNames", "identifierUris"];
 
@@ -148,6 +158,12 @@ fn unquote(text: &str) -> Option<String> {
     let inner = text.trim().strip_prefix('\'')?.strip_suffix('\'')?;
     let bare = inner.replace("''", "");
     (!bare.contains('\'')).then(|| inner.replace("''", "'"))
+}
+
+/// A GUID, which stands without quotes where a member is one.
+fn guid(text: &str) -> Option<String> {
+    let text = text.trim();
+    (text.len() == 36 && Uuid::try_parse(text).is_ok()).then(|| text.to_owned())
 }
 
 /// Splits at ` and ` outside of quotes.
@@ -197,7 +213,8 @@ impl Term {
     fn equals(text: &str) -> Option<Self> {
         let (property, value) = text.split_once(" eq ")?;
         let property = known(TEXTS, property)?;
-        Some(Self { property, comparison: Comparison::Equals, value: unquote(value)? })
+        let value = unquote(value).or_else(|| guid(value))?;
+        Some(Self { property, comparison: Comparison::Equals, value })
     }
 
     /// `startswith(displayName,'a')`.
@@ -244,7 +261,7 @@ mod tests {
     fn the_filters_of_clients_are_understood_and_others_refused() {
         let object = json!({
             "id": "1", "displayName": "Mary's VM and disk", "servicePrincipalType": "ManagedIdentity",
-            "servicePrincipalNames": ["ABC"],
+            "servicePrincipalNames": ["ABC"], "resourceId": "8e3af657-a8ff-443c-a75c-2fe8c4bcb635",
         });
         let covers = |filter: &str| Filter::parse(filter).and_then(|it| it.covers(&object)).ok();
         assert_eq!(covers(""), Some(true));
@@ -254,6 +271,9 @@ mod tests {
         assert_eq!(covers("startsWith(displayName, 'VM')"), Some(false));
         assert_eq!(covers("servicePrincipalNames/any(c:c eq 'abc')"), Some(true));
         assert_eq!(covers("servicePrincipalNames/any(x:x eq 'b')"), Some(false));
+        assert_eq!(covers("resourceId eq 8e3af657-a8ff-443c-a75c-2fe8c4bcb635"), Some(true));
+        assert_eq!(covers("resourceId eq '8e3af657-a8ff-443c-a75c-2fe8c4bcb635'"), Some(true));
+        assert_eq!(covers("resourceId eq 8e3af657-a8ff-443c-a75c-2fe8c4bcb636"), Some(false));
         let both = "servicePrincipalType eq 'ManagedIdentity' and startswith(displayName,'M')";
         assert_eq!(covers(both), Some(true));
         for wrong in [

@@ -12,6 +12,7 @@ use keycard_domain::directory::service_principal::{self, ServicePrincipalChange}
 use keycard_domain::ids::{ApplicationId, PrincipalId};
 use keycard_domain::operation::OperationContext;
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::Value;
 
 use super::body::{JsonBody, Rest, check_rest, entity, id, path_principal, tenant};
@@ -83,6 +84,7 @@ struct PrincipalBody {
     account_enabled: Option<bool>,
     app_role_assignment_required: Option<bool>,
     key_credentials: Option<Vec<KeyBody>>,
+    password_credentials: Option<Vec<IgnoredAny>>,
     #[serde(flatten)]
     rest: Rest,
 }
@@ -104,6 +106,10 @@ async fn create(
     base: Base,
     JsonBody(mut body): JsonBody<PrincipalBody>,
 ) -> Result<(StatusCode, Json<Value>), GraphError> {
+    if body.password_credentials.take().is_some_and(|list| !list.is_empty()) {
+        let why = "secrets are made by addPassword";
+        return Err(GraphError::invalid(RESOURCE, "passwordCredentials", why));
+    }
     let client = body.app_id.take();
     let client = client.ok_or_else(|| GraphError::invalid(RESOURCE, "appId", "it is required"))?;
     let (tenant, client, new) = (tenant(&operation)?, id(&client)?, body.read()?);
@@ -131,6 +137,10 @@ async fn change(
     let (tenant, id) = (tenant(&operation)?, target(&graph, &operation, &params)?);
     if body.app_id.is_some() {
         return Err(GraphError::invalid(RESOURCE, "appId", "it stays as it is"));
+    }
+    if body.password_credentials.is_some() {
+        let why = "it is changed by addPassword and removePassword";
+        return Err(GraphError::invalid(RESOURCE, "passwordCredentials", why));
     }
     service_principal::update(&graph.state, &operation, tenant, id, &body.read()?).await?;
     Ok(StatusCode::NO_CONTENT)

@@ -99,6 +99,18 @@ pub(super) fn make_password(
     Ok(MadePassword { credential, secret: Secret::new(text) })
 }
 
+/// The secrets after a request that replaces the list, which can only leave some out.
+pub(super) fn keep_passwords(
+    present: &[PasswordCredential],
+    kept: &[KeyId],
+) -> Result<Vec<PasswordCredential>, CredentialError> {
+    let is_present = |id: &KeyId| present.iter().any(|known| known.key_id == *id);
+    if let Some(unknown) = kept.iter().find(|id| !is_present(id)) {
+        return Err(CredentialError::NotFound(*unknown));
+    }
+    Ok(present.iter().filter(|known| kept.contains(&known.key_id)).cloned().collect())
+}
+
 /// An entry of a list of certificates as a request has it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct KeyEntry {
@@ -260,6 +272,28 @@ mod tests {
         assert_eq!(key.starts_at, FROM.unix_timestamp());
         assert_eq!(key.expires_at, Some(FROM.unix_timestamp() + 90 * 86400));
         assert_eq!(key.key_id, id(9));
+    }
+
+    #[test]
+    fn a_list_of_secrets_can_only_be_shortened() {
+        let password = |n| PasswordCredential {
+            key_id: id(n),
+            display_name: None,
+            hint: None,
+            sha256: [0; 32],
+            starts_at: 0,
+            expires_at: None,
+        };
+        let present = [password(1), password(2)];
+        for (kept, expected) in [
+            (vec![], Ok(vec![])),
+            (vec![id(2)], Ok(vec![password(2)])),
+            (vec![id(2), id(1)], Ok(vec![password(1), password(2)])),
+            (vec![id(1), id(1)], Ok(vec![password(1)])),
+            (vec![id(1), id(3)], Err(CredentialError::NotFound(id(3)))),
+        ] {
+            assert_eq!(keep_passwords(&present, &kept), expected, "{kept:?}");
+        }
     }
 
     #[test]

@@ -3,7 +3,8 @@
 //! Source: Microsoft Graph, "application resource type" and its methods.
 
 use super::credential::{
-    CredentialError, KeyEntry, MadePassword, NewPassword, make_password, replace_keys,
+    CredentialError, KeyEntry, MadePassword, NewPassword, keep_passwords, make_password,
+    replace_keys,
 };
 use super::{AppRole, Application, TokenVersion};
 use crate::directory::app_role_assignment;
@@ -104,6 +105,8 @@ pub struct ApplicationChange {
     pub app_roles: Option<Vec<AppRole>>,
     /// Its certificates.
     pub keys: Option<Vec<KeyEntry>>,
+    /// Those of its client secrets that stay.
+    pub passwords: Option<Vec<KeyId>>,
     /// The form of the tokens it accepts.
     pub accepted_token_version: Option<TokenVersion>,
     /// Whether tokens for it name the groups of the caller.
@@ -140,6 +143,7 @@ pub async fn create(
                 wants_group_claims: new.wants_group_claims,
             };
             check(&application)?;
+            check_client_names(snapshot, &application)?;
             claim_uris(snapshot, changes, &application, &[])?;
             changes.put(snapshot, &application);
             Ok(application)
@@ -192,6 +196,9 @@ fn changed(
         let new_id = || KeyId::new(state.entropy.uuid());
         let now = operation.now.unix_timestamp();
         application.keys = replace_keys(&application.keys, keys, now, new_id)?;
+    }
+    if let Some(kept) = &change.passwords {
+        application.passwords = keep_passwords(&application.passwords, kept)?;
     }
     if let Some(version) = change.accepted_token_version {
         application.accepted_token_version = version;
@@ -382,6 +389,21 @@ fn is_role(role: &AppRole) -> bool {
         && types.iter().all(|it| it == "Application" || it == "User")
 }
 
+/// Refuses an application whose client id, which is a name as well, another one has among its URIs: it was claimed while
+/// the application was not there.
+pub(in crate::directory) fn check_client_names(
+    snapshot: &Snapshot,
+    application: &Application,
+) -> Result<(), UriTaken> {
+    let client_id = application.client_id.to_string();
+    let names = [format!("api://{client_id}"), client_id];
+    let is_taken = |name: &String| {
+        let found = snapshot.application_named(application.tenant_id, name);
+        found.is_some_and(|other| other.id != application.id)
+    };
+    names.into_iter().find(is_taken).map_or(Ok(()), |name| Err(UriTaken(name)))
+}
+
 /// Refuses names that are taken. Two who claim a free name at the same time write the same record, so that one of them
 /// plans anew and sees the other.
 pub(in crate::directory) fn claim_uris(
@@ -427,6 +449,7 @@ fn remove_roles(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::directory::DeletedObject;
     use uuid::Uuid;
 
     fn role(id: u128, value: Option<&str>) -> AppRole {
@@ -440,8 +463,8 @@ mod tests {
         }
     }
 
-    fn check(uris: &[&str], roles: Vec<AppRole>, expected: &Result<(), ApplicationError>) {
-        let application = Application {
+    fn application(uris: &[&str], roles: Vec<AppRole>) -> Application {
+        Application {
             id: ApplicationId::new(Uuid::nil()),
             client_id: ClientId::new(Uuid::nil()),
             tenant_id: TenantId::new(Uuid::nil()),
@@ -453,7 +476,11 @@ mod tests {
             app_roles: roles,
             accepted_token_version: TokenVersion::V1,
             wants_group_claims: false,
-        };
+        }
+    }
+
+    fn check(uris: &[&str], roles: Vec<AppRole>, expected: &Result<(), ApplicationError>) {
+        let application = application(uris, roles);
         assert_eq!(&super::check(&application), expected, "{application:?}");
     }
 
@@ -482,6 +509,39 @@ mod tests {
         check(&["api://a", "API://a/"], vec![], &twice);
         let many = vec!["api://a"; limits::IDENTIFIER_URIS_MAX + 1];
         check(&many, vec![], &Err(ApplicationError::TooManyIdentifierUris));
+    }
+
+    #[test]
+    fn deleted_applications_count_as_long_as_they_are_kept() {
+        let application = |n: u128| Application {
+            id: ApplicationId::new(Uuid::from_u128(n)),
+            client_id: ClientId::new(Uuid::from_u128(n)),
+            ..application(&[], vec![])
+        };
+        let tenant = application(1).tenant_id;
+        let mut snapshot = Snapshot::default();
+        snapshot.insert_for_test(&application(1));
+        snapshot.insert_for_test(&application(2));
+        let object = FormerObject::Application(application(3));
+        snapshot.insert_for_test(&DeletedObject { deleted_at: 0, object });
+        assert_eq!(count(&snapshot, tenant), 3);
+        assert_eq!(count(&snapshot, TenantId::new(Uuid::max())), 0);
+    }
+
+    #[test]
+    fn a_client_id_is_a_name_that_nobody_else_has() {
+        let id = Uuid::from_u128(7);
+        let heir = application(&[&format!("api://{id}")], vec![]);
+        let back = Application {
+            id: ApplicationId::new(id),
+            client_id: ClientId::new(id),
+            ..application(&[], vec![])
+        };
+        let mut snapshot = Snapshot::default();
+        assert_eq!(check_client_names(&snapshot, &back), Ok(()));
+        snapshot.insert_for_test(&heir);
+        assert_eq!(check_client_names(&snapshot, &back), Err(UriTaken(format!("api://{id}"))));
+        assert_eq!(check_client_names(&snapshot, &heir), Ok(()), "its own are its own");
     }
 
     #[test]

@@ -5,7 +5,7 @@
 use uuid::Uuid;
 
 use super::management::{PolicyError, find};
-use super::{PolicyKind, PolicyLink, linked};
+use super::{Policy, PolicyKind, PolicyLink, linked};
 use crate::directory::application::Application;
 use crate::directory::application::registration;
 use crate::directory::service_principal::{self, ServicePrincipal};
@@ -73,16 +73,7 @@ pub async fn create(
         .transact(operation, |snapshot, changes| {
             let object = target(snapshot, tenant, to)?;
             let policy = find(snapshot, tenant, kind, policy_id)?;
-            match linked(snapshot, tenant, to.id(), kind) {
-                Some(present) if present.id == policy_id => {
-                    return Err(PolicyError::AlreadyLinked(policy_id));
-                }
-                Some(present) => return Err(PolicyError::OtherLinked(present.id)),
-                None => {}
-            }
-            if of_policy(snapshot, policy_id).count() >= limits::POLICY_LINKS_MAX {
-                return Err(PolicyError::TooManyLinks(policy_id));
-            }
+            check(snapshot, policy, to.id())?;
             // Both are written as they are: whoever deletes one of them at the same time, or links another policy, plans
             // anew and sees this link.
             match object {
@@ -94,6 +85,17 @@ pub async fn create(
             Ok(())
         })
         .await
+}
+
+fn check(snapshot: &Snapshot, policy: &Policy, to: Uuid) -> Result<(), PolicyError> {
+    match linked(snapshot, policy.tenant_id, to, policy.rule.kind()) {
+        Some(present) if present.id == policy.id => Err(PolicyError::AlreadyLinked(policy.id)),
+        Some(present) => Err(PolicyError::OtherLinked(present.id)),
+        None if of_policy(snapshot, policy.id).count() >= limits::POLICY_LINKS_MAX => {
+            Err(PolicyError::TooManyLinks(policy.id))
+        }
+        None => Ok(()),
+    }
 }
 
 /// Takes a policy from an object.
@@ -160,7 +162,42 @@ pub(in crate::directory) fn remove_of_target(
 
 #[cfg(test)]
 mod tests {
+    use super::super::PolicyRule;
     use super::*;
+
+    #[test]
+    fn an_object_has_one_policy_of_a_kind_and_a_policy_a_bounded_number_of_objects() {
+        let policy = |n, rule| Policy {
+            id: PolicyId::new(Uuid::from_u128(n)),
+            tenant_id: TenantId::new(Uuid::nil()),
+            display_name: "p".into(),
+            description: None,
+            definition: "{}".into(),
+            rule,
+            is_organization_default: false,
+            created_at: 0,
+        };
+        let lifetime = |n| policy(n, PolicyRule::TokenLifetime { access_token_seconds: 1 });
+        let (one, other) = (lifetime(1), lifetime(2));
+        let claims = policy(3, PolicyRule::ClaimsMapping { claims: vec![] });
+        let mut snapshot = Snapshot::default();
+        for policy in [&one, &other, &claims] {
+            snapshot.insert_for_test(policy);
+        }
+        let target = |n: usize| Uuid::from_u128(1000 + n as u128);
+        snapshot.insert_for_test(&PolicyLink { target: target(0), policy_id: one.id });
+        let error = |policy: &Policy, to| check(&snapshot, policy, to).err();
+        assert_eq!(error(&one, target(0)), Some(PolicyError::AlreadyLinked(one.id)));
+        assert_eq!(error(&other, target(0)), Some(PolicyError::OtherLinked(one.id)));
+        assert_eq!(error(&claims, target(0)), None);
+        assert_eq!(error(&one, target(1)), None);
+        for n in 1..limits::POLICY_LINKS_MAX {
+            snapshot.insert_for_test(&PolicyLink { target: target(n), policy_id: one.id });
+        }
+        let full = check(&snapshot, &one, Uuid::nil());
+        assert_eq!(full, Err(PolicyError::TooManyLinks(one.id)));
+        assert_eq!(check(&snapshot, &other, Uuid::nil()), Ok(()));
+    }
 
     #[test]
     fn links_go_with_their_policy_and_with_their_object() {

@@ -74,8 +74,8 @@ pub struct NewPolicy {
 pub struct PolicyChange {
     /// What people call it.
     pub display_name: Option<String>,
-    /// What it is for.
-    pub description: Option<String>,
+    /// What it is for; `None` inside where it is to be cleared.
+    pub description: Option<Option<String>>,
     /// The rule: JSON.
     pub definition: Option<String>,
     /// Whether it is to hold for the whole directory.
@@ -130,7 +130,7 @@ pub async fn update(
             let PolicyChange { display_name, description, definition, is_organization_default } =
                 change.clone();
             policy.display_name = display_name.unwrap_or(policy.display_name);
-            policy.description = description.or(policy.description);
+            policy.description = description.unwrap_or(policy.description);
             policy.is_organization_default =
                 is_organization_default.unwrap_or(policy.is_organization_default);
             if let Some(definition) = definition {
