@@ -598,6 +598,38 @@ async fn the_azure_profile_has_room_for_twenty() {
     assert_eq!(pages, 20);
 }
 
+/// The credentials name the v2 issuer, as Azure has it. As long as a token for the exchange bears the v1 issuer, none of
+/// them takes it, which is too strict for the application; by its issuer this test tells which time it is.
+#[tokio::test]
+async fn a_managed_identitys_token_is_an_assertion_for_applications_only() {
+    let cloud = Cloud::start().await;
+    let (tenant, login) =
+        (&cloud.description().tenant_id, &cloud.description().endpoints.token_service);
+    let issuer = format!("{login}/{tenant}/v2.0");
+    let vm = cloud.put_vm("vm1", true, &[]).await;
+    let subject = vm["identity"]["principalId"].as_str().unwrap().to_owned();
+    let other = cloud.put_identity("mi-1").await["properties"]["clientId"].clone();
+    let made = cloud.put_credential("mi-1", "main", properties(&issuer, &subject)).await;
+    assert_eq!(made.status, StatusCode::CREATED, "{}", made.body);
+    let application = derived_id(1, "administrator/application");
+    let graph = cloud.admin_token(GRAPH_AUDIENCE).await;
+    let path = format!("/applications/{application}/federatedIdentityCredentials");
+    let body =
+        json!({ "name": "main", "issuer": issuer, "subject": subject, "audiences": [EXCHANGE] });
+    let made = cloud.graph(Some(&graph), Method::POST, &path, Some(body)).await;
+    assert_eq!(made.status, StatusCode::CREATED, "{}", made.body);
+
+    let token = cloud.vm_token("vm1", EXCHANGE, "").await;
+    let is_v2 = claims(&token)["iss"] == issuer.as_str();
+    let client = cloud.description().administrator.client_id.clone();
+    let number = cloud.number(&client, token.expose()).await;
+    assert_eq!(number, if is_v2 { 0 } else { 700_211 });
+    let number = cloud.number(other.as_str().unwrap(), token.expose()).await;
+    assert_eq!(number, if is_v2 { 700_222 } else { 700_211 });
+    let vault = cloud.vm_token("vm1", VAULT_AUDIENCE, "").await;
+    assert_eq!(cloud.number(&client, vault.expose()).await, 700_211);
+}
+
 /// What a client asks for with an assertion.
 fn request(first: &Bootstrap, assertion: String) -> GrantRequest {
     GrantRequest {
