@@ -137,9 +137,12 @@ where
             return Err(unreachable(format!("status {}", response.status().as_u16())));
         }
         let body = Limited::new(response.into_body(), bytes_max).collect().await;
-        let body = body.map_err(|error| match error.is::<LengthLimitError>() {
-            true => unusable("it is too long"),
-            false => unreachable(error),
+        let body = body.map_err(|error| {
+            if error.is::<LengthLimitError>() {
+                unusable("it is too long")
+            } else {
+                unreachable(error)
+            }
         })?;
         Ok(body.to_bytes())
     };
