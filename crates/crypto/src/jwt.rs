@@ -162,6 +162,12 @@ impl<'a> UnverifiedJwt<'a> {
         &self.claims
     }
 
+    /// The text that was signed: the first two segments as received.
+    #[must_use]
+    pub fn signed_text(&self) -> &'a str {
+        self.signing_input
+    }
+
     /// The thumbprint in the header: `x5t#S256` if it's there, else `x5t`. Any base64 alphabet and
     /// padding is read, as clients differ. `None` if neither is there or has the right length.
     #[must_use]

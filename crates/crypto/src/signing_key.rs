@@ -33,6 +33,19 @@ impl SigningKey {
         RsaKeyPair::generate(KeySize::Rsa2048).map(Self).map_err(|_| KeyError::NotMade)
     }
 
+    /// A new key, made on a thread of its own, so that an async caller does not block the runtime.
+    ///
+    /// # Errors
+    /// [`KeyError::NotMade`] if the library fails or there is no thread to be had.
+    pub async fn generate_beside() -> Result<Self, KeyError> {
+        let (answer, made) = tokio::sync::oneshot::channel();
+        std::thread::Builder::new()
+            .name("make-key".to_owned())
+            .spawn(move || answer.send(Self::generate()).is_ok())
+            .map_err(|_| KeyError::NotMade)?;
+        made.await.map_err(|_| KeyError::NotMade)?
+    }
+
     /// Reads PKCS#8 (RFC 5208) DER.
     ///
     /// # Errors

@@ -452,6 +452,16 @@ pub fn parse_certificates_pem(pem: &str) -> Result<Vec<Vec<u8>>, X509Error> {
     Ok(certificates)
 }
 
+/// Start and end of a certificate's validity (DER).
+///
+/// # Errors
+/// [`X509Error::Malformed`] if it can't be read or exceeds 16 KiB.
+pub fn certificate_validity(der: &[u8]) -> Result<(OffsetDateTime, OffsetDateTime), X509Error> {
+    let certificate = parse_certificate(der)?;
+    let validity = certificate.validity();
+    Ok((validity.not_before.to_datetime(), validity.not_after.to_datetime()))
+}
+
 /// One certificate (DER) as PEM. Source: RFC 7468 section 5.
 #[must_use]
 pub fn certificate_pem(der: &[u8]) -> String {
@@ -720,6 +730,14 @@ mod tests {
         for text in ["", key, &truncated, empty, &many] {
             assert_eq!(parse_certificates_pem(text), Err(X509Error::Malformed));
         }
+    }
+
+    #[test]
+    fn the_validity_of_a_certificate_is_read() {
+        let (from, until) = (now(), now() + Duration::DAY);
+        let der = test_keys::signing_key().self_signed_certificate("a", from, until).unwrap();
+        assert_eq!(certificate_validity(&der), Ok((from, until)));
+        assert_eq!(certificate_validity(&der[1..]), Err(X509Error::Malformed));
     }
 
     #[test]

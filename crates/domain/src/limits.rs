@@ -104,6 +104,57 @@ pub const GROUP_DISPLAY_NAME_CHARS_MAX: usize = 256;
 pub const GROUP_MAIL_NICKNAME_CHARS_MAX: usize = 64;
 /// Characters of a group's description.
 pub const GROUP_DESCRIPTION_CHARS_MAX: usize = 1024;
+/// Applications of one directory, deleted ones that are still kept included; a bound on what an administrator's script can
+/// make the store hold.
+pub const APPLICATIONS_MAX: usize = 50_000;
+/// Characters of an application's display name. Source: Microsoft Graph, application resource type.
+pub const APPLICATION_DISPLAY_NAME_CHARS_MAX: usize = 256;
+/// URIs that name one application: each request for a token looks through them.
+pub const IDENTIFIER_URIS_MAX: usize = 50;
+/// Bytes of one of them. Source: Microsoft Graph, application resource type, `identifierUris`.
+pub const IDENTIFIER_URI_BYTES_MAX: usize = 255;
+/// App roles of one application.
+pub const APP_ROLES_MAX: usize = 250;
+/// Characters of an app role's value, as of its display name. Source: Microsoft Graph, appRole resource type.
+pub const APP_ROLE_VALUE_CHARS_MAX: usize = 120;
+/// Characters of an app role's display name. Source: Microsoft Graph, appRole resource type.
+pub const APP_ROLE_DISPLAY_NAME_CHARS_MAX: usize = 120;
+/// Characters of an app role's description.
+pub const APP_ROLE_DESCRIPTION_CHARS_MAX: usize = 1024;
+/// Client secrets of one application: each that is presented is compared with all of them.
+pub const PASSWORDS_MAX: usize = 50;
+/// Certificates that an administrator brought to one application or service principal.
+pub const KEY_CREDENTIALS_MAX: usize = 20;
+/// Characters of a client secret's or certificate's display name.
+pub const CREDENTIAL_DISPLAY_NAME_CHARS_MAX: usize = 256;
+/// How long a client secret lives when its administrator names no end. Source: Microsoft Graph, application: addPassword.
+pub const PASSWORD_LIFETIME: Duration = Duration::days(730);
+/// App roles that one principal or group was given directly: each of its tokens looks at them.
+pub const APP_ROLE_ASSIGNMENTS_OF_PRINCIPAL_MAX: usize = 1000;
+/// App role assignments of one application: deleting it deletes them in the same commit.
+pub const APP_ROLE_ASSIGNMENTS_OF_RESOURCE_MAX: usize = 10_000;
+/// Policies of one directory: each token looks for the default among them.
+pub const POLICIES_MAX: usize = 200;
+/// Applications and service principals that one policy is linked to: deleting it deletes its links in the same commit.
+pub const POLICY_LINKS_MAX: usize = 1000;
+/// Bytes of a policy's definition.
+pub const POLICY_DEFINITION_BYTES_MAX: usize = 16 * 1024;
+/// Characters of a policy's display name.
+pub const POLICY_DISPLAY_NAME_CHARS_MAX: usize = 256;
+/// Characters of a policy's description.
+pub const POLICY_DESCRIPTION_CHARS_MAX: usize = 1024;
+/// Further claims of one claims mapping policy: each makes the tokens longer.
+pub const MAPPED_CLAIMS_MAX: usize = 50;
+/// Bytes of the name of one of them.
+pub const MAPPED_CLAIM_NAME_BYTES_MAX: usize = 128;
+/// Bytes of its value, where it is the same in every token.
+pub const MAPPED_CLAIM_VALUE_BYTES_MAX: usize = 1024;
+/// How long a deleted application or service principal is kept. Source: Microsoft Graph, "List deletedItems".
+pub const DELETED_OBJECT_RETENTION: Duration = Duration::days(30);
+/// Deleted objects that upkeep leaves, the latest ones; hosts that come and go by the thousand leave one each.
+pub const DELETED_OBJECTS_KEPT_MAX: usize = 100_000;
+/// Deleted objects that are removed in one commit.
+pub const DELETED_OBJECTS_PURGED_PER_COMMIT: usize = 500;
 /// Bytes of a body at Microsoft Graph: a thousand ids, and change.
 pub const GRAPH_BODY_BYTES_MAX: usize = 256 * 1024;
 /// Ids in one `getByIds`. Source: Microsoft Graph, directoryObject: getByIds.
@@ -158,12 +209,23 @@ pub const CLOCK_SKEW: Duration = Duration::minutes(5);
 pub const ISSUED_BACKDATED_BY: Duration = Duration::minutes(5);
 /// Longest validity of a client assertion that is accepted, so that a stolen one ages.
 pub const ASSERTION_LIFETIME_MAX: Duration = Duration::hours(24);
+/// Used assertions that a node remembers until they end. Ten minutes at a tenant's full rate are 1.2 million; beyond the
+/// bound those that end first are forgotten first.
+pub const USED_ASSERTIONS_MAX: usize = 2_000_000;
+/// Clients of one tenant whose requests are counted apart in one second.
+pub const ACTIVE_CLIENTS_MAX: usize = 20_000;
+/// Groups that stand in a token; of more it says where to ask. Source: Microsoft identity platform, groups overage claim.
+pub const GROUPS_IN_TOKEN_MAX: usize = 200;
 /// Validity of the assertion that the host side signs.
 pub const ASSERTION_LIFETIME: Duration = Duration::minutes(10);
 /// Validity of an identity credential. Source: the brief, row 4; Microsoft Learn, managed identities FAQ.
 pub const CREDENTIAL_VALIDITY: Duration = Duration::days(90);
 /// Age at which an identity credential is renewed. Source: Microsoft Learn, managed identities FAQ.
 pub const CREDENTIAL_RENEWAL_AGE: Duration = Duration::days(45);
+/// Age at which a credential that is still not renewed is warned about.
+pub const CREDENTIAL_WARNING_AGE: Duration = Duration::days(60);
+/// Age at which a credential that is still not renewed turns health red: ten days are left.
+pub const CREDENTIAL_ALARM_AGE: Duration = Duration::days(80);
 /// Credentials kept for one identity on one resource: the one in use and the one it replaces.
 pub const CREDENTIALS_PER_ATTACHMENT_MAX: usize = 2;
 /// Age at which a token-signing key gets a successor.
@@ -172,6 +234,10 @@ pub const SIGNING_KEY_ROTATION_AGE: Duration = Duration::days(60);
 pub const SIGNING_KEY_PUBLISHED_BEFORE: Duration = Duration::hours(24);
 /// How long a key stays published once its successor signs: longer than any token lives.
 pub const SIGNING_KEY_RETIRED_AFTER: Duration = Duration::hours(25);
+/// Tenants of one server; each has keys of its own to make and keep.
+pub const TENANTS_MAX: usize = 1000;
+/// Characters of a tenant's name, which is a label of its domain. Source: RFC 1035, section 2.3.4.
+pub const TENANT_NAME_CHARS_MAX: usize = 63;
 /// Issuers whose tokens a tenant still accepts: the present one and those it used before a change of port or domain.
 pub const ISSUERS_KEPT_MAX: usize = 8;
 /// How often a write that lost a race is tried again before the caller sees the conflict.
@@ -231,13 +297,25 @@ pub struct Rate {
     pub burst: u32,
 }
 
+impl Rate {
+    /// What each of several nodes lets through, so that together they let this rate through.
+    pub fn shared_by(self, nodes: u32) -> Self {
+        let share = |whole: u32| whole.div_ceil(nodes.max(1));
+        Self { per_second: share(self.per_second), burst: share(self.burst) }
+    }
+}
+
 /// The numbers the two profiles differ in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Which profile these are.
     pub profile: Profile,
-    /// Lifetime of a token.
+    /// Lifetime of a managed identity's token.
     pub token_lifetime: Duration,
+    /// Least and greatest lifetime of an application's token without a policy; between them it is drawn.
+    pub application_token_lifetime: (Duration, Duration),
+    /// Whether policies on the lifetime of tokens hold for managed identities too.
+    pub policies_hold_for_managed_identities: bool,
     /// Token issuances per tenant.
     pub tenant_mints: Rate,
     /// Identity requests at one VM's metadata endpoint, where they are limited at all.
@@ -254,6 +332,11 @@ pub struct Limits {
     pub role_assignments_per_management_group_max: usize,
     /// Custom roles in one directory. Source: Azure RBAC limits.
     pub custom_roles_per_tenant_max: usize,
+    /// Shortest lifetime that a policy can give to tokens. Source: "Configurable token lifetimes in the Microsoft identity
+    /// platform"; the brief for `standard`.
+    pub policy_token_lifetime_min: Duration,
+    /// Longest lifetime that a policy can give to tokens.
+    pub policy_token_lifetime_max: Duration,
     /// Federated credentials of one identity or application. Source: Microsoft Learn, "Important considerations and
     /// restrictions for federated identity credentials".
     pub federated_credentials_per_identity_max: usize,
@@ -266,6 +349,8 @@ impl Limits {
             Profile::Standard => Self {
                 profile,
                 token_lifetime: Duration::hours(8),
+                application_token_lifetime: (Duration::hours(8), Duration::hours(8)),
+                policies_hold_for_managed_identities: true,
                 tenant_mints: Rate { per_second: 2000, burst: 2000 },
                 metadata_requests: None,
                 user_assigned_per_resource_max: Some(20),
@@ -274,11 +359,15 @@ impl Limits {
                 role_assignments_per_subscription_max: 1_000_000,
                 role_assignments_per_management_group_max: 1_000_000,
                 custom_roles_per_tenant_max: 50_000,
+                policy_token_lifetime_min: Duration::hours(1),
+                policy_token_lifetime_max: Duration::hours(24),
                 federated_credentials_per_identity_max: 10_000,
             },
             Profile::Azure => Self {
                 profile,
                 token_lifetime: Duration::hours(24),
+                application_token_lifetime: (Duration::minutes(60), Duration::minutes(90)),
+                policies_hold_for_managed_identities: false,
                 tenant_mints: Rate { per_second: 2000, burst: 2000 },
                 metadata_requests: Some(Rate { per_second: 20, burst: 20 }),
                 user_assigned_per_resource_max: None,
@@ -287,6 +376,8 @@ impl Limits {
                 role_assignments_per_subscription_max: 4000,
                 role_assignments_per_management_group_max: 500,
                 custom_roles_per_tenant_max: 5000,
+                policy_token_lifetime_min: Duration::minutes(10),
+                policy_token_lifetime_max: Duration::hours(24),
                 federated_credentials_per_identity_max: 20,
             },
         }
@@ -303,6 +394,11 @@ mod tests {
         assert_eq!(Limits::of(Profile::Azure).token_lifetime, Duration::hours(24));
         assert_eq!(Limits::of(Profile::Standard).tenant_mints.per_second, 2000);
         assert_eq!(Limits::of(Profile::Standard).user_assigned_per_resource_max, Some(20));
+        for (profile, min_minutes) in [(Profile::Standard, 60), (Profile::Azure, 10)] {
+            let limits = Limits::of(profile);
+            assert_eq!(limits.policy_token_lifetime_min, Duration::minutes(min_minutes));
+            assert_eq!(limits.policy_token_lifetime_max, Duration::hours(24));
+        }
         assert_eq!(Limits::of(Profile::Azure).federated_credentials_per_identity_max, 20);
         assert_eq!("azure".parse::<Profile>().unwrap().as_str(), "azure");
         assert!("Azure".parse::<Profile>().is_err());

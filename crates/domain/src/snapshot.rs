@@ -31,7 +31,7 @@ use crate::resource_id::ArmResourceId;
 use crate::resources::management_group::{self, ManagementGroup};
 use crate::resources::resource_group::ResourceGroup;
 use crate::store::{Change, Revision};
-use crate::token::signing_key::SigningKeyRecord;
+use crate::token::signing_key::SigningKeyRing;
 
 /// The record that stood at a place before a change, and the one that stands there after it.
 type BeforeAndAfter<R> = (Option<Arc<R>>, Option<Arc<R>>);
@@ -152,11 +152,12 @@ pub struct Snapshot {
     pub deny_assignments: Table<DenyAssignment>,
     /// By GUID.
     pub custom_roles: Table<CustomRole>,
-    /// By key id.
-    pub signing_keys: Table<SigningKeyRecord>,
+    /// By tenant id.
+    pub signing_key_rings: Table<SigningKeyRing>,
     generations: Table<Generation>,
     principals_by_client: PersistentMap<ClientId, PrincipalId>,
     clients_by_application: PersistentMap<ApplicationId, ClientId>,
+    clients_by_uri: PersistentMap<(TenantId, Arc<str>), ClientId>,
     assignments_by_name: PersistentMap<RoleAssignmentId, Arc<RoleAssignment>>,
     standings: PersistentMap<PrincipalId, Arc<Standing>>,
     roles: PersistentMap<RoleDefinitionId, (TenantId, Arc<RoleDefinition>)>,
@@ -167,6 +168,20 @@ impl Snapshot {
     /// The tenant with this id.
     pub fn tenant(&self, id: TenantId) -> Option<&Versioned<Tenant>> {
         self.tenants.get(guid_text(id.as_uuid(), &mut [0; 36]))
+    }
+
+    /// The tenant that a text names: by id, or by its domain.
+    pub fn tenant_named(&self, text: &str) -> Option<&Versioned<Tenant>> {
+        if let Ok(id) = text.parse() {
+            return self.tenant(id);
+        }
+        let mut all = self.tenants.iter().map(|(_, tenant)| tenant);
+        all.find(|tenant| tenant.domain().eq_ignore_ascii_case(text))
+    }
+
+    /// The token-signing keys of a tenant.
+    pub fn signing_key_ring(&self, tenant: TenantId) -> Option<&Versioned<SigningKeyRing>> {
+        self.signing_key_rings.get(guid_text(tenant.as_uuid(), &mut [0; 36]))
     }
 
     /// The principal with this id.
@@ -190,6 +205,18 @@ impl Snapshot {
     /// The application with this object id.
     pub fn application(&self, id: ApplicationId) -> Option<&Versioned<Application>> {
         self.application_of_client(*self.clients_by_application.get(&id)?)
+    }
+
+    /// The tenant's application that a token is asked for under this name.
+    pub fn application_named(
+        &self,
+        tenant: TenantId,
+        resource: &str,
+    ) -> Option<&Versioned<Application>> {
+        let key = (tenant, uri_key(resource));
+        let by_id = || key.1.strip_prefix("api://").unwrap_or(&key.1).parse().ok();
+        let client = self.clients_by_uri.get(&key).copied().or_else(by_id)?;
+        self.application_of_client(client).filter(|application| application.tenant_id == tenant)
     }
 
     /// The subscription with this id.
@@ -237,6 +264,11 @@ impl Snapshot {
         self.generations.get(&path.key()).map_or(0, |generation| generation.deletions)
     }
 
+    /// How often something was made under this name of the directory.
+    pub(crate) fn times_made(&self, name: &str) -> u64 {
+        self.generations.get(name).map_or(0, |generation| generation.deletions)
+    }
+
     /// Takes in one change of the store.
     pub fn apply(&mut self, change: &Change) -> Result<(), UnreadableRecord> {
         let Some((kind, id)) =
@@ -269,7 +301,7 @@ impl Snapshot {
             RoleAssignment::KIND => self.apply_role_assignment(id, change)?,
             DenyAssignment::KIND => self.apply_deny_assignment(id, change)?,
             CustomRole::KIND => self.apply_custom_role(id, change)?,
-            SigningKeyRecord::KIND => drop(self.signing_keys.apply(id, change)?),
+            SigningKeyRing::KIND => drop(self.signing_key_rings.apply(id, change)?),
             Generation::KIND => drop(self.generations.apply(id, change)?),
             _ => {}
         }
@@ -387,9 +419,15 @@ impl Snapshot {
         let (former, present) = self.applications.apply(id, change)?;
         if let Some(former) = former {
             self.clients_by_application.remove(&former.id);
+            for uri in &former.identifier_uris {
+                self.clients_by_uri.remove(&(former.tenant_id, uri_key(uri)));
+            }
         }
         if let Some(present) = present {
             self.clients_by_application.insert(present.id, present.client_id);
+            for uri in &present.identifier_uris {
+                self.clients_by_uri.insert((present.tenant_id, uri_key(uri)), present.client_id);
+            }
         }
         Ok(())
     }
@@ -478,6 +516,11 @@ impl Snapshot {
     }
 }
 
+/// An identifier URI as it is compared: without case, and without one final slash.
+fn uri_key(uri: &str) -> Arc<str> {
+    uri.strip_suffix('/').unwrap_or(uri).to_ascii_lowercase().into()
+}
+
 /// The hyphenated text of a GUID, without a heap allocation.
 fn guid_text<'a>(id: &Uuid, buffer: &'a mut [u8; 36]) -> &'a str {
     id.hyphenated().encode_lower(buffer)
@@ -516,6 +559,6 @@ holds! {
     RoleAssignment => role_assignments,
     DenyAssignment => deny_assignments,
     CustomRole => custom_roles,
-    SigningKeyRecord => signing_keys,
+    SigningKeyRing => signing_key_rings,
     Generation => generations,
 }

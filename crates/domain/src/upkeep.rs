@@ -1,10 +1,12 @@
-//! Due work: what has outlived its time is removed. One pass does all that is due; who calls it only ticks.
+//! Due work: what has come of age is renewed, what has outlived its time is removed. One pass does all that is due; who
+//! calls it only ticks.
 
 use crate::audit::activity;
+use crate::directory::deleted_object;
 use crate::key_vault::vault::{self, VaultError};
 use crate::operation::OperationContext;
 use crate::state::{State, WriteError};
-use crate::token::signing_key;
+use crate::token::signing_key::{self, SigningKeyError};
 
 /// Work that is due and could not be done; the next pass tries again.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -12,15 +14,19 @@ pub enum UpkeepError {
     /// Deleted vaults whose time is over.
     #[error("expired vaults cannot be removed: {0}")]
     Vaults(#[from] VaultError),
-    /// Entries of the activity log that are no longer kept, or signing keys that are no longer needed.
+    /// Entries of the activity log and deleted objects that are no longer kept.
     #[error("outlived records cannot be removed: {0}")]
     Records(#[from] WriteError),
+    /// Signing keys that came of age, or are no longer needed.
+    #[error("signing keys cannot be rotated: {0}")]
+    SigningKeys(#[from] SigningKeyError),
 }
 
 /// Does what is due at the operation's moment.
 pub async fn pass(state: &State, operation: &OperationContext) -> Result<(), UpkeepError> {
+    signing_key::rotate_due(state, operation).await?;
     vault::remove_expired(state, operation).await?;
     activity::prune(state, operation).await?;
-    signing_key::remove_outlived(state, operation).await?;
+    deleted_object::purge_outlived(state, operation).await?;
     Ok(())
 }

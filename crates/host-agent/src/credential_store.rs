@@ -1,6 +1,7 @@
 //! The private keys of this host's identity credentials: made here, never leaving here.
 //!
-//! They live in memory. After a restart each identity is enrolled anew when its first token is asked for.
+//! They live in memory. After a restart each identity is enrolled anew when its first token is asked for. Renewals are
+//! made beside: no token request waits for one while the credential that it would replace is good.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -37,6 +38,34 @@ pub enum CredentialError {
 struct HeldCredential {
     key: AssertionKey,
     issued: IssuedCredential,
+}
+
+/// Credentials that should have been renewed long ago and could not be.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Unrenewed {
+    /// Older than [`limits::CREDENTIAL_WARNING_AGE`].
+    pub overdue: usize,
+    /// Older than [`limits::CREDENTIAL_ALARM_AGE`], or over.
+    pub critical: usize,
+}
+
+impl Unrenewed {
+    /// Says of a failed renewal what its urgency asks for.
+    fn count(&mut self, resource: &ArmResourceId, renewal: Renewal, error: &CredentialError) {
+        match renewal {
+            Renewal::NotDue | Renewal::Due => {
+                tracing::info!(%resource, %error, "a credential is due and was not renewed yet");
+            }
+            Renewal::Overdue => {
+                self.overdue += 1;
+                tracing::warn!(%resource, %error, "a credential is overdue and cannot be renewed");
+            }
+            Renewal::Critical | Renewal::Expired => {
+                self.critical += 1;
+                tracing::error!(%resource, %error, "a credential is about to end and cannot be renewed");
+            }
+        }
+    }
 }
 
 /// One place per identity and resource, so that two requests do not enrol it twice.
@@ -113,14 +142,48 @@ impl CredentialStore {
         self.slots().remove(&(resource.clone(), principal));
     }
 
-    /// Renews the credentials that are due. One that cannot be renewed now goes on being used while it is good.
-    pub async fn renew_due(&self, identities: &[(ArmResourceId, IdentityNames)]) {
+    /// Renews the credentials that are due, and counts those that could not be and should have been. One that cannot be
+    /// renewed now goes on being used while it is good; the next pass tries again.
+    pub async fn renew_due(&self, identities: &[(ArmResourceId, IdentityNames)]) -> Unrenewed {
+        let mut unrenewed = Unrenewed::default();
         for (resource, identity) in identities {
-            let is_held = self.slots().contains_key(&(resource.clone(), identity.principal_id));
-            if is_held && let Err(error) = self.current(resource, *identity).await {
-                tracing::warn!(%resource, %error, "the credential of an identity could not be renewed");
+            let Some(former) = self.due(resource, identity.principal_id).await else { continue };
+            if let Err(error) = self.replace(resource, *identity, &former).await {
+                unrenewed.count(resource, self.renewal(&former), &error);
             }
         }
+        unrenewed
+    }
+
+    /// The held credential of an identity, if it is to be renewed.
+    async fn due(
+        &self,
+        resource: &ArmResourceId,
+        principal: PrincipalId,
+    ) -> Option<Arc<HeldCredential>> {
+        let slot = self.slots().get(&(resource.clone(), principal)).map(Arc::clone)?;
+        let held = slot.lock().await.clone()?;
+        (self.renewal(&held) >= Renewal::Due).then_some(held)
+    }
+
+    /// Enrols the identity anew, and signs with the new credential from then on. Nobody waits for it meanwhile.
+    async fn replace(
+        &self,
+        resource: &ArmResourceId,
+        identity: IdentityNames,
+        former: &Arc<HeldCredential>,
+    ) -> Result<(), CredentialError> {
+        let fresh = self.enrol(resource, identity, Some(former.issued.sha256)).await?;
+        let slot = self.slot(resource, identity.principal_id);
+        let mut held = slot.lock().await;
+        if held.as_ref().is_some_and(|held| Arc::ptr_eq(held, former)) {
+            *held = Some(fresh);
+        }
+        Ok(())
+    }
+
+    fn renewal(&self, held: &HeldCredential) -> Renewal {
+        renewal(held.issued.not_before, self.clock.now())
     }
 
     fn slots(&self) -> std::sync::MutexGuard<'_, HashMap<(ArmResourceId, PrincipalId), Slot>> {
@@ -131,7 +194,7 @@ impl CredentialStore {
         Arc::clone(self.slots().entry((resource.clone(), principal)).or_default())
     }
 
-    /// The credential to sign with: the held one while it is fresh, a new one when it is due.
+    /// The credential to sign with: the held one while it is good, else a new one.
     async fn current(
         &self,
         resource: &ArmResourceId,
@@ -139,19 +202,9 @@ impl CredentialStore {
     ) -> Result<Arc<HeldCredential>, CredentialError> {
         let slot = self.slot(resource, identity.principal_id);
         let mut held = slot.lock().await;
-        let former = held.clone();
-        let due = former.as_ref().map(|held| renewal(held.issued.not_before, self.clock.now()));
-        match (former, due) {
-            (Some(former), Some(Renewal::NotDue)) => Ok(former),
-            (Some(former), Some(Renewal::Due)) => match self.enrol(resource, identity).await {
-                Ok(fresh) => Ok(Arc::clone(held.insert(fresh))),
-                // The old credential is good until its end: no token request fails because of a renewal.
-                Err(error) => {
-                    tracing::warn!(%resource, %error, "a credential is due and could not be renewed");
-                    Ok(former)
-                }
-            },
-            _ => Ok(Arc::clone(held.insert(self.enrol(resource, identity).await?))),
+        match held.as_ref().filter(|held| self.renewal(held) < Renewal::Expired) {
+            Some(good) => Ok(Arc::clone(good)),
+            None => Ok(Arc::clone(held.insert(self.enrol(resource, identity, None).await?))),
         }
     }
 
@@ -159,6 +212,7 @@ impl CredentialStore {
         &self,
         resource: &ArmResourceId,
         identity: IdentityNames,
+        in_use: Option<[u8; 32]>,
     ) -> Result<Arc<HeldCredential>, CredentialError> {
         let unusable =
             |error: &dyn std::fmt::Display| CredentialError::KeyUnusable(error.to_string());
@@ -170,6 +224,7 @@ impl CredentialStore {
             resource: resource.clone(),
             principal_id: identity.principal_id,
             certificate_request,
+            in_use,
         };
         let issued = self.enrolment.enrol(request).await?;
         Ok(Arc::new(HeldCredential { key, issued }))

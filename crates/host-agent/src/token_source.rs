@@ -49,15 +49,23 @@ type Slots = HashMap<(PrincipalId, String), Slot>;
 /// An identity on a resource.
 type Assignment = (ArmResourceId, PrincipalId);
 
+/// What a licence holds for: it ends when either is another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Since {
+    /// When the identity was assigned, Unix seconds; zero for the resource's own.
+    assigned_at: i64,
+    /// When all tokens that it had were revoked last.
+    revoked_at: Option<i64>,
+}
+
 /// The token source of this host.
 #[derive(Debug)]
 pub struct HostTokenSource {
     view: Arc<dyn HostView>,
     service: Arc<dyn TokenService>,
     credentials: Arc<CredentialStore>,
-    /// One per assignment that tokens were asked for, with the moment of the assignment. Whatever was given under it
-    /// ends with it, wherever it is kept.
-    licences: Mutex<HashMap<Assignment, (Licence, i64)>>,
+    /// One per assignment that tokens were asked for. Whatever was given under it ends with it, wherever it is kept.
+    licences: Mutex<HashMap<Assignment, (Licence, Since)>>,
     cache: Mutex<HashMap<ArmResourceId, Slots>>,
 }
 
@@ -78,7 +86,7 @@ impl HostTokenSource {
         self.cache.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn licences(&self) -> MutexGuard<'_, HashMap<Assignment, (Licence, i64)>> {
+    fn licences(&self) -> MutexGuard<'_, HashMap<Assignment, (Licence, Since)>> {
         self.licences.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -94,22 +102,31 @@ impl HostTokenSource {
 
     /// The licence of an assignment. Taken before the assignment is looked at for the last time: a change after that
     /// finds it here and withdraws it.
-    fn licence(&self, assignment: &Assignment, assigned_at: i64) -> Licence {
+    fn licence(&self, assignment: &Assignment, since: Since) -> Licence {
         let mut licences = self.licences();
         let (licence, of) =
-            licences.entry(assignment.clone()).or_insert_with(|| (Licence::default(), assigned_at));
-        if *of != assigned_at {
+            licences.entry(assignment.clone()).or_insert_with(|| (Licence::default(), since));
+        if *of != since {
             licence.withdraw();
-            (*licence, *of) = (Licence::default(), assigned_at);
+            (*licence, *of) = (Licence::default(), since);
         }
         licence.clone()
+    }
+
+    /// Ends all tokens that are kept: a key that signed some of them was withdrawn.
+    pub fn drop_all(&self) {
+        self.licences().retain(|_, (licence, _)| {
+            licence.withdraw();
+            false
+        });
+        self.cache().clear();
     }
 
     /// Ends what can no longer be given: to be called whenever the resources or principals have changed.
     pub fn drop_stale(&self) {
         let mut gone = Vec::new();
-        self.licences().retain(|assignment, (licence, assigned_at)| {
-            let keeps = self.assigned_at(assignment) == Some(*assigned_at);
+        self.licences().retain(|assignment, (licence, since)| {
+            let keeps = self.given_since(assignment) == Some(*since);
             if !keeps {
                 licence.withdraw();
                 gone.push(assignment.clone());
@@ -125,18 +142,18 @@ impl HostTokenSource {
         self.cache().retain(|resource, _| self.view.resource(resource).is_some());
     }
 
-    /// Since when a running resource has a living identity, Unix seconds; zero for its own. `None` when tokens of the
-    /// identity may not be given on the resource.
-    fn assigned_at(&self, (resource, principal): &Assignment) -> Option<i64> {
+    /// Since when tokens of a living identity may be given on a running resource; `None` when none may be.
+    fn given_since(&self, (resource, principal): &Assignment) -> Option<Since> {
         let resource = self.view.resource(resource)?;
-        self.view.principal(*principal)?;
+        let revoked_at = self.view.principal(*principal)?.tokens_valid_from;
         if resource.power_state != PowerState::Running {
             return None;
         }
         let identity = &resource.identity;
         let own = identity.system_assigned.as_ref().filter(|own| own.principal_id == *principal);
         let assigned = identity.user_assigned.iter().find(|of| of.principal_id == *principal);
-        own.map(|_| 0).or_else(|| assigned.map(|assigned| assigned.assigned_at))
+        let assigned_at = own.map(|_| 0).or_else(|| assigned.map(|it| it.assigned_at))?;
+        Some(Since { assigned_at, revoked_at })
     }
 
     async fn fetch(
@@ -199,6 +216,12 @@ fn unavailable(error: &CredentialError) -> TokenError {
     }
 }
 
+/// The identity is there, and what was fetched for it counts no more: the next request gets a token that does.
+fn overtaken() -> TokenError {
+    let reason = "the identity's tokens were revoked while one was fetched".to_owned();
+    TokenError::Unavailable { reason, retry_after_seconds: 1 }
+}
+
 fn access_token(granted: GrantedToken, now: i64, licence: Licence) -> AccessToken {
     AccessToken {
         token: granted.token,
@@ -228,8 +251,8 @@ impl TokenSource for HostTokenSource {
         let principal =
             self.view.principal(found.principal_id).ok_or(TokenError::IdentityNotFound)?;
         let assignment = (resource.id.clone(), principal.id);
-        let assigned_at = self.assigned_at(&assignment).ok_or(TokenError::IdentityNotFound)?;
-        let licence = self.licence(&assignment, assigned_at);
+        let since = self.given_since(&assignment).ok_or(TokenError::IdentityNotFound)?;
+        let licence = self.licence(&assignment, since);
         let slot = self.slot(&assignment, &request.resource);
         let mut held = slot.lock().await;
         let now = operation.now.unix_timestamp();
@@ -239,9 +262,10 @@ impl TokenSource for HostTokenSource {
         }
         let fetched = self.fetch(operation, &resource.id, &principal, &request.resource).await;
         // What was taken away while the token was on its way is not given out any more.
-        if self.assigned_at(&assignment) != Some(assigned_at) {
+        let now_since = self.given_since(&assignment);
+        if now_since != Some(since) || licence.is_withdrawn() {
             licence.withdraw();
-            return Err(TokenError::IdentityNotFound);
+            return Err(now_since.map_or(TokenError::IdentityNotFound, |_| overtaken()));
         }
         match fetched {
             Ok(granted) => {

@@ -9,7 +9,9 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tracing_subscriber::EnvFilter;
 
 use crate::client::{Administration, Client};
-use crate::commands::{attachment, audit, clock, demo, doctor, env, record, token, up, why};
+use crate::commands::{
+    attachment, audit, clock, demo, doctor, env, record, signing_key, tenant, token, up, why,
+};
 use crate::config::Places;
 use crate::description::Description;
 
@@ -39,6 +41,12 @@ enum Command {
     /// Tokens for testing your own services.
     #[command(subcommand)]
     Token(token::Token),
+    /// Tenants of a running `keycard up`.
+    #[command(subcommand)]
+    Tenant(tenant::Tenant),
+    /// The keys that sign the tenant's tokens.
+    #[command(subcommand)]
+    SigningKey(signing_key::SigningKey),
     /// The clock of a running `keycard up`.
     #[command(subcommand)]
     Clock(clock::Clock),
@@ -142,6 +150,8 @@ pub fn main() -> ExitCode {
             Command::Record(command) => command.run().await,
             Command::Clock(command) => command.run().await,
             Command::Token(command) => command.run().await,
+            Command::Tenant(command) => command.run().await,
+            Command::SigningKey(command) => command.run().await,
             Command::Doctor(command) => command.run().await,
             Command::Audit(command) => command.run(),
         }

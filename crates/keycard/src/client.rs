@@ -217,6 +217,11 @@ impl Administration {
     }
 }
 
+/// The text at a JSON pointer of an answer; empty where there is none.
+pub(crate) fn text_at<'a>(body: &'a Value, pointer: &str) -> &'a str {
+    body.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
+}
+
 /// The answer, unless it is a refusal.
 pub fn accepted(answer: Answer) -> Result<Answer, ClientError> {
     if answer.status.is_success() {

@@ -8,12 +8,11 @@ use keycard_domain::clock::{Clock, ClockControl, ClockError};
 use keycard_domain::limits;
 use keycard_domain::operation::OperationContext;
 use keycard_domain::state::State;
-use keycard_domain::token::signing_key;
 use keycard_domain::upkeep;
 use time::{Duration, UtcDateTime};
 use tokio::sync::Mutex;
 
-use crate::server::{Host, held_identities, make_signing_key};
+use crate::server::{Host, held_identities};
 use crate::system_clock::TurnableClock;
 
 /// The clock of a server, with what falls due.
@@ -48,17 +47,9 @@ impl ClockControl for Turning {
 
 impl Turning {
     async fn do_what_is_due(&self) -> Result<(), ClockError> {
-        let now = self.clock.now();
-        let snapshot = self.state.snapshot_to_keep();
-        for (_, tenant) in snapshot.tenants.iter() {
-            if signing_key::is_key_due(&snapshot, tenant.id, now) {
-                make_signing_key(&self.state, tenant.id)
-                    .await
-                    .map_err(|error| unavailable(&error))?;
-            }
-        }
-        self.host.credentials.renew_due(&held_identities(&self.state)).await;
-        let operation = OperationContext::system(now, self.state.entropy.uuid());
+        // What could not be renewed is counted and said by the server's own pass.
+        let _ = self.host.credentials.renew_due(&held_identities(&self.state)).await;
+        let operation = OperationContext::system(self.clock.now(), self.state.entropy.uuid());
         upkeep::pass(&self.state, &operation).await.map_err(|error| unavailable(&error))
     }
 }

@@ -46,6 +46,11 @@ impl Places {
         self.home.join("server.json")
     }
 
+    /// The description of a further tenant of the running server, for the other commands.
+    pub fn tenant_file(&self, name: &str) -> PathBuf {
+        self.home.join("tenants").join(format!("{name}.json"))
+    }
+
     /// What belongs to one running server: its CA certificate and bundle.
     pub fn run_directory(&self, port: u16) -> PathBuf {
         self.home.join("up").join(format!("{}-{port}", std::process::id()))

@@ -9,6 +9,7 @@ mod commands;
 pub mod config;
 pub mod description;
 pub mod entropy;
+mod health;
 mod host_view;
 pub mod issuer_trust;
 pub mod keys;

@@ -6,7 +6,7 @@ use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use http::{Request, StatusCode, header};
 use keycard_domain::state::State;
-use keycard_host_agent::fast_lane;
+use keycard_host_agent::{credential_store, fast_lane};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
@@ -14,10 +14,17 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
+use crate::health::Health;
+
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Answered {
     face: &'static str,
     class: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Unrenewed {
+    urgency: &'static str,
 }
 
 /// What this process counts.
@@ -28,11 +35,13 @@ pub(crate) struct Metrics {
     revision: Gauge,
     identities: Gauge,
     cached_answers: Counter,
+    unrenewed: Family<Unrenewed, Gauge>,
+    health: Arc<Health>,
     state: Arc<State>,
 }
 
 impl Metrics {
-    pub(crate) fn new(state: Arc<State>) -> Self {
+    pub(crate) fn new(state: Arc<State>, health: Arc<Health>) -> Self {
         let mut registry = Registry::with_prefix("keycard");
         let (answers, revision) = (Family::<Answered, Counter>::default(), Gauge::default());
         let (identities, cached_answers) = (Gauge::default(), Counter::default());
@@ -52,7 +61,29 @@ impl Metrics {
             "Token answers given again from memory",
             cached_answers.clone(),
         );
-        Self { registry, answers, revision, identities, cached_answers, state }
+        let unrenewed = Family::<Unrenewed, Gauge>::default();
+        registry.register(
+            "unrenewed_credentials",
+            "Identity credentials that should have been renewed and could not be",
+            unrenewed.clone(),
+        );
+        Self { registry, answers, revision, identities, cached_answers, unrenewed, health, state }
+    }
+
+    /// Notes how the last pass over the identity credentials ended.
+    pub(crate) fn note_unrenewed(&self, counted: credential_store::Unrenewed) {
+        for (urgency, count) in [("overdue", counted.overdue), ("critical", counted.critical)] {
+            let count = i64::try_from(count).unwrap_or(i64::MAX);
+            self.unrenewed.get_or_create(&Unrenewed { urgency }).set(count);
+        }
+        let is_critical = counted.critical > 0;
+        let complaint = is_critical.then(|| {
+            format!(
+                "{} are about to end and cannot be renewed; see the log for the reason",
+                counted.critical
+            )
+        });
+        self.health.set("identity credentials", complaint);
     }
 
     /// Counts an answer.
@@ -69,9 +100,17 @@ impl Metrics {
     pub(crate) fn answer(&self, request: &Request<Body>) -> Response {
         match request.uri().path() {
             "/metrics" => self.exposition(),
-            "/health" => (StatusCode::OK, "ok\n").into_response(),
+            "/health" => self.health(),
             _ => (StatusCode::NOT_FOUND, "try /metrics or /health\n").into_response(),
         }
+    }
+
+    fn health(&self) -> Response {
+        let complaints = self.health.complaints();
+        if complaints.is_empty() {
+            return (StatusCode::OK, "ok\n").into_response();
+        }
+        (StatusCode::SERVICE_UNAVAILABLE, format!("{}\n", complaints.join("\n"))).into_response()
     }
 
     fn exposition(&self) -> Response {

@@ -11,7 +11,6 @@ use axum::response::Response;
 use http::Request;
 use hyper::body::Incoming;
 use keycard_crypto::seal::SealingKey;
-use keycard_crypto::signing_key::SigningKey;
 use keycard_crypto::signing_pool::SigningPool;
 use keycard_crypto::tls::{ServerCertificates, server_config};
 use keycard_crypto::x509::CertificateAuthority;
@@ -20,16 +19,14 @@ use keycard_domain::bootstrap::{Bootstrap, IssuerForm, bootstrap};
 use keycard_domain::clock::{Clock, ClockControl, ClockOffset};
 use keycard_domain::credential::enrolment::{IdentityNames, LocalEnrolment};
 use keycard_domain::entropy::Entropy;
-use keycard_domain::ids::TenantId;
 use keycard_domain::limits::{self, Limits, Profile};
 use keycard_domain::operation::OperationContext;
 use keycard_domain::resource_id::ArmResourceId;
 use keycard_domain::snapshot::Snapshot;
 use keycard_domain::state::{Ports, State};
-use keycard_domain::store::Store;
+use keycard_domain::store::{Revision, Store};
 use keycard_domain::token::audience::{Audiences, Service};
-use keycard_domain::token::issuer::Issuer;
-use keycard_domain::token::signing_key;
+use keycard_domain::token::issuer::{Addresses, Issuer};
 use keycard_domain::token::verify::TokenVerifier;
 use keycard_domain::upkeep;
 use keycard_host_agent::credential_store::CredentialStore;
@@ -57,6 +54,7 @@ use tokio_rustls::TlsAcceptor;
 use crate::clock_control::Turning;
 use crate::config::Places;
 use crate::description::{Administrator, Description, Endpoints, Suffixes};
+use crate::health::Health;
 use crate::host_view::LocalHostView;
 use crate::issuer_trust::IssuerTrust;
 use crate::keys::{self, KeyError};
@@ -93,8 +91,8 @@ pub struct Options {
     pub clock: Arc<dyn Clock>,
     /// The same clock, where the wire may turn it forward.
     pub turnable_clock: Option<Arc<TurnableClock>>,
-    /// Whether administrators may have tokens with faults made: for development and tests.
-    pub forges_tokens: bool,
+    /// Whether administrators may have tenants made, and tokens with faults: for development and tests.
+    pub for_development: bool,
     /// Which issuers of federated credentials are asked for their keys.
     pub issuers: IssuerTrust,
     /// Gives randomness and ids.
@@ -161,23 +159,15 @@ pub async fn start(options: Options) -> Result<Server, StartError> {
 
     let (state, master_key) = open_state(&options).await?;
     tasks.push(tokio::spawn(follow(Arc::clone(&state), stopped.clone())));
-    let issuer = if options.uses_azure_issuer {
-        IssuerForm::Azure
-    } else {
-        IssuerForm::Served(names.url("login"))
-    };
+    let form = if options.uses_azure_issuer { IssuerForm::Azure } else { IssuerForm::Served };
+    let login = names.url("login");
     let operation = OperationContext::system(state.clock.now(), state.entropy.uuid());
     let certificate = options.administrator_certificate.clone();
-    let first = bootstrap(&state, &operation, &issuer, certificate).await.map_err(other)?;
-    tasks.push(tokio::spawn(keep_signing_keys(
-        Arc::clone(&state),
-        first.tenant_id,
-        stopped.clone(),
-    )));
+    let first = bootstrap(&state, &operation, (form, &login), certificate).await.map_err(other)?;
+    let health = Arc::new(Health::default());
+    tasks.push(tokio::spawn(keep_up(Arc::clone(&state), Arc::clone(&health), stopped.clone())));
 
-    tasks.push(tokio::spawn(keep_up(Arc::clone(&state), stopped.clone())));
-
-    let faces = Faces::mount(&state, &names, &options)?;
+    let faces = Faces::mount(&state, &names, &options, health)?;
     tasks.push(tokio::spawn(follow_hosts(Arc::clone(&state), faces.host.clone(), stopped.clone())));
 
     let permitted: Vec<&str> = AZURE_SUFFIXES.iter().copied().chain(["localhost"]).collect();
@@ -200,6 +190,8 @@ pub async fn start(options: Options) -> Result<Server, StartError> {
         TlsAcceptor::from(Arc::new(server_config(Arc::clone(&certificates)).map_err(other)?));
     tasks.push(tokio::spawn(renew_server_certificate(tls, certificates, stopped.clone())));
     let faces = Arc::new(faces);
+    let credentials = keep_credentials(state, Arc::clone(&faces), stopped.clone());
+    tasks.push(tokio::spawn(credentials));
     tasks.push(tokio::spawn(serve_metrics(metrics_listener, Arc::clone(&faces), stopped.clone())));
     tasks.push(tokio::spawn(serve_https(listener, acceptor, faces, stopped)));
     Ok(Server { description, port, rows, run_directory, stop, tasks })
@@ -260,6 +252,8 @@ async fn open_state(options: &Options) -> Result<(Arc<State>, SealingKey), Start
 
 /// How long a task rests before it tries again what failed.
 const RETRY_PAUSE: Duration = Duration::from_millis(200);
+/// How long upkeep rests before it tries again what failed.
+const UPKEEP_RETRY_PAUSE: Duration = Duration::from_secs(1);
 
 /// Runs a step again and again until the server stops.
 async fn repeat<F: Future<Output = ()>>(
@@ -285,40 +279,26 @@ async fn follow(state: Arc<State>, stopped: watch::Receiver<bool>) {
     .await;
 }
 
-/// Removes what has outlived its time.
-async fn keep_up(state: Arc<State>, stopped: watch::Receiver<bool>) {
-    repeat(stopped, || async {
-        let operation = OperationContext::system(state.clock.now(), state.entropy.uuid());
-        if let Err(error) = upkeep::pass(&state, &operation).await {
-            tracing::error!(%error, "due work could not be done");
-        }
-        tokio::time::sleep(UPKEEP_INTERVAL).await;
-    })
-    .await;
-}
-
-/// Makes the signing keys of a tenant when they are due: the first at once, its successors as they come of age.
-async fn keep_signing_keys(state: Arc<State>, tenant: TenantId, stopped: watch::Receiver<bool>) {
-    repeat(stopped, || async {
-        let now = state.clock.now();
-        if !signing_key::is_key_due(&state.snapshot_to_keep(), tenant, now) {
-            tokio::time::sleep(UPKEEP_INTERVAL).await;
-            return;
-        }
-        if let Err(error) = make_signing_key(&state, tenant).await {
-            tracing::error!(%error, "no signing key could be made");
-            tokio::time::sleep(RETRY_PAUSE).await;
+/// Renews what has come of age and removes what has outlived its time: at once for a new tenant, which has no signing key
+/// yet, and else now and then.
+async fn keep_up(state: Arc<State>, health: Arc<Health>, stopped: watch::Receiver<bool>) {
+    repeat(stopped, || {
+        let (state, health) = (Arc::clone(&state), Arc::clone(&health));
+        let mut revisions = state.revisions();
+        async move {
+            let operation = OperationContext::system(state.clock.now(), state.entropy.uuid());
+            let tenants = state.snapshot_to_keep().tenants.clone();
+            let outcome = upkeep::pass(&state, &operation).await;
+            if let Err(error) = &outcome {
+                tracing::error!(%error, "due work could not be done");
+            }
+            health.set("due work", outcome.as_ref().err().map(ToString::to_string));
+            let pause = if outcome.is_ok() { UPKEEP_INTERVAL } else { UPKEEP_RETRY_PAUSE };
+            let is_new_tenant = |_: &Revision| !state.snapshot().tenants.is_copy_of(&tenants);
+            let _ = tokio::time::timeout(pause, revisions.wait_for(is_new_tenant)).await;
         }
     })
     .await;
-}
-
-/// Takes a tenth of a second of computing, so it is done beside.
-pub(crate) async fn make_signing_key(state: &State, tenant: TenantId) -> Result<(), StartError> {
-    let key =
-        tokio::task::spawn_blocking(SigningKey::generate).await.map_err(other)?.map_err(other)?;
-    let operation = OperationContext::system(state.clock.now(), state.entropy.uuid());
-    signing_key::register(state, &operation, tenant, &key).await.map_err(other)
 }
 
 /// The embedded host side.
@@ -332,12 +312,21 @@ pub(crate) struct Host {
 /// How often due work is looked for: credentials to renew, what has outlived its time.
 const UPKEEP_INTERVAL: Duration = Duration::from_secs(60);
 
-/// Opens and closes local endpoints, drops tokens and renews credentials as the state changes and time passes.
+/// Renews the credentials of this host as they come of age.
+async fn keep_credentials(state: Arc<State>, faces: Arc<Faces>, stopped: watch::Receiver<bool>) {
+    repeat(stopped, || async {
+        let counted = faces.host.credentials.renew_due(&held_identities(&state)).await;
+        faces.metrics.note_unrenewed(counted);
+        tokio::time::sleep(UPKEEP_INTERVAL).await;
+    })
+    .await;
+}
+
+/// Opens and closes local endpoints and drops tokens as the state changes.
 async fn follow_hosts(state: Arc<State>, host: Host, mut stopped: watch::Receiver<bool>) {
     let mut revisions = state.revisions();
     let mut seen = state.snapshot_to_keep();
     host.listeners.follow().await;
-    let mut renewal = tokio::time::interval(UPKEEP_INTERVAL);
     loop {
         tokio::select! {
             changed = revisions.changed() => {
@@ -346,7 +335,6 @@ async fn follow_hosts(state: Arc<State>, host: Host, mut stopped: watch::Receive
                 follow_changes(&host, &seen, &present).await;
                 seen = present;
             }
-            _ = renewal.tick() => host.credentials.renew_due(&held_identities(&state)).await,
             _ = stopped.changed() => return,
         }
     }
@@ -358,9 +346,24 @@ async fn follow_changes(host: &Host, seen: &Snapshot, present: &Snapshot) {
     if !same_resources || !present.service_principals.is_copy_of(&seen.service_principals) {
         host.tokens.drop_stale();
     }
+    if has_lost_a_key(seen, present) {
+        host.tokens.drop_all();
+    }
     if !same_resources {
         host.listeners.follow().await;
     }
+}
+
+/// Whether a token-signing key went: outlived, when no token of it is kept any more, or withdrawn.
+fn has_lost_a_key(seen: &Snapshot, present: &Snapshot) -> bool {
+    let is_left = |tenant, key_id: &str| {
+        present.signing_key_ring(tenant).is_some_and(|ring| ring.key(key_id).is_some())
+    };
+    !present.signing_key_rings.is_copy_of(&seen.signing_key_rings)
+        && seen
+            .signing_key_rings
+            .iter()
+            .any(|(_, ring)| ring.keys.iter().any(|key| !is_left(ring.tenant_id, &key.key_id)))
 }
 
 /// Every identity on every resource of this host.
@@ -421,7 +424,12 @@ fn token_services(names: &HostNames) -> Vec<String> {
 }
 
 impl Faces {
-    fn mount(state: &Arc<State>, names: &HostNames, options: &Options) -> Result<Self, StartError> {
+    fn mount(
+        state: &Arc<State>,
+        names: &HostNames,
+        options: &Options,
+        health: Arc<Health>,
+    ) -> Result<Self, StartError> {
         let audiences = own_audiences(names);
         let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let signers = SigningPool::start(threads, limits::SIGNING_QUEUE_MAX);
@@ -429,7 +437,7 @@ impl Faces {
             Arc::clone(state),
             signers,
             audiences.clone(),
-            token_services(names),
+            Addresses { token_services: token_services(names), graph: names.url("graph") },
             options.issuers.keys().map_err(other)?,
         ));
         let verifier = Arc::new(TokenVerifier::new(audiences));
@@ -461,7 +469,7 @@ impl Faces {
             names: names.clone(),
             attachments: listeners,
             clock_control,
-            forges_tokens: options.forges_tokens,
+            for_development: options.for_development,
         });
         let entra =
             entra::face(Entra { state: Arc::clone(state), tokens: issuer, names: names.clone() });
@@ -485,7 +493,7 @@ impl Faces {
             key_vault: Box::new(key_vault),
             authorize: Box::new(authorize),
             host,
-            metrics: Metrics::new(Arc::clone(state)),
+            metrics: Metrics::new(Arc::clone(state), health),
             local_rows,
         })
     }

@@ -134,16 +134,8 @@ fn key(side: &str, name: &str) -> StoreKey {
 
 fn sign_in(name: &str) -> AuditRecord {
     AuditRecord::ManagedIdentitySignIn(SignIn {
-        time_unix_ms: 0,
         correlation_id: name.to_owned(),
-        tenant_id: String::new(),
-        app_id: String::new(),
-        service_principal_id: None,
-        resource_identity: String::new(),
         result_type: "0".to_owned(),
-        result_description: None,
-        service_principal_credential_thumbprint: None,
-        federated_credential_id: None,
-        unique_token_identifier: None,
+        ..SignIn::default()
     })
 }

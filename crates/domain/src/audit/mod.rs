@@ -9,6 +9,7 @@ use async_trait::async_trait;
 use serde::Serialize;
 use time::UtcDateTime;
 
+use crate::operation::OperationContext;
 use crate::state::State;
 
 /// One record of the node's audit log. Its serialisation is the stored form of the log's `record` member.
@@ -28,12 +29,15 @@ pub enum AuditRecord {
 
 /// A token request at the token service.
 ///
-/// Source: azure-monitor table `AADManagedIdentitySignInLogs`; the names are its columns.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+/// Source: azure-monitor tables `AADManagedIdentitySignInLogs` and `AADServicePrincipalSignInLogs`; the names are their
+/// columns. There is no address: what a managed identity's host asks has none there either.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct SignIn {
     /// Unix milliseconds.
     pub time_unix_ms: i64,
+    /// The record's own id: the request's, as its answer names it.
+    pub id: String,
     /// Follows the request through answer and log.
     pub correlation_id: String,
     /// The tenant that was asked.
@@ -42,18 +46,41 @@ pub struct SignIn {
     pub app_id: String,
     /// Its service principal, when it is known.
     pub service_principal_id: Option<String>,
+    /// The name of that.
+    pub service_principal_name: Option<String>,
+    /// The compute resource from which a managed identity asked.
+    pub origin_resource_id: Option<String>,
     /// What the token is for.
     pub resource_identity: String,
+    /// The name of the service or application that it is for.
+    pub resource_display_name: Option<String>,
+    /// The service principal of the application that it is for.
+    pub resource_service_principal_id: Option<String>,
     /// `0` for success, otherwise the number of the refusal.
     pub result_type: String,
     /// The refusal in words; never a secret.
     pub result_description: Option<String>,
+    /// The secret or certificate that was used.
+    pub service_principal_credential_key_id: Option<String>,
     /// The certificate that was used.
     pub service_principal_credential_thumbprint: Option<String>,
     /// The federated credential that was used.
     pub federated_credential_id: Option<String>,
     /// Equals `uti` of the token.
     pub unique_token_identifier: Option<String>,
+}
+
+impl SignIn {
+    /// The record of a request, before its outcome is known.
+    pub fn of(operation: &OperationContext) -> Self {
+        Self {
+            time_unix_ms: unix_ms(operation.now),
+            id: operation.request_id.to_string(),
+            correlation_id: operation.correlation_id.to_string(),
+            result_type: "0".to_owned(),
+            ..Self::default()
+        }
+    }
 }
 
 /// A call to a vault's data plane.

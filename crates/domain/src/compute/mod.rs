@@ -295,7 +295,7 @@ pub async fn delete(
             let Some(existing) = snapshot.compute_resources.get(&id.key()) else {
                 return Ok(false);
             };
-            plan_delete(snapshot, changes, existing);
+            plan_delete(snapshot, changes, operation, existing);
             Ok(true)
         })
         .await
@@ -305,10 +305,11 @@ pub async fn delete(
 pub(crate) fn plan_delete(
     snapshot: &Snapshot,
     changes: &mut Changes,
+    operation: &OperationContext,
     existing: &Versioned<ComputeResource>,
 ) {
     if let Some(system) = &existing.identity.system_assigned {
-        identity_block::remove_system(snapshot, changes, &existing.id, system);
+        identity_block::remove_system(snapshot, changes, operation, &existing.id, system);
     }
     for assigned in &existing.identity.user_assigned {
         remove_credentials_of(snapshot, changes, assigned.principal_id, Some(&existing.id));

@@ -26,6 +26,8 @@ pub struct EnrolmentRequest {
     pub principal_id: PrincipalId,
     /// A PKCS#10 request, DER: subject CN = client id, DC = tenant id, a P-256 key.
     pub certificate_request: Vec<u8>,
+    /// SHA-256 of the certificate that the host signs with until this one is there.
+    pub in_use: Option<[u8; 32]>,
 }
 
 /// What a host gets.
@@ -101,18 +103,30 @@ pub async fn enrol(
     state
         .transact(operation, |snapshot, changes| {
             find_identity(snapshot, request)?;
-            let mut former: Vec<_> = credentials_of(snapshot, request.principal_id)
-                .filter(|former| former.resource == request.resource)
-                .collect();
-            former.sort_by_key(|former| std::cmp::Reverse(former.not_before));
-            for outlived in former.iter().skip(limits::CREDENTIALS_PER_ATTACHMENT_MAX - 1) {
-                changes.delete(snapshot, outlived.record.as_ref());
+            for outlived in outlived(snapshot, request) {
+                changes.delete(snapshot, outlived);
             }
             changes.put(snapshot, &credential);
             Ok::<_, EnrolmentError>(())
         })
         .await?;
     Ok(issued)
+}
+
+/// The credentials that a new one takes the place of: all but the one that the host signs with, or the newest.
+///
+/// A host that never hears of its renewals asks again and again. What it goes on signing with has to stay.
+fn outlived<'a>(
+    snapshot: &'a Snapshot,
+    request: &EnrolmentRequest,
+) -> impl Iterator<Item = &'a IdentityCredential> {
+    let mut former: Vec<&IdentityCredential> = credentials_of(snapshot, request.principal_id)
+        .map(|credential| credential.record.as_ref())
+        .filter(|former| former.resource == request.resource)
+        .collect();
+    let is_in_use = |credential: &IdentityCredential| Some(credential.sha256) == request.in_use;
+    former.sort_by_key(|former| (!is_in_use(former), std::cmp::Reverse(former.not_before)));
+    former.into_iter().skip(limits::CREDENTIALS_PER_ATTACHMENT_MAX - 1)
 }
 
 fn timestamp(seconds: i64) -> UtcDateTime {

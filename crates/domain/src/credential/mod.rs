@@ -10,8 +10,9 @@ use keycard_crypto::encoding;
 use keycard_crypto::signing_key::PublicKey;
 use serde::{Deserialize, Serialize};
 use time::UtcDateTime;
+use uuid::Uuid;
 
-use crate::ids::PrincipalId;
+use crate::ids::{KeyId, PrincipalId};
 use crate::records::{Record, Versioned};
 use crate::resource_id::ArmResourceId;
 use crate::snapshot::Snapshot;
@@ -48,6 +49,13 @@ impl Record for IdentityCredential {
 }
 
 impl IdentityCredential {
+    /// Its id in the directory, made of the certificate's digest.
+    pub fn key_id(&self) -> KeyId {
+        let mut id = [0; 16];
+        id.iter_mut().zip(self.sha256).for_each(|(byte, digest)| *byte = digest);
+        KeyId::new(Uuid::from_bytes(id))
+    }
+
     /// The key that assertions are verified with.
     pub fn public_key(&self) -> PublicKey {
         PublicKey::EcP256 { point: self.public_point.clone() }

@@ -3,6 +3,9 @@
 //!
 //! Source: Microsoft Graph, "application resource type".
 
+pub mod credential;
+pub mod registration;
+
 use keycard_crypto::digest;
 use keycard_crypto::secret::Secret;
 use serde::{Deserialize, Serialize};
@@ -156,16 +159,6 @@ impl Application {
         }
         outcome
     }
-
-    /// Whether a token can be asked for it under this name: its client id, `api://` and that, or one of its URIs, with or
-    /// without one final slash.
-    pub fn is_named(&self, resource: &str) -> bool {
-        let bare = resource.strip_suffix('/').unwrap_or(resource);
-        let client_id = self.client_id.to_string();
-        let by_id = bare.strip_prefix("api://").unwrap_or(bare);
-        let same = |uri: &String| uri.strip_suffix('/').unwrap_or(uri).eq_ignore_ascii_case(bare);
-        by_id.eq_ignore_ascii_case(&client_id) || self.identifier_uris.iter().any(same)
-    }
 }
 
 #[cfg(test)]
@@ -212,30 +205,5 @@ mod tests {
         assert_eq!(check("right", 100), SecretCheck::Expired);
         assert_eq!(check("wrong", 99), SecretCheck::Wrong);
         assert_eq!(check("", 99), SecretCheck::Wrong);
-    }
-
-    #[test]
-    fn an_application_is_a_resource_under_its_own_names_only() {
-        let application = application();
-        let id = "00000000-0000-0000-0000-000000000000";
-        for name in [
-            "https://orders.example/api",
-            "https://orders.example/api/",
-            "https://ORDERS.example/api",
-            id,
-            &format!("api://{id}"),
-        ] {
-            assert!(application.is_named(name), "{name}");
-        }
-        for name in [
-            "",
-            "/",
-            "https://orders.example",
-            "https://orders.example/api//",
-            "https://orders.example/api/x",
-            "api://",
-        ] {
-            assert!(!application.is_named(name), "{name}");
-        }
     }
 }

@@ -5,9 +5,14 @@
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use super::application::registration::{UriTaken, claim_uris};
 use super::{Application, ServicePrincipal};
-use crate::ids::TenantId;
-use crate::records::Record;
+use crate::ids::{ClientId, TenantId};
+use crate::limits;
+use crate::operation::OperationContext;
+use crate::records::{Record, Versioned};
+use crate::snapshot::Snapshot;
+use crate::state::{Changes, State, WriteError};
 
 /// An object that was deleted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,6 +42,14 @@ impl FormerObject {
         }
     }
 
+    /// Its client id.
+    pub fn client_id(&self) -> ClientId {
+        match self {
+            Self::ServicePrincipal(principal) => principal.client_id,
+            Self::Application(application) => application.client_id,
+        }
+    }
+
     /// The directory that it belonged to.
     pub fn tenant_id(&self) -> TenantId {
         match self {
@@ -51,5 +64,219 @@ impl Record for DeletedObject {
 
     fn record_id(&self) -> String {
         self.object.id().to_string()
+    }
+}
+
+/// Why something is refused at a deleted object.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DeletedObjectError {
+    /// There is no such deleted object in this directory.
+    #[error("deleted object {0} does not exist")]
+    NotFound(Uuid),
+    /// The resource that the identity belonged to is gone.
+    #[error("{0} was the principal of a managed identity")]
+    ManagedIdentity(Uuid),
+    /// The application of the service principal is not there.
+    #[error("application {0} does not exist")]
+    ApplicationNotFound(ClientId),
+    /// The application has another service principal by now.
+    #[error("application {0} has a service principal")]
+    PrincipalExists(ClientId),
+    /// Another application has the name by now.
+    #[error("`{0}` names something else by now")]
+    IdentifierUriTaken(String),
+    /// The write could not be done.
+    #[error(transparent)]
+    Write(#[from] WriteError),
+}
+
+/// Keeps what an object was that is being deleted.
+pub(super) fn keep(
+    snapshot: &Snapshot,
+    changes: &mut Changes,
+    operation: &OperationContext,
+    object: FormerObject,
+) {
+    let deleted_at = operation.now.unix_timestamp();
+    changes.put(snapshot, &DeletedObject { deleted_at, object });
+}
+
+/// The deleted objects of a directory.
+pub fn list(
+    snapshot: &Snapshot,
+    tenant: TenantId,
+) -> impl Iterator<Item = &Versioned<DeletedObject>> {
+    let all = snapshot.deleted_objects.iter().map(|(_, deleted)| deleted);
+    all.filter(move |deleted| deleted.object.tenant_id() == tenant)
+}
+
+/// The directory's deleted object with this id.
+pub fn find(
+    snapshot: &Snapshot,
+    tenant: TenantId,
+    id: Uuid,
+) -> Result<&Versioned<DeletedObject>, DeletedObjectError> {
+    let found = snapshot.deleted_objects.get(&id.to_string());
+    found
+        .filter(|deleted| deleted.object.tenant_id() == tenant)
+        .ok_or(DeletedObjectError::NotFound(id))
+}
+
+/// Brings an object back: an application with the service principal that went with it, or a service principal whose
+/// application is there. Its role assignments count again; memberships, app roles and links to policies are gone.
+pub async fn restore(
+    state: &State,
+    operation: &OperationContext,
+    tenant: TenantId,
+    id: Uuid,
+) -> Result<FormerObject, DeletedObjectError> {
+    state
+        .transact(operation, |snapshot, changes| {
+            let deleted = find(snapshot, tenant, id)?;
+            match &deleted.object {
+                FormerObject::ServicePrincipal(principal) => {
+                    restore_principal(snapshot, changes, principal)?;
+                }
+                FormerObject::Application(application) => {
+                    restore_application(snapshot, changes, deleted.deleted_at, application)?;
+                }
+            }
+            changes.delete(snapshot, deleted.record.as_ref());
+            Ok(deleted.object.clone())
+        })
+        .await
+}
+
+fn restore_principal(
+    snapshot: &Snapshot,
+    changes: &mut Changes,
+    principal: &ServicePrincipal,
+) -> Result<(), DeletedObjectError> {
+    let client = principal.client_id;
+    if principal.identity_resource().is_some() {
+        return Err(DeletedObjectError::ManagedIdentity(*principal.id.as_uuid()));
+    }
+    let application = snapshot
+        .application_of_client(client)
+        .filter(|application| application.tenant_id == principal.tenant_id)
+        .ok_or(DeletedObjectError::ApplicationNotFound(client))?;
+    if snapshot.service_principal_of_client(client).is_some() {
+        return Err(DeletedObjectError::PrincipalExists(client));
+    }
+    let display_name = application.display_name.clone();
+    // Written as it is: whoever deletes the application or makes another principal at the same time finds it changed.
+    changes.put(snapshot, application.record.as_ref());
+    changes.put(snapshot, &ServicePrincipal { display_name, ..principal.clone() });
+    Ok(())
+}
+
+fn restore_application(
+    snapshot: &Snapshot,
+    changes: &mut Changes,
+    deleted_at: i64,
+    application: &Application,
+) -> Result<(), DeletedObjectError> {
+    claim_uris(snapshot, changes, application, &[])
+        .map_err(|UriTaken(uri)| DeletedObjectError::IdentifierUriTaken(uri))?;
+    changes.put(snapshot, application);
+    let went_along = list(snapshot, application.tenant_id).find_map(|deleted| {
+        let is_same = deleted.object.client_id() == application.client_id;
+        let principal = match &deleted.object {
+            FormerObject::ServicePrincipal(principal) => Some(principal),
+            FormerObject::Application(_) => None,
+        };
+        principal.filter(|_| is_same && deleted.deleted_at == deleted_at).map(|it| (deleted, it))
+    });
+    if let Some((deleted, principal)) = went_along {
+        changes.delete(snapshot, deleted.record.as_ref());
+        changes.put(snapshot, principal);
+    }
+    Ok(())
+}
+
+/// Removes a deleted object for good, an application with its former service principals.
+pub async fn purge(
+    state: &State,
+    operation: &OperationContext,
+    tenant: TenantId,
+    id: Uuid,
+) -> Result<(), DeletedObjectError> {
+    state
+        .transact(operation, |snapshot, changes| {
+            let deleted = find(snapshot, tenant, id)?;
+            changes.delete(snapshot, deleted.record.as_ref());
+            if let FormerObject::Application(application) = &deleted.object {
+                let client = application.client_id;
+                let same = list(snapshot, tenant).filter(|it| it.object.client_id() == client);
+                same.for_each(|it| changes.delete(snapshot, it.record.as_ref()));
+            }
+            Ok(())
+        })
+        .await
+}
+
+/// Removes the objects whose time is over, and the earliest beyond the number that is kept.
+pub(crate) async fn purge_outlived(
+    state: &State,
+    operation: &OperationContext,
+) -> Result<(), WriteError> {
+    let horizon = operation.now - limits::DELETED_OBJECT_RETENTION;
+    let mut ids = outlived(&state.snapshot(), horizon.unix_timestamp());
+    while !ids.is_empty() {
+        let batch =
+            ids.split_off(ids.len().saturating_sub(limits::DELETED_OBJECTS_PURGED_PER_COMMIT));
+        state
+            .transact(operation, |snapshot, changes| {
+                let found = batch.iter().filter_map(|id| snapshot.deleted_objects.get(id));
+                found.for_each(|deleted| changes.delete(snapshot, deleted.record.as_ref()));
+                Ok::<(), WriteError>(())
+            })
+            .await?;
+    }
+    Ok(())
+}
+
+fn outlived(snapshot: &Snapshot, horizon: i64) -> Vec<String> {
+    let all = snapshot.deleted_objects.iter();
+    let mut dated: Vec<(i64, String)> =
+        all.map(|(id, deleted)| (deleted.deleted_at, id.to_owned())).collect();
+    dated.sort_unstable();
+    let surplus = dated.len().saturating_sub(limits::DELETED_OBJECTS_KEPT_MAX);
+    let is_over = |(index, (deleted_at, _)): &(usize, (i64, String))| {
+        *index < surplus || *deleted_at <= horizon
+    };
+    dated.into_iter().enumerate().filter(is_over).map(|(_, (_, id))| id).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::application::TokenVersion;
+    use super::*;
+    use crate::ids::ApplicationId;
+
+    #[test]
+    fn an_object_is_kept_for_thirty_days_and_not_longer() {
+        let mut snapshot = Snapshot::default();
+        for (n, deleted_at) in [(1, 100), (2, 101), (3, 90)] {
+            let application = Application {
+                id: ApplicationId::new(Uuid::from_u128(n)),
+                client_id: ClientId::new(Uuid::from_u128(n)),
+                tenant_id: TenantId::new(Uuid::nil()),
+                display_name: "a".into(),
+                created_at: 0,
+                passwords: vec![],
+                keys: vec![],
+                identifier_uris: vec![],
+                app_roles: vec![],
+                accepted_token_version: TokenVersion::V1,
+                wants_group_claims: false,
+            };
+            let object = FormerObject::Application(application);
+            snapshot.insert_for_test(&DeletedObject { deleted_at, object });
+        }
+        let id = |n| Uuid::from_u128(n).to_string();
+        assert_eq!(outlived(&snapshot, 100), [id(3), id(1)]);
+        assert_eq!(outlived(&snapshot, 89), Vec::<String>::new());
+        assert_eq!(limits::DELETED_OBJECT_RETENTION, time::Duration::days(30));
     }
 }

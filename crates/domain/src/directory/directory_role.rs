@@ -40,15 +40,21 @@ impl Record for DirectoryRoleAssignment {
 
 /// Whether the principal may do everything in its directory.
 pub fn is_global_administrator(snapshot: &Snapshot, principal: &Principal) -> bool {
-    let wanted = DirectoryRoleAssignment {
-        tenant_id: principal.tenant_id,
-        principal_id: principal.principal_id,
-        role: DirectoryRole::GlobalAdministrator,
-    };
+    administers(snapshot, principal.tenant_id, principal.principal_id)
+}
+
+/// Whether the principal with this id may do everything in the directory.
+pub(super) fn administers(
+    snapshot: &Snapshot,
+    tenant_id: TenantId,
+    principal_id: PrincipalId,
+) -> bool {
+    let role = DirectoryRole::GlobalAdministrator;
+    let wanted = DirectoryRoleAssignment { tenant_id, principal_id, role };
     snapshot
         .directory_role_assignments
         .get(&wanted.record_id())
-        .is_some_and(|given| given.tenant_id == principal.tenant_id)
+        .is_some_and(|given| given.tenant_id == tenant_id)
 }
 
 /// Gives the caller User Access Administrator at the root of its tenant's resources; once given, it stays as it is.

@@ -256,6 +256,7 @@ impl Holder {
                     user_assigned_identity::find(snapshot, id).map_err(|error| match error {
                         UserAssignedIdentityError::Resource(error) => error.into(),
                         UserAssignedIdentityError::NotFound(_)
+                        | UserAssignedIdentityError::TenantHasNone
                         | UserAssignedIdentityError::NameInvalid(_) => {
                             FederatedCredentialError::IdentityNotFound(id.clone())
                         }
@@ -489,6 +490,8 @@ mod tests {
     use crate::directory::ServicePrincipal;
     use crate::directory::service_principal::ServicePrincipalKind;
     use crate::ids::PrincipalId;
+    use time::UtcDateTime;
+    use uuid::Uuid;
 
     fn request(issuer: &str, subject: &str, audiences: &[&str]) -> TrustRequest {
         TrustRequest {
@@ -561,13 +564,11 @@ mod tests {
 
     #[test]
     fn credentials_go_with_their_holder_and_no_other() {
-        let (client, principal) = (
-            |n| ClientId::new(uuid::Uuid::from_u128(n)),
-            |n| PrincipalId::new(uuid::Uuid::from_u128(n + 100)),
-        );
+        let (client, principal) =
+            (|n| ClientId::new(Uuid::from_u128(n)), |n| PrincipalId::new(Uuid::from_u128(n + 100)));
         let credential = |n, name: &str| FederatedCredential {
-            id: FederatedCredentialId::new(uuid::Uuid::from_u128(n)),
-            tenant_id: TenantId::new(uuid::Uuid::nil()),
+            id: FederatedCredentialId::new(Uuid::from_u128(n)),
+            tenant_id: TenantId::new(Uuid::nil()),
             client_id: client(n),
             name: name.to_owned(),
             trust: Trust::new(request("https://i", name, &["a"])).unwrap(),
@@ -581,7 +582,7 @@ mod tests {
             snapshot.insert_for_test(&ServicePrincipal {
                 id: principal(n),
                 client_id: client(n),
-                tenant_id: TenantId::new(uuid::Uuid::nil()),
+                tenant_id: TenantId::new(Uuid::nil()),
                 display_name: "p".into(),
                 kind: ServicePrincipalKind::Application,
                 is_enabled: true,
@@ -593,7 +594,9 @@ mod tests {
         }
         let removal = |n| {
             let mut changes = Changes::default();
-            user_assigned_identity::remove_principal(&snapshot, &mut changes, principal(n));
+            let operation = OperationContext::system(UtcDateTime::UNIX_EPOCH, Uuid::nil());
+            let id = principal(n);
+            user_assigned_identity::remove_principal(&snapshot, &mut changes, &operation, id);
             format!("{changes:?}")
         };
         let removed = |n| removal(n).matches("Delete(state/federated-credentials/").count();

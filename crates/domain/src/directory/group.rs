@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::app_role_assignment::{self, Side};
 use super::service_principal::{self, ServicePrincipal};
 use crate::ids::{PrincipalId, TenantId};
 use crate::limits;
@@ -167,7 +168,8 @@ pub async fn update(
         .await
 }
 
-/// Deletes a group with its memberships, those in it and those it has. Its role assignments stay, as a principal's do.
+/// Deletes a group with its memberships, those in it and those it has, and its app roles. Its role assignments stay, as a
+/// principal's do.
 pub async fn delete(
     state: &State,
     operation: &OperationContext,
@@ -181,6 +183,7 @@ pub async fn delete(
                 changes.delete(snapshot, membership.record.as_ref());
             }
             remove_memberships(snapshot, changes, id);
+            app_role_assignment::remove_of(snapshot, changes, tenant, Side::Principal(id));
             changes.delete(snapshot, group.record.as_ref());
             Ok(())
         })

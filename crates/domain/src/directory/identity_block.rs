@@ -6,6 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::service_principal::{ServicePrincipal, ServicePrincipalKind};
+use super::tenant::TenantKind;
 use super::user_assigned_identity::{new_principal, remove_principal};
 use crate::credential::remove_credentials_of;
 use crate::ids::{ClientId, PrincipalId, TenantId};
@@ -147,6 +148,9 @@ pub enum IdentityBlockError {
         /// How many there may be.
         max: usize,
     },
+    /// The directory is one for customers, which has no managed identities.
+    #[error("a B2C directory has no managed identities")]
+    TenantHasNone,
     /// The caller may not assign these identities.
     #[error("assigning {0:?} is not granted")]
     AssignNotGranted(Vec<RbacScope>),
@@ -165,6 +169,10 @@ pub fn plan(
     let (request, rule) = change;
     let listed = request.user_assigned.as_deref().unwrap_or_default();
     check_request(request, listed)?;
+    let kind = snapshot.tenant(resource.1).map(|tenant| tenant.kind);
+    if kind == Some(TenantKind::B2c) && request.identity_type != IdentityType::None {
+        return Err(IdentityBlockError::TenantHasNone);
+    }
     check_assign_rights(state, snapshot, operation, listed)?;
     let user_assigned = if request.identity_type.has_user() {
         merge(snapshot, operation, current, request.user_assigned.as_deref(), rule)?
@@ -176,7 +184,7 @@ pub fn plan(
         (Some(existing), true) => Some(existing.clone()),
         (None, true) => Some(create_system(state, snapshot, changes, operation, resource)),
         (Some(existing), false) => {
-            remove_system(snapshot, changes, resource.0, existing);
+            remove_system(snapshot, changes, operation, resource.0, existing);
             None
         }
         (None, false) => None,
@@ -299,10 +307,11 @@ fn create_system(
 pub(crate) fn remove_system(
     snapshot: &Snapshot,
     changes: &mut Changes,
+    operation: &OperationContext,
     resource: &ArmResourceId,
     existing: &SystemAssigned,
 ) {
-    remove_principal(snapshot, changes, existing.principal_id);
+    remove_principal(snapshot, changes, operation, existing.principal_id);
     changes.next_generation(snapshot, resource);
 }
 

@@ -27,6 +27,33 @@ pub struct Tenant {
     pub identity_authority_key_sealed: Vec<u8>,
     /// Unix seconds.
     pub created_at: i64,
+    /// What it is for.
+    #[serde(default, skip_serializing_if = "TenantKind::is_workforce")]
+    pub kind: TenantKind,
+}
+
+/// What a directory is for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum TenantKind {
+    /// An organization's own people and software.
+    #[default]
+    Workforce,
+    /// An organization's customers: it has no managed identities.
+    B2c,
+}
+
+impl TenantKind {
+    fn is_workforce(&self) -> bool {
+        *self == Self::Workforce
+    }
+
+    /// The kind as Azure writes it in `tenantType`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Workforce => "AAD",
+            Self::B2c => "AAD B2C",
+        }
+    }
 }
 
 /// The two forms in which a tenant names itself in tokens.
@@ -65,6 +92,11 @@ impl Record for Tenant {
 }
 
 impl Tenant {
+    /// The domain that also names the tenant, as Entra gives each one.
+    pub fn domain(&self) -> String {
+        format!("{}.onmicrosoft.com", self.display_name.to_ascii_lowercase())
+    }
+
     /// The issuer that new tokens bear, in its v1 form.
     pub fn issuer_v1(&self) -> &str {
         self.issuers.first().map_or("", |issuer| &issuer.v1)
@@ -137,6 +169,7 @@ mod tests {
             identity_authority_certificate: vec![],
             identity_authority_key_sealed: vec![],
             created_at: 0,
+            kind: TenantKind::Workforce,
         };
         let moved = tenant.with_issuer(Issuer::served("https://login.x:2", id));
         assert_eq!(moved.issuer_v1(), format!("https://login.x:2/{id}/"));

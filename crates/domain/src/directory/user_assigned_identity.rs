@@ -7,7 +7,11 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::app_role_assignment::{self, Side};
+use super::deleted_object::{self, FormerObject};
+use super::policy::links;
 use super::service_principal::{ServicePrincipal, ServicePrincipalKind};
+use super::tenant::TenantKind;
 use super::{federated_credential, group};
 use crate::credential::remove_credentials_of;
 use crate::ids::{ClientId, PrincipalId, TenantId};
@@ -56,6 +60,9 @@ pub enum UserAssignedIdentityError {
     /// There is no such identity.
     #[error("{0} does not exist")]
     NotFound(ArmResourceId),
+    /// The directory is one for customers, which has no managed identities.
+    #[error("a B2C directory has no managed identities")]
+    TenantHasNone,
     /// What every resource can be refused for.
     #[error(transparent)]
     Resource(#[from] ResourceError),
@@ -115,6 +122,9 @@ fn create(
     new: &NewUserAssignedIdentity,
 ) -> Result<Put<UserAssignedIdentity>, UserAssignedIdentityError> {
     let location = new.location.clone().ok_or(ResourceError::LocationRequired)?;
+    if snapshot.tenant(tenant_id).is_some_and(|tenant| tenant.kind == TenantKind::B2c) {
+        return Err(UserAssignedIdentityError::TenantHasNone);
+    }
     let principal = new_principal(
         state,
         snapshot,
@@ -197,6 +207,24 @@ pub async fn patch(
         .await
 }
 
+/// Ends all tokens that the identity was given: services that look refuse them, and local endpoints give them no more.
+pub async fn revoke_tokens(
+    state: &State,
+    operation: &OperationContext,
+    id: &ArmResourceId,
+) -> Result<(), UserAssignedIdentityError> {
+    state
+        .transact(operation, |snapshot, changes| {
+            let identity = find(snapshot, id)?;
+            let not_found = || UserAssignedIdentityError::NotFound(id.clone());
+            let principal =
+                snapshot.service_principal(identity.principal_id).ok_or_else(not_found)?;
+            changes.put(snapshot, &principal.with_tokens_revoked(operation.now));
+            Ok(())
+        })
+        .await
+}
+
 /// The identity with this id.
 pub fn find<'a>(
     snapshot: &'a Snapshot,
@@ -226,7 +254,7 @@ pub async fn delete(
             let Some(existing) = snapshot.user_assigned_identities.get(&id.key()) else {
                 return Ok(false);
             };
-            plan_delete(snapshot, changes, existing);
+            plan_delete(snapshot, changes, operation, existing);
             Ok(true)
         })
         .await
@@ -236,18 +264,33 @@ pub async fn delete(
 pub(crate) fn plan_delete(
     snapshot: &Snapshot,
     changes: &mut Changes,
+    operation: &OperationContext,
     existing: &Versioned<UserAssignedIdentity>,
 ) {
     assignment::plan_delete_below(snapshot, changes, &RbacScope::from(&existing.id));
     changes.delete(snapshot, existing.record.as_ref());
     changes.next_generation(snapshot, &existing.id);
-    remove_principal(snapshot, changes, existing.principal_id);
+    remove_principal(snapshot, changes, operation, existing.principal_id);
 }
 
-/// Removes a service principal with its credentials, federated ones too, and memberships; its role assignments stay, as in Azure.
-pub(crate) fn remove_principal(snapshot: &Snapshot, changes: &mut Changes, id: PrincipalId) {
+/// Removes a service principal with its credentials, federated ones too, its memberships, app role assignments and links to
+/// policies; its role assignments stay, as in Azure. What it was is kept for a while.
+pub(crate) fn remove_principal(
+    snapshot: &Snapshot,
+    changes: &mut Changes,
+    operation: &OperationContext,
+    id: PrincipalId,
+) {
     group::remove_memberships(snapshot, changes, id);
     if let Some(principal) = snapshot.service_principal(id) {
+        let tenant = principal.tenant_id;
+        app_role_assignment::remove_of(snapshot, changes, tenant, Side::Principal(id));
+        if principal.kind == ServicePrincipalKind::Application {
+            app_role_assignment::remove_of(snapshot, changes, tenant, Side::Resource(id));
+        }
+        links::remove_of_target(snapshot, changes, *id.as_uuid());
+        let former = FormerObject::ServicePrincipal(principal.record.as_ref().clone());
+        deleted_object::keep(snapshot, changes, operation, former);
         changes.delete(snapshot, principal.record.as_ref());
         federated_credential::remove_credentials_of(snapshot, changes, principal.client_id);
     }
@@ -272,9 +315,10 @@ mod tests {
         let mut snapshot = Snapshot::default();
         snapshot.insert_for_test(&group::GroupMember { group: id(1), member: id(2) });
         let mut changes = Changes::default();
-        remove_principal(&snapshot, &mut changes, id(3));
+        let operation = OperationContext::system(time::UtcDateTime::UNIX_EPOCH, uuid::Uuid::nil());
+        remove_principal(&snapshot, &mut changes, &operation, id(3));
         assert!(changes.is_empty());
-        remove_principal(&snapshot, &mut changes, id(2));
+        remove_principal(&snapshot, &mut changes, &operation, id(2));
         assert!(!changes.is_empty());
     }
 

@@ -18,7 +18,7 @@ use crate::directory::group::{Group, GroupMember};
 use crate::directory::identity_block::{SystemAssigned, UserAssigned};
 use crate::directory::policy::{ClaimValue, MappedClaim, PolicyRule};
 use crate::directory::service_principal::{Generation, ServicePrincipalKind};
-use crate::directory::tenant::{Issuer, Subscription};
+use crate::directory::tenant::{Issuer, Subscription, TenantKind};
 use crate::directory::{
     AppRoleAssignment, Application, DeletedObject, FederatedCredential, IdentityBlock, Policy,
     PolicyLink, ServicePrincipal, Tenant, UserAssignedIdentity,
@@ -41,7 +41,7 @@ use crate::rbac::{
 use crate::resource_id::ArmResourceId;
 use crate::resources::management_group::ManagementGroup;
 use crate::resources::resource_group::ResourceGroup;
-use crate::token::signing_key::SigningKeyRecord;
+use crate::token::signing_key::{SigningKeyRing, TokenSigningKey};
 
 const TENANT: TenantId = TenantId::new(Uuid::from_u128(1));
 const SUBSCRIPTION: SubscriptionId = SubscriptionId::new(Uuid::from_u128(2));
@@ -76,6 +76,7 @@ fn directory_records_are_frozen() {
             identity_authority_certificate: vec![1, 2],
             identity_authority_key_sealed: vec![3],
             created_at: 5,
+            kind: TenantKind::Workforce,
         },
         "tenants/00000000-0000-0000-0000-000000000001",
         r#"{"v":1,"r":{"id":"00000000-0000-0000-0000-000000000001","display_name":"t","issuers":[{"v1":"a","v2":"b"}],"identity_authority_certificate":"AQI=","identity_authority_key_sealed":"Aw==","created_at":5}}"#,
@@ -260,15 +261,18 @@ fn directory_records_are_frozen() {
         r#"{"v":1,"r":{"principal_id":"00000000-0000-0000-0000-000000000003","resource":"/subscriptions/00000000-0000-0000-0000-000000000002/resourceGroups/g/providers/Microsoft.Compute/virtualMachines/vm","public_point":"BA==","sha1":"AAAAAAAAAAAAAAAAAAAAAAAAAAA=","sha256":"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=","not_before":1,"not_after":2}}"#,
     );
     check(
-        &SigningKeyRecord {
-            key_id: "k".into(),
+        &SigningKeyRing {
             tenant_id: TENANT,
-            certificate: vec![1],
-            private_key_sealed: vec![2],
-            created_at: 5,
+            keys: vec![TokenSigningKey {
+                key_id: "k".into(),
+                certificate: vec![1],
+                private_key_sealed: vec![2],
+                created_at: 5,
+                signs_from: 6,
+            }],
         },
-        "signing-keys/k",
-        r#"{"v":1,"r":{"key_id":"k","tenant_id":"00000000-0000-0000-0000-000000000001","certificate":"AQ==","private_key_sealed":"Ag==","created_at":5}}"#,
+        "signing-key-rings/00000000-0000-0000-0000-000000000001",
+        r#"{"v":1,"r":{"tenant_id":"00000000-0000-0000-0000-000000000001","keys":[{"key_id":"k","certificate":"AQ==","private_key_sealed":"Ag==","created_at":5,"signs_from":6}]}}"#,
     );
 }
 

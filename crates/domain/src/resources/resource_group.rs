@@ -148,10 +148,10 @@ pub async fn delete(
             };
             let prefix = group.resource_key_prefix();
             for resource in snapshot.compute_resources.below(&prefix) {
-                compute::plan_delete(snapshot, changes, resource);
+                compute::plan_delete(snapshot, changes, operation, resource);
             }
             for identity in snapshot.user_assigned_identities.below(&prefix) {
-                user_assigned_identity::plan_delete(snapshot, changes, identity);
+                user_assigned_identity::plan_delete(snapshot, changes, operation, identity);
             }
             for vault in key_vault::vault::in_scope(snapshot, &group.path()) {
                 key_vault::vault::plan_delete(snapshot, changes, operation, &vault);

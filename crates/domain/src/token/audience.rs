@@ -1,6 +1,12 @@
 //! What a token may be for: the services that are known, in every spelling that clients use.
 //!
-//! Source: Microsoft identity platform, "resource" of well-known services; keycard's own domains are added.
+//! Source: Microsoft identity platform, "resource" of well-known services; keycard's own domains are added, and the
+//! applications of each tenant.
+
+use crate::directory::application::TokenVersion;
+use crate::directory::{Application, ServicePrincipal};
+use crate::ids::TenantId;
+use crate::snapshot::Snapshot;
 
 /// A service that accepts tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,9 +23,40 @@ pub enum Service {
     OpenSourceDatabases,
     /// Microsoft Graph.
     Graph,
-    /// The exchange of a managed identity's token for an application's.
+    /// The exchange of a token for another: tokens for it are presented as client assertions.
     TokenExchange,
 }
+
+impl Service {
+    /// The form of tokens for it. Every service of the Microsoft cloud takes v1 tokens; an assertion is a v2 token.
+    const fn token_version(self) -> TokenVersion {
+        match self {
+            Self::TokenExchange => TokenVersion::V2,
+            Self::ResourceManager
+            | Self::KeyVault
+            | Self::Storage
+            | Self::Sql
+            | Self::OpenSourceDatabases
+            | Self::Graph => TokenVersion::V1,
+        }
+    }
+
+    /// The service's name in the sign-in log.
+    pub const fn display_name(self) -> &'static str {
+        match self {
+            Self::ResourceManager => "Windows Azure Service Management API",
+            Self::KeyVault => "Azure Key Vault",
+            Self::Storage => "Azure Storage",
+            Self::Sql => "Azure SQL Database",
+            Self::OpenSourceDatabases => "Azure OSSRDBMS Database",
+            Self::Graph => "Microsoft Graph",
+            Self::TokenExchange => "Azure AD Token Exchange Endpoint",
+        }
+    }
+}
+
+/// The application id of [`Service::TokenExchange`]: the claim `aud` of assertions.
+pub const TOKEN_EXCHANGE_ID: &str = "fb60f99c-7a34-4190-8149-302f77469936";
 
 /// The public names of each service: URI without the final slash, and application id.
 const PUBLIC_NAMES: &[(&str, Service)] = &[
@@ -37,7 +74,7 @@ const PUBLIC_NAMES: &[(&str, Service)] = &[
     ("https://graph.microsoft.com", Service::Graph),
     ("00000003-0000-0000-c000-000000000000", Service::Graph),
     ("api://AzureADTokenExchange", Service::TokenExchange),
-    ("fb60f99c-7a34-4190-8149-302f77469936", Service::TokenExchange),
+    (TOKEN_EXCHANGE_ID, Service::TokenExchange),
 ];
 
 /// The audiences of this keycard: the public ones, and its own domain's.
@@ -61,6 +98,58 @@ impl Audiences {
             .find(|(known, _)| known.eq_ignore_ascii_case(bare))
             .map(|(_, service)| service)
             .or_else(|| is_storage_account(bare).then_some(Service::Storage))
+    }
+}
+
+/// What a token is asked for.
+#[derive(Clone, Copy, Debug)]
+pub enum Target<'a> {
+    /// A service that every tenant has.
+    Service(Service),
+    /// An application of the tenant.
+    Application {
+        /// The application.
+        application: &'a Application,
+        /// Its service principal.
+        principal: &'a ServicePrincipal,
+    },
+}
+
+impl<'a> Target<'a> {
+    /// What a tenant's token is asked for under this name; `None` when nobody is called so there.
+    pub fn named(
+        audiences: &Audiences,
+        snapshot: &'a Snapshot,
+        tenant: TenantId,
+        resource: &str,
+    ) -> Option<Self> {
+        if let Some(service) = audiences.service(resource) {
+            return Some(Self::Service(service));
+        }
+        let application = snapshot.application_named(tenant, resource)?;
+        let principal = snapshot
+            .service_principal_of_client(application.client_id)
+            .filter(|principal| principal.is_enabled)?;
+        Some(Self::Application { application, principal })
+    }
+
+    /// The form of tokens for it.
+    pub fn token_version(&self) -> TokenVersion {
+        match self {
+            Self::Service(service) => service.token_version(),
+            Self::Application { application, .. } => application.accepted_token_version,
+        }
+    }
+
+    /// The claim `aud` of a token that was asked for under this name: in v1 the name itself, in v2 an application id.
+    pub fn audience(&self, resource: &str) -> String {
+        match (self.token_version(), self) {
+            (TokenVersion::V1, _) => resource.to_owned(),
+            (TokenVersion::V2, Self::Application { application, .. }) => {
+                application.client_id.to_string()
+            }
+            (TokenVersion::V2, Self::Service(_)) => TOKEN_EXCHANGE_ID.to_owned(),
+        }
     }
 }
 
@@ -102,6 +191,8 @@ mod tests {
             ("cfa8b339-82a2-471a-a3c9-0fc0be7a4093", Some(Service::KeyVault)),
             ("https://acct1.blob.core.windows.net/", Some(Service::Storage)),
             ("https://a.b.blob.core.windows.net", None),
+            ("api://AzureADTokenExchange", Some(Service::TokenExchange)),
+            (TOKEN_EXCHANGE_ID, Some(Service::TokenExchange)),
             ("", None),
         ] {
             assert_eq!(audiences.service(name), service, "{name}");

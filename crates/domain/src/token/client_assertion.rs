@@ -10,8 +10,8 @@ use time::UtcDateTime;
 
 use super::grant::GrantError;
 use crate::credential::credentials_of;
-use crate::directory::{Application, ServicePrincipal};
-use crate::ids::TenantId;
+use crate::directory::ServicePrincipal;
+use crate::ids::{KeyId, TenantId};
 use crate::limits;
 use crate::resource_id::ArmResourceId;
 use crate::snapshot::Snapshot;
@@ -19,40 +19,57 @@ use crate::snapshot::Snapshot;
 /// The forms in which clients name the tenant's token service in `aud`, below its address.
 const AUDIENCE_FORMS: &[&str] = &["/oauth2/v2.0/token", "/oauth2/token", "/v2.0", "/", ""];
 
-/// The values of `aud` that name a tenant's token service, at each of its addresses.
-pub fn accepted_audiences(token_services: &[String], tenant: TenantId) -> Vec<String> {
-    token_services
-        .iter()
-        .flat_map(|base| AUDIENCE_FORMS.iter().map(move |form| format!("{base}/{tenant}{form}")))
-        .collect()
+/// Whether a value of `aud` names the tenant's token service, at one of its addresses.
+fn names_token_service(aud: &str, token_services: &[String], tenant: TenantId) -> bool {
+    let tenant = tenant.to_string();
+    let form = |base: &String| {
+        aud.strip_prefix(base.as_str())?.strip_prefix('/')?.strip_prefix(tenant.as_str())
+    };
+    token_services.iter().filter_map(form).any(|form| AUDIENCE_FORMS.contains(&form))
 }
 
 /// A verified assertion.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VerifiedAssertion {
-    /// SHA-256 of the certificate whose key signed it.
-    pub credential_sha256: [u8; 32],
-    /// The resource on which that key is, for a managed identity's own credential.
+    /// The credential whose key signed it.
+    pub credential: RegisteredKey,
+    /// What it is told apart by: its `jti`, or all that was signed.
+    pub name: String,
+    /// When it ends, Unix seconds.
+    pub ends_at: i64,
+}
+
+/// A key that is registered for a client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RegisteredKey {
+    /// Its id in the directory.
+    pub key_id: KeyId,
+    /// SHA-256 of its certificate.
+    pub sha256: [u8; 32],
+    /// The resource on which the private key is, for a managed identity's own credential.
     pub origin: Option<ArmResourceId>,
 }
 
-/// Verifies an assertion that a client presents as its proof.
+/// Verifies an assertion that a client presents as its proof to the token service at these addresses.
 pub fn verify(
     snapshot: &Snapshot,
     client: &ServicePrincipal,
     assertion: &str,
-    accepted_audiences: &[String],
+    token_services: &[String],
     now: UtcDateTime,
 ) -> Result<VerifiedAssertion, GrantError> {
     let unknown_key = || GrantError::AssertionKeyUnknown(client.client_id);
     let jwt = UnverifiedJwt::parse(assertion.trim(), limits::JWT_BYTES_MAX)
         .map_err(|_| GrantError::AssertionMalformed("not a JWT"))?;
     let thumbprint = jwt.thumbprint().ok_or_else(unknown_key)?;
-    let (key, verified) =
+    let (key, credential) =
         registered_key(snapshot, client, &thumbprint, now).ok_or_else(unknown_key)?;
+    let signed_text = jwt.signed_text();
     let claims = jwt.verify(&key).map_err(|_| unknown_key())?;
-    check_claims(&claims, client, accepted_audiences, now)?;
-    Ok(verified)
+    let ends_at = check_claims(&claims, client, token_services, now)?;
+    let jti = text(&claims, "jti").filter(|jti| !jti.is_empty());
+    let name = jti.unwrap_or(signed_text).to_owned();
+    Ok(VerifiedAssertion { credential, name, ends_at })
 }
 
 /// The key with this thumbprint, if it is the client's: never a key that the assertion itself brings.
@@ -61,7 +78,7 @@ fn registered_key(
     client: &ServicePrincipal,
     thumbprint: &Thumbprint,
     now: UtcDateTime,
-) -> Option<(PublicKey, VerifiedAssertion)> {
+) -> Option<(PublicKey, RegisteredKey)> {
     let matches = |sha1: &[u8; 20], sha256: &[u8; 32]| match thumbprint {
         Thumbprint::Sha1(presented) => presented == sha1,
         Thumbprint::Sha256(presented) => presented == sha256,
@@ -70,38 +87,34 @@ fn registered_key(
         matches(&credential.sha1, &credential.sha256) && credential.is_valid_at(now)
     });
     if let Some(credential) = own {
-        let verified = VerifiedAssertion {
-            credential_sha256: credential.sha256,
-            origin: Some(credential.resource.clone()),
-        };
-        return Some((credential.public_key(), verified));
+        let origin = Some(credential.resource.clone());
+        let (key_id, sha256) = (credential.key_id(), credential.sha256);
+        return Some((credential.public_key(), RegisteredKey { key_id, sha256, origin }));
     }
-    let application = snapshot.application_of_client(client.client_id)?;
-    brought_key(application, matches)
-}
-
-fn brought_key(
-    application: &Application,
-    matches: impl Fn(&[u8; 20], &[u8; 32]) -> bool,
-) -> Option<(PublicKey, VerifiedAssertion)> {
-    let credential = application.keys.iter().find(|key| matches(&key.sha1, &key.sha256))?;
+    let of_application = snapshot.application_of_client(client.client_id);
+    let brought = client.keys.iter().chain(of_application.iter().flat_map(|it| &it.keys));
+    let credential =
+        brought.into_iter().find(|key| matches(&key.sha1, &key.sha256) && key.is_valid_at(now))?;
     let key = PublicKey::from_certificate_der(&credential.certificate).ok()?;
-    Some((key, VerifiedAssertion { credential_sha256: credential.sha256, origin: None }))
+    let (key_id, sha256) = (credential.key_id, credential.sha256);
+    Some((key, RegisteredKey { key_id, sha256, origin: None }))
 }
 
+/// Checks whose words the claims are, to whom, and until when; returns when they end.
 fn check_claims(
     claims: &Map<String, Value>,
     client: &ServicePrincipal,
-    accepted_audiences: &[String],
+    token_services: &[String],
     now: UtcDateTime,
-) -> Result<(), GrantError> {
+) -> Result<i64, GrantError> {
     let client_id = client.client_id.to_string();
     for claim in ["iss", "sub"] {
         if !text(claims, claim).is_some_and(|value| value.eq_ignore_ascii_case(&client_id)) {
             return Err(GrantError::AssertionClaimWrong(claim));
         }
     }
-    if !text(claims, "aud").is_some_and(|aud| accepted_audiences.iter().any(|known| known == aud)) {
+    let is_meant = |aud| names_token_service(aud, token_services, client.tenant_id);
+    if !text(claims, "aud").is_some_and(is_meant) {
         return Err(GrantError::AssertionClaimWrong("aud"));
     }
     check_times(claims, now)
@@ -111,7 +124,7 @@ fn text<'a>(claims: &'a Map<String, Value>, claim: &str) -> Option<&'a str> {
     claims.get(claim).and_then(Value::as_str)
 }
 
-fn check_times(claims: &Map<String, Value>, now: UtcDateTime) -> Result<(), GrantError> {
+fn check_times(claims: &Map<String, Value>, now: UtcDateTime) -> Result<i64, GrantError> {
     let now = now.unix_timestamp();
     let skew = limits::CLOCK_SKEW.whole_seconds();
     let time = |claim: &str| match claims.get(claim) {
@@ -126,5 +139,5 @@ fn check_times(claims: &Map<String, Value>, now: UtcDateTime) -> Result<(), Gran
     if starts > now + skew || expires <= now - skew || lives_too_long {
         return Err(GrantError::AssertionOutsideValidity);
     }
-    Ok(())
+    Ok(expires)
 }

@@ -15,6 +15,7 @@ use time::UtcDateTime;
 use super::audience::{Audiences, Service};
 use super::claims::issued_at;
 use super::grant::GrantError;
+use super::signing_key;
 use crate::directory::federated_credential::{FederatedCredential, SubjectRule, Trust, of_client};
 use crate::directory::{ServicePrincipal, Tenant};
 use crate::ids::{ClientId, FederatedCredentialId, PrincipalId};
@@ -209,8 +210,8 @@ fn own_keys(
     if !is_v2 || client.identity_resource().is_some() {
         return Err(GrantError::FederationForbidden { issuer: issuer.to_owned() });
     }
-    let of_tenant = snapshot.signing_keys.iter().filter(|(_, key)| key.tenant_id == tenant.id);
-    let keys = of_tenant.filter_map(|(_, record)| {
+    let ring = signing_key::ring(snapshot, tenant.id).into_iter();
+    let keys = ring.flat_map(|ring| &ring.keys).filter_map(|record| {
         let key = PublicKey::from_certificate_der(&record.certificate).ok()?;
         Some(ForeignKey { kid: Some(record.key_id.clone()), key })
     });
@@ -276,9 +277,10 @@ mod tests {
     use crate::directory::federated_credential::claims_expression::ClaimsExpression;
     use crate::directory::service_principal::ServicePrincipalKind;
     use crate::directory::tenant::Issuer;
+    use crate::directory::tenant::TenantKind;
     use crate::ids::TenantId;
     use crate::resource_id::ArmResourceId;
-    use crate::token::signing_key::SigningKeyRecord;
+    use crate::token::signing_key::{SigningKeyRing, TokenSigningKey};
 
     const NOW: i64 = 1_800_000_000;
     const ISSUER: &str = "https://issuer.example";
@@ -512,18 +514,21 @@ mod tests {
             identity_authority_certificate: vec![],
             identity_authority_key_sealed: vec![],
             created_at: 0,
+            kind: TenantKind::Workforce,
         });
         let at = UtcDateTime::from_unix_timestamp(NOW).unwrap();
         let certificate = test_keys::signing_key()
             .self_signed_certificate("k", at.into(), (at + time::Duration::days(1)).into())
             .unwrap();
-        snapshot.insert_for_test(&SigningKeyRecord {
+        let key = TokenSigningKey {
             key_id: "k1".into(),
-            tenant_id: TenantId::new(id(1)),
             certificate,
             private_key_sealed: vec![],
             created_at: NOW,
-        });
+            signs_from: NOW,
+        };
+        let tenant_id = TenantId::new(id(1));
+        snapshot.insert_for_test(&SigningKeyRing { tenant_id, keys: vec![key] });
         let mut subject = identity(8);
         change(&mut subject);
         snapshot.insert_for_test(&subject);

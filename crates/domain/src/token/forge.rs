@@ -10,9 +10,10 @@ use keycard_crypto::{digest, encoding};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::claims::{Facts, ProofKind, claims};
+use super::claims::{Facts, GroupClaims, ProofKind, claims};
 use super::signing_key::{self, OpenKeys};
-use crate::audit::{self, AuditError, AuditRecord, SignIn};
+use crate::audit::{AuditError, AuditRecord, SignIn};
+use crate::directory::application::TokenVersion;
 use crate::directory::{ServicePrincipal, Tenant};
 use crate::ids::TenantId;
 use crate::operation::OperationContext;
@@ -99,17 +100,14 @@ pub async fn forge(
     let unique_id = encoding::base64url_encode(&id);
     let token = sign(state, operation, principal, audience, fault, &unique_id)?;
     let record = SignIn {
-        time_unix_ms: audit::unix_ms(operation.now),
-        correlation_id: operation.correlation_id.to_string(),
         tenant_id: principal.tenant_id.to_string(),
         app_id: principal.client_id.to_string(),
         service_principal_id: Some(principal.id.to_string()),
+        service_principal_name: Some(principal.display_name.clone()),
         resource_identity: audience.to_owned(),
-        result_type: "0".to_owned(),
         result_description: Some(format!("forged by an administrator, fault: {}", fault.as_str())),
-        service_principal_credential_thumbprint: None,
-        federated_credential_id: None,
         unique_token_identifier: Some(unique_id),
+        ..SignIn::of(operation)
     };
     state.audit.append(AuditRecord::ApplicationSignIn(record)).await?;
     Ok(token)
@@ -131,10 +129,15 @@ fn sign(
         .ok_or_else(|| unavailable(&"the tenant does not exist"))?;
     let record = signing_key::active(&snapshot, tenant.id, operation.now)
         .ok_or_else(|| unavailable(&"the tenant has no signing key yet"))?;
+    let issuer = tenant.issuers.first().ok_or_else(|| unavailable(&"the tenant has no issuer"))?;
     let honest = claims(Facts {
         principal,
-        issuer: tenant.issuer_v1(),
-        resource: audience,
+        issuer,
+        version: TokenVersion::V1,
+        audience,
+        roles: &[],
+        groups: &GroupClaims::None,
+        mapped: &[],
         proof: ProofKind::Certificate,
         origin: None,
         capabilities: &[],
@@ -144,7 +147,9 @@ fn sign(
     });
     let mut claims = serde_json::to_value(honest).map_err(|error| unavailable(&error))?;
     spoil(&mut claims, tenant, operation, fault);
-    let known = OpenKeys::default().private(state, record).map_err(|error| unavailable(&error))?;
+    let known = OpenKeys::default()
+        .private(state, tenant.id, record)
+        .map_err(|error| unavailable(&error))?;
     let stranger = (fault == Fault::UnknownKey)
         .then(SigningKey::generate)
         .transpose()

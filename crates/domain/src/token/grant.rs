@@ -81,6 +81,9 @@ pub enum GrantError {
     /// The assertion is outside its validity, or valid for too long.
     #[error("the assertion is not within its valid time")]
     AssertionOutsideValidity,
+    /// The assertion got its token already.
+    #[error("the assertion was used before")]
+    AssertionReplayed,
     /// The assertion is meant for another service, or speaks of another client.
     #[error("the assertion's {0} is not as it must be")]
     AssertionClaimWrong(&'static str),
@@ -120,6 +123,14 @@ pub enum GrantError {
         /// Where it was looked for.
         tenant: TenantId,
     },
+    /// The resource gives tokens only to those who were given one of its roles.
+    #[error("application {client_id} was given no role at {resource}")]
+    AssignmentRequired {
+        /// Who asked.
+        client_id: ClientId,
+        /// As the client wrote it.
+        resource: String,
+    },
     /// More tokens per second than the tenant may have.
     #[error("the tenant's token rate is exceeded")]
     Throttled {
@@ -145,6 +156,7 @@ impl GrantError {
             Self::SecretExpired(_) => "7000222",
             Self::AssertionMalformed(_) => "50027",
             Self::AssertionKeyUnknown(_) | Self::AssertionClaimWrong(_) => "700027",
+            Self::AssertionReplayed => "70002",
             Self::AssertionOutsideValidity => "700024",
             Self::FederationMismatch { mismatch, .. } => match mismatch {
                 Mismatch::Issuer => "700211",
@@ -157,10 +169,26 @@ impl GrantError {
             Self::FederationForbidden { .. } => "700222",
             Self::IssuerUnavailable { .. } => "50166",
             Self::ResourceNotFound { .. } => "500011",
+            Self::AssignmentRequired { .. } => "501051",
             Self::Throttled { .. } => "90055",
             Self::SigningUnavailable(_) | Self::Audit(_) => "90033",
         }
     }
+}
+
+/// A request that was refused before anybody could be asked to grant it.
+#[derive(Clone, Debug)]
+pub struct RefusedRequest {
+    /// The tenant that is asked, as the client names it.
+    pub tenant: String,
+    /// The client, as it names itself.
+    pub client_id: String,
+    /// What the token should have been for.
+    pub resource: String,
+    /// The refusal's number in the sign-in log.
+    pub result_type: String,
+    /// The refusal in words; never a secret.
+    pub description: String,
 }
 
 /// Grants tokens to clients that prove themselves.
@@ -172,4 +200,11 @@ pub trait TokenService: std::fmt::Debug + Send + Sync + 'static {
         operation: &OperationContext,
         request: GrantRequest,
     ) -> Result<GrantedToken, GrantError>;
+
+    /// Records a request that a face refused by itself.
+    async fn note_refusal(
+        &self,
+        operation: &OperationContext,
+        refused: RefusedRequest,
+    ) -> Result<(), GrantError>;
 }

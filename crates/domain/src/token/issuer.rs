@@ -1,25 +1,32 @@
 //! The issuer: find the client, check its proof, make the claims, sign, record. The one way to mint a token.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use keycard_crypto::encoding;
 use keycard_crypto::jwt;
 use keycard_crypto::secret::Secret;
 use keycard_crypto::signing_pool::SigningPool;
 use serde::Serialize;
+use time::Duration;
 
-use super::audience::Audiences;
-use super::claims::{Facts, ProofKind, claims};
-use super::client_assertion;
+use super::audience::{Audiences, Target};
+use super::claims::{Facts, GroupClaims, ProofKind, claims};
+use super::client_assertion::{self, RegisteredKey, VerifiedAssertion};
 use super::federation::{self, IssuerKeys};
-use super::grant::{ClientProof, GrantError, GrantRequest, GrantedToken, TokenService};
-use super::signing_key::{self, OpenKeys, SigningKeyRecord};
-use super::throttle::Throttle;
-use crate::audit::{self, AuditRecord, SignIn};
-use crate::directory::application::SecretCheck;
-use crate::directory::{ServicePrincipal, Tenant};
-use crate::ids::{ClientId, FederatedCredentialId, TenantId};
+use super::grant::{
+    ClientProof, GrantError, GrantRequest, GrantedToken, RefusedRequest, TokenService,
+};
+use super::replay::{Use, UsedAssertions};
+use super::signing_key::{self, OpenKeys};
+use super::throttle::FairThrottle;
+use crate::audit::{AuditRecord, SignIn};
+use crate::directory::application::{SecretCheck, TokenVersion};
+use crate::directory::group::{self, Reach};
+use crate::directory::{ServicePrincipal, Tenant, app_role_assignment, policy};
+use crate::ids::{ClientId, FederatedCredentialId, KeyId, TenantId};
 use crate::limits;
 use crate::operation::OperationContext;
 use crate::records::Versioned;
@@ -33,27 +40,74 @@ pub struct Issuer {
     state: Arc<State>,
     signers: Arc<SigningPool>,
     audiences: Audiences,
-    token_services: Vec<String>,
+    addresses: Addresses,
     issuer_keys: Arc<dyn IssuerKeys>,
     keys: OpenKeys,
-    throttles: arc_swap::ArcSwap<std::collections::BTreeMap<TenantId, Arc<Throttle>>>,
+    used: UsedAssertions,
+    throttles: ArcSwap<BTreeMap<TenantId, Arc<FairThrottle>>>,
+}
+
+/// Where the faces are that tokens and assertions name, each without a final slash.
+#[derive(Clone, Debug, Default)]
+pub struct Addresses {
+    /// The token service, under each of its names.
+    pub token_services: Vec<String>,
+    /// Microsoft Graph.
+    pub graph: String,
 }
 
 /// A client that proved itself.
 struct Proven<'a> {
     principal: &'a ServicePrincipal,
-    proof: ProofKind,
-    credential_sha256: Option<[u8; 32]>,
-    federated_credential: Option<FederatedCredentialId>,
-    origin: Option<ArmResourceId>,
+    credential: Credential,
 }
 
-/// The header of a v1 token.
+/// The credential with which a client proved itself.
+enum Credential {
+    /// A client secret.
+    Secret(KeyId),
+    /// A certificate, with an assertion that is good once.
+    Certificate(VerifiedAssertion),
+    /// A federated credential. The issuer's token is good as often as its issuer lets it be: workloads read it from a
+    /// file and present it for each resource, and after each restart.
+    Federated(FederatedCredentialId),
+}
+
+impl Credential {
+    const fn proof_kind(&self) -> ProofKind {
+        match self {
+            Self::Secret(_) => ProofKind::Secret,
+            Self::Certificate(_) | Self::Federated(_) => ProofKind::Certificate,
+        }
+    }
+
+    /// The resource whose host signed the assertion.
+    const fn origin(&self) -> Option<&ArmResourceId> {
+        match self {
+            Self::Certificate(assertion) => assertion.credential.origin.as_ref(),
+            Self::Secret(_) | Self::Federated(_) => None,
+        }
+    }
+}
+
+/// What a token is made of, once it is clear that it may be made.
+struct Draft<'a> {
+    snapshot: &'a Snapshot,
+    request: &'a GrantRequest,
+    tenant: &'a Tenant,
+    proven: Proven<'a>,
+    target: Target<'a>,
+    /// What the client was given at the resource.
+    roles: Vec<String>,
+}
+
+/// The header of a token; v2 tokens name their key once.
 #[derive(Serialize)]
 struct Header<'a> {
     typ: &'static str,
     alg: &'static str,
-    x5t: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    x5t: Option<&'a str>,
     kid: &'a str,
 }
 
@@ -65,17 +119,10 @@ impl TokenService for Issuer {
         request: GrantRequest,
     ) -> Result<GrantedToken, GrantError> {
         let mut sign_in = SignIn {
-            time_unix_ms: audit::unix_ms(operation.now),
-            correlation_id: operation.correlation_id.to_string(),
             tenant_id: request.tenant.to_string(),
             app_id: shortened(&request.client_id),
-            service_principal_id: None,
             resource_identity: shortened(&request.resource),
-            result_type: "0".to_owned(),
-            result_description: None,
-            service_principal_credential_thumbprint: None,
-            federated_credential_id: None,
-            unique_token_identifier: None,
+            ..SignIn::of(operation)
         };
         let outcome = self.mint(operation, &request, &mut sign_in).await;
         if let Err(error) = &outcome {
@@ -85,20 +132,43 @@ impl TokenService for Issuer {
         self.state.audit.append(self.record(sign_in)).await?;
         outcome
     }
+
+    async fn note_refusal(
+        &self,
+        operation: &OperationContext,
+        refused: RefusedRequest,
+    ) -> Result<(), GrantError> {
+        let sign_in = SignIn {
+            tenant_id: shortened(&refused.tenant),
+            app_id: shortened(&refused.client_id),
+            resource_identity: shortened(&refused.resource),
+            result_type: refused.result_type,
+            result_description: Some(shortened(&refused.description)),
+            ..SignIn::of(operation)
+        };
+        Ok(self.state.audit.append(AuditRecord::ApplicationSignIn(sign_in)).await?)
+    }
 }
 
 impl Issuer {
-    /// An issuer for the audiences of this keycard, reached at these addresses, each without a final slash.
+    /// An issuer for the audiences of this keycard.
     pub fn new(
         state: Arc<State>,
         signers: Arc<SigningPool>,
         audiences: Audiences,
-        token_services: Vec<String>,
+        addresses: Addresses,
         issuer_keys: Arc<dyn IssuerKeys>,
     ) -> Self {
-        let throttles = arc_swap::ArcSwap::default();
-        let keys = OpenKeys::default();
-        Self { state, signers, audiences, token_services, issuer_keys, keys, throttles }
+        Self {
+            state,
+            signers,
+            audiences,
+            addresses,
+            issuer_keys,
+            keys: OpenKeys::default(),
+            used: UsedAssertions::default(),
+            throttles: ArcSwap::default(),
+        }
     }
 
     /// Sign-ins of managed identities are a category of their own.
@@ -123,61 +193,93 @@ impl Issuer {
         let snapshot = self.state.snapshot_to_keep();
         let tenant =
             snapshot.tenant(request.tenant).ok_or(GrantError::TenantNotFound(request.tenant))?;
-        let audiences = client_assertion::accepted_audiences(&self.token_services, tenant.id);
-        let issuer_keys = self.issuer_keys.as_ref();
-        let proven = prove(&snapshot, tenant, request, &audiences, issuer_keys, operation).await?;
-        sign_in.service_principal_id = Some(proven.principal.id.to_string());
-        sign_in.service_principal_credential_thumbprint =
-            proven.credential_sha256.map(|sha256| encoding::hex_encode(&sha256));
-        sign_in.federated_credential_id = proven.federated_credential.map(|id| id.to_string());
-        if self.audiences.service(&request.resource).is_none() {
-            return Err(GrantError::ResourceNotFound {
+        let proven = self.prove(&snapshot, tenant, request, operation).await?;
+        note_client(sign_in, &proven);
+        let target = Target::named(&self.audiences, &snapshot, tenant.id, &request.resource)
+            .ok_or_else(|| GrantError::ResourceNotFound {
                 resource: request.resource.clone(),
                 tenant: request.tenant,
-            });
-        }
-        self.throttle(request.tenant, operation)?;
-        let record = signing_key::active(&snapshot, tenant.id, operation.now)
-            .ok_or(GrantError::SigningUnavailable("the tenant has no signing key"))?;
+            })?;
+        note_target(sign_in, &target);
+        let roles = roles(&snapshot, &proven, &target, request)?;
+        let first_use = self.first_use(request, &proven, operation)?;
+        let draft = Draft { snapshot: &snapshot, request, tenant, proven, target, roles };
         let unique_id = self.unique_token_id();
-        let token = self.sign(operation, request, tenant, &proven, record, &unique_id).await?;
-        sign_in.unique_token_identifier = Some(unique_id);
-        Ok(token)
+        let signed = match self.throttle(&draft, operation) {
+            Ok(()) => self.sign(operation, &draft, &unique_id).await,
+            Err(error) => Err(error),
+        };
+        match (&signed, first_use) {
+            (Ok(_), _) => sign_in.unique_token_identifier = Some(unique_id),
+            // It led to no token: the client may present it again.
+            (Err(_), Some(unused)) => self.used.take_back(unused),
+            (Err(_), None) => {}
+        }
+        signed
+    }
+
+    /// Notes the use of an assertion, which is good once for each resource and set of capabilities.
+    fn first_use(
+        &self,
+        request: &GrantRequest,
+        proven: &Proven<'_>,
+        operation: &OperationContext,
+    ) -> Result<Option<Use>, GrantError> {
+        let Credential::Certificate(assertion) = &proven.credential else { return Ok(None) };
+        let mut purpose = vec![request.resource.as_str()];
+        purpose.extend(request.capabilities.iter().map(String::as_str));
+        let client = proven.principal.client_id.to_string();
+        let used = Use::new(&client, &assertion.name, &purpose, assertion.ends_at);
+        if self.used.note(used, operation.now.unix_timestamp()) {
+            Ok(Some(used))
+        } else {
+            Err(GrantError::AssertionReplayed)
+        }
     }
 
     async fn sign(
         &self,
         operation: &OperationContext,
-        request: &GrantRequest,
-        tenant: &Tenant,
-        proven: &Proven<'_>,
-        record: &SigningKeyRecord,
+        draft: &Draft<'_>,
         unique_id: &str,
     ) -> Result<GrantedToken, GrantError> {
-        let lifetime = self.state.limits.token_lifetime;
+        let Draft { snapshot, request, tenant, proven, target, roles } = draft;
+        let unavailable = |why| move || GrantError::SigningUnavailable(why);
+        let record = signing_key::active(snapshot, tenant.id, operation.now)
+            .ok_or_else(unavailable("the tenant has no signing key"))?;
+        let issuer = tenant.issuers.first().ok_or_else(unavailable("the tenant has no issuer"))?;
+        let lifetime = self.lifetime(snapshot, proven.principal);
+        let (version, audience) = (target.token_version(), target.audience(&request.resource));
+        let groups = self.groups(snapshot, proven.principal, target);
         let claims = claims(Facts {
             principal: proven.principal,
-            issuer: tenant.issuer_v1(),
-            resource: &request.resource,
-            proof: proven.proof,
-            origin: proven.origin.as_ref(),
+            issuer,
+            version,
+            audience: &audience,
+            proof: proven.credential.proof_kind(),
+            origin: proven.credential.origin(),
             capabilities: &request.capabilities,
+            roles,
+            groups: &groups,
+            mapped: mapped(snapshot, target),
             unique_id,
             now: operation.now,
             lifetime,
         });
         let key_id = &record.key_id;
-        let header = Header { typ: "JWT", alg: "RS256", x5t: key_id, kid: key_id };
+        let x5t = (version == TokenVersion::V1).then_some(key_id.as_str());
+        let header = Header { typ: "JWT", alg: "RS256", x5t, kid: key_id };
         let unsigned = jwt::signing_input(&header, &claims)
-            .map_err(|_| GrantError::SigningUnavailable("the claims cannot be encoded"))?;
+            .map_err(|_| unavailable("the claims cannot be encoded")())?;
         let key = self
             .keys
-            .private(&self.state, record)
-            .map_err(|_| GrantError::SigningUnavailable("the signing key cannot be opened"))?;
-        let signature =
-            self.signers.sign(key, unsigned.clone().into_bytes()).await.map_err(|_| {
-                GrantError::SigningUnavailable("too many tokens are waiting to be signed")
-            })?;
+            .private(&self.state, tenant.id, record)
+            .map_err(|_| unavailable("the signing key cannot be opened")())?;
+        let signature = self
+            .signers
+            .sign(key, unsigned.clone().into_bytes())
+            .await
+            .map_err(|_| unavailable("too many tokens are waiting to be signed")())?;
         Ok(GrantedToken {
             token: Secret::new(jwt::assemble(unsigned, &signature)),
             client_id: proven.principal.client_id,
@@ -188,7 +290,46 @@ impl Issuer {
         })
     }
 
-    /// The first key of a fresh server is made in the background: only the first mint waits for it.
+    /// How long a token of the principal lives: as a policy says, else as the profile does.
+    fn lifetime(&self, snapshot: &Snapshot, principal: &ServicePrincipal) -> Duration {
+        let limits = &self.state.limits;
+        let is_managed = principal.identity_resource().is_some();
+        let policy = policy::access_token_lifetime(snapshot, principal)
+            .filter(|_| !is_managed || limits.policies_hold_for_managed_identities);
+        policy.unwrap_or_else(|| {
+            if is_managed {
+                return limits.token_lifetime;
+            }
+            let (least, greatest) = limits.application_token_lifetime;
+            let spread = (greatest - least).whole_seconds();
+            let mut drawn = [0; 2];
+            if spread > 0 {
+                self.state.entropy.fill(&mut drawn);
+            }
+            least + Duration::seconds(spread * i64::from(u16::from_be_bytes(drawn)) / 65_536)
+        })
+    }
+
+    /// The groups of the principal, as they are now, where the resource wants to know them.
+    fn groups(
+        &self,
+        snapshot: &Snapshot,
+        principal: &ServicePrincipal,
+        target: &Target<'_>,
+    ) -> GroupClaims {
+        let Target::Application { application, .. } = target else { return GroupClaims::None };
+        if !application.wants_group_claims {
+            return GroupClaims::None;
+        }
+        let (tenant, id) = (principal.tenant_id, principal.id);
+        let groups = group::groups_of(snapshot, tenant, id, Reach::Transitive);
+        let graph = &self.addresses.graph;
+        GroupClaims::of(groups.iter().map(group::DirectoryObject::id).collect(), || {
+            format!("{graph}/v1.0/servicePrincipals/{id}/getMemberObjects")
+        })
+    }
+
+    /// The first key of a fresh tenant is made in the background: only the first mint waits for it.
     async fn await_signing_key(
         &self,
         tenant: TenantId,
@@ -211,17 +352,18 @@ impl Issuer {
         }
     }
 
-    fn throttle(&self, tenant: TenantId, operation: &OperationContext) -> Result<(), GrantError> {
+    fn throttle(&self, draft: &Draft<'_>, operation: &OperationContext) -> Result<(), GrantError> {
+        let (tenant, client) = (draft.tenant.id, draft.proven.principal.client_id);
         let throttle = self.throttles.load().get(&tenant).map(Arc::clone).unwrap_or_else(|| {
             self.throttles.rcu(|known| {
-                let mut known = std::collections::BTreeMap::clone(known);
+                let mut known = BTreeMap::clone(known);
                 known.entry(tenant).or_default();
                 known
             });
             self.throttles.load().get(&tenant).map(Arc::clone).unwrap_or_default()
         });
         throttle
-            .admit(self.state.limits.tenant_mints, operation.now)
+            .admit(client, self.state.limits.tenant_mints, operation.now)
             .map_err(|retry_after_seconds| GrantError::Throttled { retry_after_seconds })
     }
 
@@ -230,6 +372,44 @@ impl Issuer {
         self.state.entropy.fill(&mut bytes);
         encoding::base64url_encode(&bytes)
     }
+
+    /// Finds the client in the tenant and checks its proof.
+    async fn prove<'a>(
+        &self,
+        snapshot: &'a Snapshot,
+        tenant: &Tenant,
+        request: &GrantRequest,
+        operation: &OperationContext,
+    ) -> Result<Proven<'a>, GrantError> {
+        let principal = client(snapshot, tenant, &request.client_id)?;
+        let credential = match request.proof.as_ref().ok_or(GrantError::ProofMissing)? {
+            ClientProof::Secret(secret) => {
+                Credential::Secret(check_secret(snapshot, principal.client_id, secret, operation)?)
+            }
+            ClientProof::Assertion(assertion) => {
+                self.check_assertion(snapshot, principal, assertion.expose(), operation).await?
+            }
+        };
+        Ok(Proven { principal, credential })
+    }
+
+    async fn check_assertion(
+        &self,
+        snapshot: &Snapshot,
+        principal: &ServicePrincipal,
+        assertion: &str,
+        operation: &OperationContext,
+    ) -> Result<Credential, GrantError> {
+        let now = operation.now;
+        if let Some(jwt) = federation::read(snapshot, principal.client_id, assertion) {
+            let keys = self.issuer_keys.as_ref();
+            let id = federation::verify(snapshot, principal, jwt, keys, now).await?;
+            return Ok(Credential::Federated(id));
+        }
+        let token_services = &self.addresses.token_services;
+        client_assertion::verify(snapshot, principal, assertion, token_services, now)
+            .map(Credential::Certificate)
+    }
 }
 
 /// What a stranger wrote, as much of it as the record keeps.
@@ -237,67 +417,85 @@ fn shortened(text: &str) -> String {
     text.chars().take(limits::AUDITED_CHARS_MAX).collect()
 }
 
-/// Finds the client in the tenant and checks its proof.
-async fn prove<'a>(
+/// The living principal of the client that a request names.
+fn client<'a>(
     snapshot: &'a Snapshot,
     tenant: &Tenant,
-    request: &GrantRequest,
-    assertion_audiences: &[String],
-    issuer_keys: &dyn IssuerKeys,
+    client_id: &str,
+) -> Result<&'a Versioned<ServicePrincipal>, GrantError> {
+    let found = client_id.parse().ok().and_then(|id| snapshot.service_principal_of_client(id));
+    found.filter(|principal| principal.tenant_id == tenant.id && principal.is_enabled).ok_or_else(
+        || GrantError::ClientNotFound { client_id: client_id.to_owned(), tenant: tenant.id },
+    )
+}
+
+fn check_secret(
+    snapshot: &Snapshot,
+    client_id: ClientId,
+    secret: &Secret,
     operation: &OperationContext,
-) -> Result<Proven<'a>, GrantError> {
-    let not_found =
-        || GrantError::ClientNotFound { client_id: request.client_id.clone(), tenant: tenant.id };
-    let client_id: ClientId = request.client_id.parse().map_err(|_| not_found())?;
-    let principal: &Versioned<ServicePrincipal> = snapshot
-        .service_principal_of_client(client_id)
-        .filter(|principal| principal.tenant_id == tenant.id && principal.is_enabled)
-        .ok_or_else(not_found)?;
-    match request.proof.as_ref().ok_or(GrantError::ProofMissing)? {
-        ClientProof::Secret(secret) => {
-            let check = snapshot
-                .application_of_client(client_id)
-                .map_or(SecretCheck::Wrong, |application| {
-                    application.check_secret(secret, operation.now)
-                });
-            match check {
-                SecretCheck::Valid(_) => Ok(Proven {
-                    principal,
-                    proof: ProofKind::Secret,
-                    credential_sha256: None,
-                    federated_credential: None,
-                    origin: None,
-                }),
-                SecretCheck::Expired => Err(GrantError::SecretExpired(client_id)),
-                SecretCheck::Wrong => Err(GrantError::SecretWrong(client_id)),
-            }
+) -> Result<KeyId, GrantError> {
+    let application = snapshot.application_of_client(client_id);
+    match application.map_or(SecretCheck::Wrong, |it| it.check_secret(secret, operation.now)) {
+        SecretCheck::Valid(key_id) => Ok(key_id),
+        SecretCheck::Expired => Err(GrantError::SecretExpired(client_id)),
+        SecretCheck::Wrong => Err(GrantError::SecretWrong(client_id)),
+    }
+}
+
+/// The roles that the client was given at the resource, as they are now.
+fn roles(
+    snapshot: &Snapshot,
+    proven: &Proven<'_>,
+    target: &Target<'_>,
+    request: &GrantRequest,
+) -> Result<Vec<String>, GrantError> {
+    let Target::Application { principal: resource, .. } = target else { return Ok(Vec::new()) };
+    let (tenant, client) = (resource.tenant_id, proven.principal);
+    if resource.requires_assignment
+        && !app_role_assignment::is_assigned(snapshot, tenant, client.id, resource.id)
+    {
+        return Err(GrantError::AssignmentRequired {
+            client_id: client.client_id,
+            resource: request.resource.clone(),
+        });
+    }
+    Ok(app_role_assignment::role_values(snapshot, tenant, client.id, resource.id))
+}
+
+/// What a policy of the resource adds to tokens for it.
+fn mapped<'a>(snapshot: &'a Snapshot, target: &Target<'_>) -> &'a [policy::MappedClaim] {
+    match target {
+        Target::Service(_) => &[],
+        Target::Application { principal, .. } => policy::mapped_claims(snapshot, principal),
+    }
+}
+
+fn note_client(sign_in: &mut SignIn, Proven { principal, credential }: &Proven<'_>) {
+    sign_in.service_principal_id = Some(principal.id.to_string());
+    sign_in.service_principal_name = Some(principal.display_name.clone());
+    sign_in.origin_resource_id = credential.origin().map(ToString::to_string);
+    match credential {
+        Credential::Secret(id) => {
+            sign_in.service_principal_credential_key_id = Some(id.to_string());
         }
-        ClientProof::Assertion(assertion) => {
-            if let Some(jwt) = federation::read(snapshot, client_id, assertion.expose()) {
-                let now = operation.now;
-                let id = federation::verify(snapshot, principal, jwt, issuer_keys, now).await?;
-                return Ok(Proven {
-                    principal,
-                    proof: ProofKind::Certificate,
-                    credential_sha256: None,
-                    federated_credential: Some(id),
-                    origin: None,
-                });
-            }
-            let verified = client_assertion::verify(
-                snapshot,
-                principal,
-                assertion.expose(),
-                assertion_audiences,
-                operation.now,
-            )?;
-            Ok(Proven {
-                principal,
-                proof: ProofKind::Certificate,
-                credential_sha256: Some(verified.credential_sha256),
-                federated_credential: None,
-                origin: verified.origin,
-            })
+        Credential::Certificate(assertion) => {
+            let RegisteredKey { key_id, sha256, .. } = &assertion.credential;
+            sign_in.service_principal_credential_key_id = Some(key_id.to_string());
+            sign_in.service_principal_credential_thumbprint = Some(encoding::hex_encode(sha256));
+        }
+        Credential::Federated(id) => sign_in.federated_credential_id = Some(id.to_string()),
+    }
+}
+
+fn note_target(sign_in: &mut SignIn, target: &Target<'_>) {
+    match target {
+        Target::Service(service) => {
+            sign_in.resource_display_name = Some(service.display_name().to_owned());
+        }
+        Target::Application { application, principal } => {
+            sign_in.resource_display_name = Some(application.display_name.clone());
+            sign_in.resource_service_principal_id = Some(principal.id.to_string());
         }
     }
 }

@@ -10,6 +10,7 @@ pub mod federation;
 pub mod forge;
 pub mod grant;
 pub mod issuer;
+pub mod replay;
 pub mod signing_key;
 pub mod source;
 pub mod throttle;

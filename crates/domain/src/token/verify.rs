@@ -72,12 +72,13 @@ impl TokenVerifier {
         service: Service,
         expected_tenant: Option<TenantId>,
     ) -> Result<Principal, BearerError> {
-        let is_meant = |audience: &str| self.audiences.service(audience) == Some(service);
+        let is_meant =
+            |_: &Snapshot, _: TenantId, found: &str| self.audiences.service(found) == Some(service);
         self.verify_claims(state, token, expected_tenant, is_meant)
     }
 
     /// Verifies a token for an audience that somebody else stands for: the same text but for a final slash, or another
-    /// name of the same service.
+    /// name of the same service or application.
     pub fn verify_for_audience(
         &self,
         state: &State,
@@ -86,9 +87,17 @@ impl TokenVerifier {
     ) -> Result<Principal, BearerError> {
         let bare = |name: &str| name.strip_suffix('/').unwrap_or(name).to_owned();
         let service = self.audiences.service(audience);
-        let is_meant = |found: &str| match service {
+        let is_meant = |snapshot: &Snapshot, tenant: TenantId, found: &str| match service {
             Some(service) => self.audiences.service(found) == Some(service),
-            None => bare(found) == bare(audience),
+            None => {
+                let client = |name| {
+                    snapshot
+                        .application_named(tenant, name)
+                        .map(|application| application.client_id)
+                };
+                bare(found) == bare(audience)
+                    || client(found).is_some_and(|found| client(audience) == Some(found))
+            }
         };
         self.verify_claims(state, token, None, is_meant)
     }
@@ -98,7 +107,7 @@ impl TokenVerifier {
         state: &State,
         token: &str,
         expected_tenant: Option<TenantId>,
-        is_meant: impl Fn(&str) -> bool,
+        is_meant: impl Fn(&Snapshot, TenantId, &str) -> bool,
     ) -> Result<Principal, BearerError> {
         let snapshot = state.snapshot();
         let jwt = UnverifiedJwt::parse(token, limits::JWT_BYTES_MAX)
@@ -109,14 +118,13 @@ impl TokenVerifier {
         let tenant = issuing_tenant(&snapshot, jwt.claims_unverified(), expected_tenant)?;
         let key_id = jwt.header().kid.as_deref().unwrap_or_default();
         let key = snapshot
-            .signing_keys
-            .get(key_id)
-            .filter(|key| key.tenant_id == tenant.id)
+            .signing_key_ring(tenant.id)
+            .and_then(|ring| ring.key(key_id))
             .and_then(|key| self.keys.public(key))
             .ok_or(BearerError::SignatureWrong)?;
         let claims = jwt.verify(&key).map_err(|_| BearerError::SignatureWrong)?;
         check_times(&claims, state.clock.now().unix_timestamp())?;
-        check_audience(&claims, is_meant)?;
+        check_audience(&claims, |found| is_meant(&snapshot, tenant.id, found))?;
         let principal = principal(&claims, tenant)?;
         check_alive(state, &snapshot, &claims, principal.principal_id)?;
         Ok(principal)
@@ -168,24 +176,30 @@ fn check_times(claims: &Map<String, Value>, now: i64) -> Result<(), BearerError>
 
 fn principal(claims: &Map<String, Value>, tenant: &Tenant) -> Result<Principal, BearerError> {
     let id = |claim: &str| text(claims, claim).ok_or(BearerError::Malformed);
+    let client_id = text(claims, "appid").or_else(|| text(claims, "azp"));
     Ok(Principal {
         tenant_id: tenant.id,
         principal_id: id("oid")?.parse().map_err(|_| BearerError::Malformed)?,
-        client_id: id("appid")?.parse().map_err(|_| BearerError::Malformed)?,
+        client_id: client_id.and_then(|id| id.parse().ok()).ok_or(BearerError::Malformed)?,
         issuer: id("iss")?.to_owned(),
     })
 }
 
-/// In the standard profile a token dies with what it was given for; in the azure profile it lives until `exp`.
+/// In the standard profile a token dies with what it was given for; in the azure profile it lives until `exp`, unless all
+/// tokens of the principal were revoked.
 fn check_alive(
     state: &State,
     snapshot: &Snapshot,
     claims: &Map<String, Value>,
     principal_id: PrincipalId,
 ) -> Result<(), BearerError> {
-    let is_alive =
-        snapshot.service_principal(principal_id).is_some_and(|principal| principal.is_enabled);
+    let principal = snapshot.service_principal(principal_id);
+    let is_alive = principal.is_some_and(|principal| principal.is_enabled);
     if state.limits.deleted_is_revoked && !is_alive {
+        return Err(BearerError::Revoked);
+    }
+    let valid_from = principal.and_then(|principal| principal.tokens_valid_from);
+    if valid_from.is_some_and(|from| issued_at(claims).is_none_or(|issued| issued <= from)) {
         return Err(BearerError::Revoked);
     }
     if state.limits.unassigned_is_revoked && !is_still_assigned(snapshot, claims, principal_id) {

@@ -7,22 +7,31 @@ use std::time::{Duration, Instant};
 use crate::Outcome;
 use crate::wire::{Connection, Target};
 
-/// One connection of a load, with the request that it repeats.
+/// One connection of a load, with the requests that it sends in turn, again and again.
 pub(crate) struct Client {
     connection: Connection,
-    request: Vec<u8>,
+    requests: Vec<Vec<u8>>,
+    sent: usize,
 }
 
 impl Client {
     /// Connects and sends the request once, so that what is measured is not the first time.
     pub(crate) fn warmed_up(target: &Target, request: Vec<u8>) -> Outcome<Self> {
-        let mut connection = target.connect()?;
-        connection.accepted(&request)?;
-        Ok(Self { connection, request })
+        Self::in_turn(target, vec![request])
+    }
+
+    /// Connects and sends the first of the requests.
+    pub(crate) fn in_turn(target: &Target, requests: Vec<Vec<u8>>) -> Outcome<Self> {
+        let mut client = Self { connection: target.connect()?, requests, sent: 0 };
+        client.send()?;
+        client.receive()?;
+        Ok(client)
     }
 
     fn send(&mut self) -> Outcome<()> {
-        self.connection.send(&self.request)
+        let next = self.requests.get(self.sent % self.requests.len().max(1));
+        self.sent += 1;
+        self.connection.send(next.ok_or("a client without requests")?)
     }
 
     fn receive(&mut self) -> Outcome<()> {

@@ -61,7 +61,7 @@ async fn start() -> Result<Server, Failure> {
         clock: Arc::new(SystemClock),
         issuers: IssuerTrust::default(),
         turnable_clock: None,
-        forges_tokens: false,
+        for_development: false,
         entropy: Arc::new(DerivedIds),
         tls_clock: Arc::new(SystemClock),
     })

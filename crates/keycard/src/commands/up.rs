@@ -121,7 +121,7 @@ impl Up {
             places,
             clock: clock.clone(),
             turnable_clock: Some(clock),
-            forges_tokens: true,
+            for_development: true,
             issuers,
             entropy,
             tls_clock: Arc::new(SystemClock),

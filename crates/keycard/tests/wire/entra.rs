@@ -1,13 +1,16 @@
 //! The token service: token-endpoints checklist 47 to 52 and 54 to 62.
 
+use std::sync::atomic::{AtomicU32, Ordering};
+
 use http::StatusCode;
 use keycard_crypto::jwt;
+use keycard_crypto::secret::Secret;
 use keycard_crypto::signing_key::SigningKey;
 use keycard_crypto::{digest, encoding, test_keys};
 use keycard_domain::limits::Profile;
 use serde_json::{Value, json};
 
-use crate::harness::{ARM_AUDIENCE, Choice, Cloud, claims, header};
+use crate::harness::{ARM_AUDIENCE, Choice, Cloud, VAULT_AUDIENCE, claims, header};
 
 async fn document(cloud: &Cloud, path: &str) -> Value {
     let url = format!(
@@ -190,9 +193,7 @@ async fn a_capability_is_put_into_the_token() {
     let cloud = Cloud::start().await;
     let more = r#"scope=https://vault.azure.net/.default&claims={"access_token":{"xms_cc":{"values":["CP1"]}}}"#;
     let answer = cloud.token_request("v2.0/", more).await;
-    let token = keycard_crypto::secret::Secret::new(
-        answer.body["access_token"].as_str().unwrap().to_owned(),
-    );
+    let token = Secret::new(answer.body["access_token"].as_str().unwrap().to_owned());
     assert_eq!(claims(&token)["xms_cc"], json!(["CP1"]));
 }
 
@@ -228,8 +229,11 @@ async fn a_token_says_who_from_where_and_for_what() {
     }
     let azure = Choice { profile: Profile::Azure, ..Choice::default() };
     let cloud = Cloud::start_with(azure).await;
-    let claims = claims(&cloud.admin_token(ARM_AUDIENCE).await);
-    assert_eq!(claims["exp"].as_i64().unwrap() - cloud.now(), 24 * 3600);
+    cloud.put_vm("vm1", true, &[]).await;
+    let lives = |token: &Secret| claims(token)["exp"].as_i64().unwrap() - cloud.now();
+    assert_eq!(lives(&cloud.vm_token("vm1", VAULT_AUDIENCE, "").await), 24 * 3600);
+    let of_applications = lives(&cloud.admin_token(ARM_AUDIENCE).await);
+    assert!((3600..5400).contains(&of_applications), "{of_applications}");
 }
 
 /// A certificate of the administrator, and the ways in which clients write assertions with its key.
@@ -237,6 +241,7 @@ struct Certified {
     cloud: Cloud,
     key: SigningKey,
     certificate: Vec<u8>,
+    assertions: AtomicU32,
 }
 
 async fn certified() -> Certified {
@@ -248,16 +253,18 @@ async fn certified() -> Certified {
     let certificate = key.self_signed_certificate("administrator", from, until).unwrap();
     let choice =
         Choice { administrator_certificate: Some(certificate.clone()), ..Choice::default() };
-    Certified { cloud: Cloud::start_with(choice).await, key, certificate }
+    let cloud = Cloud::start_with(choice).await;
+    Certified { cloud, key, certificate, assertions: AtomicU32::new(0) }
 }
 
 impl Certified {
     fn claims(&self) -> Value {
         let client = &self.cloud.description().administrator.client_id;
         let now = self.cloud.now();
+        let jti = self.assertions.fetch_add(1, Ordering::Relaxed).to_string();
         json!({
             "aud": format!("{}/{}/oauth2/v2.0/token", self.cloud.description().endpoints.token_service, self.cloud.description().tenant_id),
-            "iss": client, "sub": client, "jti": "1", "nbf": now, "iat": now, "exp": now + 600,
+            "iss": client, "sub": client, "jti": jti, "nbf": now, "iat": now, "exp": now + 600,
         })
     }
 
@@ -272,9 +279,13 @@ impl Certified {
     }
 
     async fn present(&self, assertion: &str) -> (u16, Value) {
+        self.present_for("https://vault.azure.net", assertion).await
+    }
+
+    async fn present_for(&self, resource: &str, assertion: &str) -> (u16, Value) {
         let encoded = assertion.replace('=', "%3D").replace('+', "%2B").replace('/', "%2F");
         let form = format!(
-            "grant_type=client_credentials&client_id={}&scope=https://vault.azure.net/.default&client_assertion_type=urn:ietf:params:oauth:client-assertion-type:jwt-bearer&client_assertion={encoded}",
+            "grant_type=client_credentials&client_id={}&scope={resource}/.default&client_assertion_type=urn:ietf:params:oauth:client-assertion-type:jwt-bearer&client_assertion={encoded}",
             self.cloud.description().administrator.client_id
         );
         let path = format!("/{}/oauth2/v2.0/token", self.cloud.description().tenant_id);
@@ -343,15 +354,9 @@ async fn assertions_are_taken_in_every_spelling_that_clients_have() {
     ] {
         certified.check(|_, claims| claims["aud"] = json!(audience), good()).await;
     }
-    let padded: Vec<String> = certified
-        .assertion(&certified.header(), &certified.claims())
-        .split('.')
-        .map(|s| format!("{s}{}", "=".repeat((4 - s.len() % 4) % 4)))
-        .collect();
     // Padding inside the signed segments is what the client signed; here only the signature is padded.
     let assertion = certified.assertion(&certified.header(), &certified.claims());
-    let (unsigned, _) = assertion.rsplit_once('.').unwrap();
-    assert_eq!(certified.present(&format!("{unsigned}.{}", padded[2])).await, good());
+    assert_eq!(certified.present(&format!("{assertion}==")).await, good());
 }
 
 /// 52
@@ -385,6 +390,73 @@ async fn an_assertion_that_is_not_the_clients_is_refused() {
     let tampered = certified.assertion(&certified.header(), &certified.claims());
     let (unsigned, _) = tampered.rsplit_once('.').unwrap();
     assert_eq!(certified.present(&format!("{unsigned}.AAAA")).await, refused(700_027));
+}
+
+/// SDKs present one assertion for several resources, so that is no replay; the same request once more is one.
+#[tokio::test]
+async fn a_replayed_assertion_is_refused() {
+    let certified = certified().await;
+    let replayed = || (401, json!(70_002));
+    let fresh = || certified.assertion(&certified.header(), &certified.claims());
+    let assertion = fresh();
+    let good = || (200, Value::Null);
+    assert_eq!(certified.present(&assertion).await, good());
+    assert_eq!(certified.present(&assertion).await, replayed());
+    assert_eq!(certified.present_for("https://storage.azure.com", &assertion).await, good());
+    assert_eq!(certified.present_for("https://storage.azure.com", &assertion).await, replayed());
+    // What led to no token was not used up.
+    let assertion = fresh();
+    assert_eq!(certified.present_for("https://nobody.example", &assertion).await.0, 400);
+    assert_eq!(certified.present(&assertion).await, good());
+    // One that names itself not is told apart by all that was signed; padding is no disguise.
+    let mut claims = certified.claims();
+    claims.as_object_mut().unwrap().remove("jti");
+    let nameless = certified.assertion(&certified.header(), &claims);
+    assert_eq!(certified.present(&nameless).await, good());
+    assert_eq!(certified.present(&format!("{nameless}==")).await, replayed());
+    certified.cloud.clock.advance(time::Duration::minutes(16));
+    assert_eq!(certified.present(&nameless).await, (401, json!(700_024)), "it has ended");
+}
+
+/// A certificate is good for the identity that it was issued to, and a token-signing key for no client at all.
+#[tokio::test]
+async fn a_valid_key_of_somebody_else_is_no_proof() {
+    let certified = certified().await;
+    let vm = certified.cloud.put_vm("vm1", true, &[]).await;
+    let vault = "https://vault.azure.net";
+    let token = certified.cloud.vm_token("vm1", vault, "").await;
+    let client = claims(&token)["appid"].clone();
+    assert!(vm["identity"]["principalId"].is_string());
+    // The administrator's certificate, for the VM's identity.
+    let mut as_vm = certified.claims();
+    (as_vm["iss"], as_vm["sub"]) = (client.clone(), client.clone());
+    let assertion = certified.assertion(&certified.header(), &as_vm);
+    let form = format!(
+        "grant_type=client_credentials&client_id={}&scope={vault}/.default&client_assertion_type=urn:ietf:params:oauth:client-assertion-type:jwt-bearer&client_assertion={assertion}",
+        client.as_str().unwrap()
+    );
+    let path = format!("/{}/oauth2/v2.0/token", certified.cloud.description().tenant_id);
+    let answer = certified.cloud.post_form(&path, &form).await;
+    assert_eq!((answer.status.as_u16(), &answer.body["error_codes"][0]), (401, &json!(700_027)));
+    assert!(answer.body.get("access_token").is_none());
+    // The thumbprint of the key that signs the tenant's tokens, and one of those tokens.
+    let signing = header(&token)["kid"].clone();
+    certified.check(|header, _| header["x5t"] = signing.clone(), (401, json!(700_027))).await;
+    assert_eq!(certified.present(token.expose()).await, (401, json!(700_027)));
+    // What a header brings along is not looked at.
+    for (member, value) in [
+        ("jwk", json!({ "kty": "RSA" })),
+        ("jku", json!("https://127.0.0.1:1/keys")),
+        ("x5u", json!("https://127.0.0.1:1/cert")),
+    ] {
+        certified.check(|header, _| header[member] = value.clone(), (200, Value::Null)).await;
+        let elsewhere = |header: &mut Value, _: &mut Value| {
+            *header = json!({ "alg": "RS256", "kid": "mine", member: value });
+        };
+        certified.check(elsewhere, (401, json!(700_027))).await;
+    }
+    certified.check(|header, _| header["alg"] = json!("ES256"), (401, json!(700_027))).await;
+    certified.check(|header, _| header["alg"] = json!("ES384"), (401, json!(700_027))).await;
 }
 
 #[tokio::test]

@@ -18,13 +18,12 @@ use keycard_domain::bootstrap::{Bootstrap, IssuerForm, bootstrap};
 use keycard_domain::clock::{Clock, ManualClock};
 use keycard_domain::directory::federated_credential::{self, Holder, SubjectRule, Trust};
 use keycard_domain::entropy::{SeededEntropy, derived_id};
-use keycard_domain::ids::ApplicationId;
 use keycard_domain::limits::{Limits, Profile};
 use keycard_domain::operation::OperationContext;
 use keycard_domain::state::{Ports, State};
 use keycard_domain::token::audience::Audiences;
 use keycard_domain::token::grant::{ClientProof, GrantRequest, TokenService};
-use keycard_domain::token::issuer::Issuer;
+use keycard_domain::token::issuer::{Addresses, Issuer};
 use keycard_domain::token::signing_key;
 use keycard_store::audit_log::MemoryAuditLog;
 use keycard_store::memory::MemoryStore;
@@ -658,11 +657,10 @@ async fn the_sign_in_log_names_the_credential_that_was_used() {
     let follower = Arc::clone(&state);
     tokio::spawn(async move { while follower.follow().await.is_ok() {} });
     let operation = OperationContext::system(clock.now(), state.entropy.uuid());
-    let first = bootstrap(&state, &operation, &IssuerForm::Azure, None).await.unwrap();
-    let key = test_keys::signing_key();
-    signing_key::register(&state, &operation, first.tenant_id, &key).await.unwrap();
-    let application = derived_id(1, "administrator/application");
-    let holder = Holder::Application(first.tenant_id, ApplicationId::new(application));
+    let first = bootstrap(&state, &operation, (IssuerForm::Azure, ""), None).await.unwrap();
+    signing_key::rotate_due(&state, &operation).await.unwrap();
+    let application = state.snapshot().application_of_client(first.client_id).unwrap().id;
+    let holder = Holder::Application(first.tenant_id, application);
     let issuer = FakeIssuer::start().await;
     let trust = Trust {
         issuer: issuer.url.clone(),
@@ -675,7 +673,7 @@ async fn the_sign_in_log_names_the_credential_that_was_used() {
         Arc::clone(&state),
         SigningPool::start(1, 10),
         Audiences::default(),
-        vec![],
+        Addresses::default(),
         Arc::new(OidcKeys::new(LocalIssuers::Allowed, None)),
     );
     let mut claims = json!({ "iss": issuer.url, "sub": SUBJECT, "aud": EXCHANGE, "exp": 600 });

@@ -89,7 +89,7 @@ impl Cloud {
                 Some(turnable) => turnable.clone(),
                 None => clock.clone(),
             },
-            forges_tokens: choice.turnable_clock.is_some(),
+            for_development: choice.turnable_clock.is_some(),
             turnable_clock: choice.turnable_clock,
             issuers: choice.issuers,
             entropy: Arc::new(SeededEntropy::new(1)),

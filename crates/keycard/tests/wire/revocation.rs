@@ -5,7 +5,7 @@ use keycard_crypto::secret::Secret;
 use keycard_domain::limits::Profile;
 use serde_json::json;
 
-use crate::harness::{Choice, Cloud, SECRETS_USER, VAULT_AUDIENCE};
+use crate::harness::{ARM_AUDIENCE, Choice, Cloud, SECRETS_USER, VAULT_AUDIENCE, header};
 
 /// A VM with a user-assigned identity that may read a secret, and what it needs to try.
 async fn reader(choice: Choice) -> (Cloud, Secret, String, String) {
@@ -238,4 +238,79 @@ async fn an_identity_given_back_gets_a_new_token() {
     let new = cloud.vm_token("vm1", VAULT_AUDIENCE, &selector).await;
     assert_ne!(new.expose(), old.expose());
     assert_eq!((status(&cloud, &old, &url).await, status(&cloud, &new, &url).await), (401, 200));
+}
+
+/// azure-semantics 11: in both profiles, since services that check are told.
+#[tokio::test]
+async fn revoked_tokens_are_refused_and_a_new_one_is_had_at_once() {
+    for profile in [Profile::Standard, Profile::Azure] {
+        let (cloud, token, url, _) = reader(Choice { profile, ..Choice::default() }).await;
+        assert_eq!(status(&cloud, &token, &url).await, 200);
+        let path = format!("{}/revokeTokens", cloud.identity_id("mi-1"));
+        for _ in 0..2 {
+            let answer = cloud.admin(Method::POST, &path, "2023-07-31-preview", None).await;
+            assert_eq!((answer.status, answer.bytes.len()), (StatusCode::OK, 0));
+            assert_eq!(status(&cloud, &token, &url).await, 401);
+            // The endpoint gives none of its cached tokens any more: the new one counts in the very same second.
+            let fresh = cloud.vm_token("vm1", VAULT_AUDIENCE, "").await;
+            assert_ne!(fresh.expose(), token.expose());
+            assert_eq!(status(&cloud, &fresh, &url).await, 200);
+        }
+        let missing = format!("{}/revokeTokens", cloud.identity_id("nobody"));
+        let answer = cloud.admin(Method::POST, &missing, "2023-07-31-preview", None).await;
+        assert_eq!(answer.status, StatusCode::NOT_FOUND);
+    }
+}
+
+/// data-planes 6: the tokens of a withdrawn key die, those of a rotated one live on.
+#[tokio::test]
+async fn a_withdrawn_signing_keys_tokens_are_refused_and_given_by_no_cache() {
+    let (cloud, token, url, _) = reader(Choice::default()).await;
+    let kid = |token: &Secret| header(token)["kid"].as_str().unwrap().to_owned();
+    let keys = async |method, action: &str, body| {
+        let path = format!("/providers/Keycard.Local/{action}");
+        cloud.admin(method, &path, "2026-11-01", body).await
+    };
+    let published = async || -> Vec<String> {
+        let login = &cloud.description().endpoints.loopback;
+        let tenant = &cloud.description().tenant_id;
+        let set = cloud.get(&format!("{login}/{tenant}/discovery/v2.0/keys"), &[]).await.body;
+        let key_id = |key: &serde_json::Value| key["kid"].as_str().unwrap().to_owned();
+        set["keys"].as_array().unwrap().iter().map(key_id).collect()
+    };
+    // Rotated: the successor is published and waits; asking again changes nothing.
+    for _ in 0..2 {
+        let rotated = keys(Method::POST, "rotateSigningKey", Some(json!({}))).await;
+        assert_eq!(rotated.status, StatusCode::OK, "{}", rotated.body);
+        let phases: Vec<_> = rotated.body["value"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|key| key["phase"].clone())
+            .collect();
+        assert_eq!(phases, [json!("active"), json!("published")]);
+    }
+    assert_eq!(published().await.len(), 2);
+    assert_eq!(status(&cloud, &token, &url).await, 200);
+    let asking = format!("{}/metadata/identity/oauth2/token?{METADATA}", cloud.imds("vm1").await);
+    // Withdrawn: at once and everywhere. The administrator's own token is of that key too.
+    let withdrawn = kid(&token);
+    let revoked = keys(Method::POST, "revokeSigningKey", Some(json!({ "keyId": withdrawn }))).await;
+    assert_eq!(revoked.status, StatusCode::OK, "{}", revoked.body);
+    assert_eq!(status(&cloud, &token, &url).await, 401);
+    assert!(!published().await.contains(&withdrawn));
+    let answer = cloud.get(&asking, &[("Metadata", "true")]).await;
+    let fresh = Secret::new(answer.body["access_token"].as_str().unwrap().to_owned());
+    assert_ne!(kid(&fresh), withdrawn);
+    assert!(published().await.contains(&kid(&fresh)));
+    assert_eq!(status(&cloud, &fresh, &url).await, 200);
+    assert_eq!(keys(Method::GET, "signingKeys", None).await.status, StatusCode::UNAUTHORIZED);
+    let again = cloud.admin_token(ARM_AUDIENCE).await;
+    let path = "/providers/Keycard.Local/revokeSigningKey";
+    let body = Some(json!({ "keyId": withdrawn }));
+    let answer = cloud.arm(Some(&again), Method::POST, path, "2026-11-01", body).await;
+    assert_eq!(
+        (answer.status, answer.body["error"]["code"].as_str()),
+        (StatusCode::NOT_FOUND, Some("SigningKeyNotFound"))
+    );
 }

@@ -7,6 +7,7 @@ mod authorization;
 use axum::Json;
 use axum::response::{IntoResponse, Response};
 use http::{StatusCode, Uri, header};
+use keycard_domain::bootstrap::NewTenantError;
 use keycard_domain::clock::ClockError;
 use keycard_domain::compute::ComputeError;
 use keycard_domain::compute::attachment::AttachmentError;
@@ -24,6 +25,7 @@ use keycard_domain::resources::ResourceError;
 use keycard_domain::resources::management_group::ManagementGroupError;
 use keycard_domain::state::WriteError;
 use keycard_domain::token::forge::ForgeError;
+use keycard_domain::token::signing_key::SigningKeyError;
 use keycard_domain::token::verify::BearerError;
 use serde_json::json;
 use time::UtcDateTime;
@@ -84,6 +86,8 @@ pub(super) enum ArmError {
     NotRecording,
     Clock(ClockError),
     Forge(ForgeError),
+    NewTenant(NewTenantError),
+    SigningKey(SigningKeyError),
     RoleDefinitionNotFound(String),
     NotFound {
         resource_type: String,
@@ -136,6 +140,18 @@ impl From<ClockError> for ArmError {
 impl From<ForgeError> for ArmError {
     fn from(error: ForgeError) -> Self {
         Self::Forge(error)
+    }
+}
+
+impl From<NewTenantError> for ArmError {
+    fn from(error: NewTenantError) -> Self {
+        Self::NewTenant(error)
+    }
+}
+
+impl From<SigningKeyError> for ArmError {
+    fn from(error: SigningKeyError) -> Self {
+        Self::SigningKey(error)
     }
 }
 
@@ -260,6 +276,15 @@ impl ArmError {
                 Answer(StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable", reason.clone())
             }
             Self::Forge(error) => {
+                Answer(StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable", error.to_string())
+            }
+            Self::NewTenant(error) => new_tenant(error),
+            Self::SigningKey(SigningKeyError::NotFound(id)) => Answer(
+                StatusCode::NOT_FOUND,
+                "SigningKeyNotFound",
+                format!("The tenant has no token-signing key '{id}'."),
+            ),
+            Self::SigningKey(error) => {
                 Answer(StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable", error.to_string())
             }
             Self::NotRecording => Answer(
@@ -436,6 +461,22 @@ fn write(error: &WriteError) -> Answer {
     }
 }
 
+fn new_tenant(error: &NewTenantError) -> Answer {
+    let (status, code) = match error {
+        NewTenantError::NameInvalid(_) => (BAD, "InvalidTenantName"),
+        NewTenantError::Exists(_) => (StatusCode::CONFLICT, "TenantExists"),
+        NewTenantError::TooMany => (BAD, "TooManyTenants"),
+        NewTenantError::KeysUnusable(_) | NewTenantError::Write(_) => {
+            (StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable")
+        }
+    };
+    Answer(status, code, format!("{error}."))
+}
+
+/// What a resource of a directory for customers is told, which has no managed identities.
+const NO_IDENTITIES: &str =
+    "Managed identities are not supported in a directory of the type 'AAD B2C'.";
+
 fn identity(error: &UserAssignedIdentityError) -> Answer {
     match error {
         UserAssignedIdentityError::NameInvalid(name) => resource(&ResourceError::NameInvalid {
@@ -443,6 +484,9 @@ fn identity(error: &UserAssignedIdentityError) -> Answer {
             name: name.clone(),
         }),
         UserAssignedIdentityError::NotFound(id) => resource_not_found(id),
+        UserAssignedIdentityError::TenantHasNone => {
+            Answer(BAD, "BadRequest", NO_IDENTITIES.to_owned())
+        }
         UserAssignedIdentityError::Resource(error) => resource(error),
     }
 }
@@ -540,6 +584,7 @@ fn identity_block(
                 "The resource would have '{count}' user assigned identities, at most '{max}' are allowed."
             ),
         ),
+        IdentityBlockError::TenantHasNone => failed_identity_operation(id, NO_IDENTITIES),
         IdentityBlockError::AssignNotGranted(identities) => {
             linked_authorization_failed(ASSIGN_ACTION, identities, id.as_str(), operation)
         }

@@ -31,7 +31,7 @@ async fn post(
     State(arm): State<Arm>,
     JsonBody(body): JsonBody<ForgeBody>,
 ) -> Result<Json<Value>, ArmError> {
-    if !arm.forges_tokens {
+    if !arm.for_development {
         return Err(ArmError::Unsupported("forging tokens on this server"));
     }
     let fault: Fault = body.fault.parse().map_err(ArmError::BodyMalformed)?;

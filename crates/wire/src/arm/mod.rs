@@ -20,7 +20,9 @@ mod metadata;
 mod resource_groups;
 mod role_assignments;
 mod role_definitions;
+mod signing_keys;
 mod subscriptions;
+mod tenants;
 mod user_assigned_identities;
 mod vaults;
 
@@ -60,8 +62,8 @@ pub struct Arm {
     pub attachments: Arc<dyn Attachments>,
     /// Turns this node's clock, where it can be turned.
     pub clock_control: Option<Arc<dyn ClockControl>>,
-    /// Whether administrators may have tokens with faults made.
-    pub forges_tokens: bool,
+    /// Whether administrators may have tenants made, and tokens with faults: for development and tests.
+    pub for_development: bool,
 }
 
 /// The face.
@@ -82,6 +84,8 @@ pub fn face(arm: Arm) -> Face<Arm> {
         explanations::routes(),
         clock::routes(),
         forge::routes(),
+        tenants::routes(),
+        signing_keys::routes(),
         management_groups::routes(),
         attachments::routes(),
     ];

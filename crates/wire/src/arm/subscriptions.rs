@@ -65,6 +65,9 @@ async fn tenants(OwnProof(operation): OwnProof, State(arm): State<Arm>) -> Json<
                 "id": format!("/tenants/{}", tenant.id),
                 "tenantId": tenant.id,
                 "displayName": tenant.display_name,
+                "defaultDomain": tenant.domain(),
+                "domains": [tenant.domain()],
+                "tenantType": tenant.kind.as_str(),
                 "tenantCategory": "Home",
             })
         })

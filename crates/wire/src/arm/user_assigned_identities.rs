@@ -20,22 +20,25 @@ use serde_json::{Value, json};
 use super::body::{JsonBody, page, require_container, resource_id};
 use super::error::ArmError;
 use super::{Arm, row};
-use crate::route::{Params, Rbac, Route};
+use crate::route::{Params, Rbac, Route, Unread};
 
 pub(super) fn routes() -> Vec<Route<Arm>> {
     let one = "/subscriptions/{subscription}/resourceGroups/{group}/providers/Microsoft.ManagedIdentity/userAssignedIdentities/{name}";
     let in_group = "/subscriptions/{subscription}/resourceGroups/{group}/providers/Microsoft.ManagedIdentity/userAssignedIdentities";
+    let revocation = "/subscriptions/{subscription}/resourceGroups/{group}/providers/Microsoft.ManagedIdentity/userAssignedIdentities/{name}/revokeTokens";
     let in_subscription =
         "/subscriptions/{subscription}/providers/Microsoft.ManagedIdentity/userAssignedIdentities";
     let of_resource = "/{*scope}/providers/Microsoft.ManagedIdentity/identities/default";
     let read = "Microsoft.ManagedIdentity/userAssignedIdentities/read";
     let write = "Microsoft.ManagedIdentity/userAssignedIdentities/write";
     let delete = "Microsoft.ManagedIdentity/userAssignedIdentities/delete";
+    let revoke = "Microsoft.ManagedIdentity/userAssignedIdentities/revokeTokens/action";
     vec![
         row(Method::PUT, one, write, put),
         row(Method::PATCH, one, write, patch),
         row(Method::GET, one, read, show),
         row(Method::DELETE, one, delete, remove),
+        row(Method::POST, revocation, revoke, revoke_tokens),
         row(Method::GET, in_group, read, list),
         row(Method::GET, in_subscription, read, list),
         row(Method::GET, of_resource, "Microsoft.ManagedIdentity/identities/read", system_assigned),
@@ -142,6 +145,16 @@ async fn remove(
 ) -> Result<StatusCode, ArmError> {
     let existed = identities::delete(&arm.state, &operation, &resource_id(&params)?).await?;
     Ok(if existed { StatusCode::OK } else { StatusCode::NO_CONTENT })
+}
+
+async fn revoke_tokens(
+    Rbac(operation): Rbac,
+    State(arm): State<Arm>,
+    params: Params,
+    _: Unread,
+) -> Result<StatusCode, ArmError> {
+    identities::revoke_tokens(&arm.state, &operation, &resource_id(&params)?).await?;
+    Ok(StatusCode::OK)
 }
 
 async fn list(

@@ -46,7 +46,7 @@ enum Version {
 }
 
 /// Names that stand for every tenant; their documents have a placeholder for the tenant in the issuer.
-const PSEUDO_TENANTS: &[&str] = &["common", "organizations", "consumers"];
+pub(super) const PSEUDO_TENANTS: &[&str] = &["common", "organizations", "consumers"];
 
 fn document(
     entra: &Entra,
@@ -55,7 +55,7 @@ fn document(
     tenant: &str,
     version: Version,
 ) -> Response {
-    let Some(issuer) = issuer(entra, tenant) else {
+    let Some((tenant, issuer)) = issuer(entra, tenant) else {
         let error = EntraError::TenantUnknown(tenant.to_owned());
         return Failure::new(error, operation, &entra.names).into_response();
     };
@@ -87,16 +87,17 @@ fn document(
     ([(header::CACHE_CONTROL, CACHE_CONTROL)], Json(document)).into_response()
 }
 
-fn issuer(entra: &Entra, tenant: &str) -> Option<Issuer> {
+/// What the endpoints of a tenant's document are called below, and the issuer that it names.
+fn issuer(entra: &Entra, tenant: &str) -> Option<(String, Issuer)> {
     if PSEUDO_TENANTS.contains(&tenant) {
         let base = entra.names.url("login");
-        return Some(Issuer {
-            v1: format!("{base}/{{tenantid}}/"),
-            v2: format!("{base}/{{tenantid}}/v2.0"),
-        });
+        let issuer =
+            Issuer { v1: format!("{base}/{{tenantid}}/"), v2: format!("{base}/{{tenantid}}/v2.0") };
+        return Some((tenant.to_owned(), issuer));
     }
     let snapshot = entra.state.snapshot();
-    snapshot.tenant(tenant.parse().ok()?)?.issuers.first().cloned()
+    let found = snapshot.tenant_named(tenant)?;
+    Some((found.id.to_string(), found.issuers.first()?.clone()))
 }
 
 pub(super) async fn keys(
@@ -110,8 +111,7 @@ pub(super) async fn keys(
         let of = |tenant: &Tenant| signing_key::published(&snapshot, tenant);
         Some(snapshot.tenants.iter().flat_map(|(_, tenant)| of(tenant)).collect::<Vec<_>>())
     } else {
-        let tenant = name.parse().ok().and_then(|id| snapshot.tenant(id));
-        tenant.map(|tenant| signing_key::published(&snapshot, tenant))
+        snapshot.tenant_named(name).map(|tenant| signing_key::published(&snapshot, tenant))
     };
     match published {
         Some(keys) => ([(header::CACHE_CONTROL, CACHE_CONTROL)], Json(json!({ "keys": keys })))

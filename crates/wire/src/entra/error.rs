@@ -5,6 +5,7 @@
 use axum::Json;
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
+use keycard_domain::ids::TenantId;
 use keycard_domain::operation::OperationContext;
 use keycard_domain::token::federation::{IssuerKeysError, Mismatch};
 use keycard_domain::token::grant::GrantError;
@@ -21,6 +22,8 @@ pub(super) enum EntraError {
     Grant(GrantError),
     /// The tenant's name is no known tenant's.
     TenantUnknown(String),
+    /// The tenant is not named, but all of them.
+    TenantMissing,
     /// A required parameter is missing.
     ParameterMissing(&'static str),
     /// The grant type is not offered.
@@ -54,11 +57,42 @@ fn row(number: u32, status: StatusCode, error: &'static str, text: impl Into<Str
     Answer { number, status, error, text: text.into(), retry_after_seconds: None }
 }
 
+/// Whether a text can name a tenant: a GUID, or a domain.
+fn is_tenant_name(text: &str) -> bool {
+    let is_domain = text.contains('.')
+        && text.split('.').all(|label| {
+            !label.is_empty()
+                && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+        });
+    is_domain || text.parse::<TenantId>().is_ok()
+}
+
 impl EntraError {
+    /// Number and words for the sign-in log.
+    pub(super) fn for_the_log(&self) -> (u32, String) {
+        let answer = self.answer();
+        (answer.number, answer.text)
+    }
+
     fn answer(&self) -> Answer {
         const BAD: StatusCode = StatusCode::BAD_REQUEST;
         match self {
             Self::Grant(error) => grant(error),
+            Self::TenantUnknown(name) if !is_tenant_name(name) => row(
+                900_023,
+                BAD,
+                "invalid_request",
+                format!(
+                    "Specified tenant identifier '{}' is neither a valid DNS name, nor a valid external domain.",
+                    shown(name)
+                ),
+            ),
+            Self::TenantMissing => row(
+                50059,
+                BAD,
+                "invalid_request",
+                "No tenant-identifying information found in either the request or implied by any provided credentials.",
+            ),
             Self::TenantUnknown(name) => row(
                 90002,
                 BAD,
@@ -196,6 +230,12 @@ fn grant(error: &GrantError) -> Answer {
                 "Client assertion failed signature validation: the claim '{claim}' is not as it must be."
             ),
         ),
+        GrantError::AssertionReplayed => row(
+            70_002,
+            UNAUTHORIZED,
+            "invalid_client",
+            "The client assertion was used before. Sign a new one, with another 'jti', for each token request.",
+        ),
         GrantError::AssertionOutsideValidity => row(
             700_024,
             UNAUTHORIZED,
@@ -230,6 +270,15 @@ fn grant(error: &GrantError) -> Answer {
             "invalid_resource",
             format!(
                 "The resource principal named {} was not found in the tenant named {tenant}. This can happen if the application has not been installed by the administrator of the tenant or consented to by any user in the tenant. You might have sent your authentication request to the wrong tenant.",
+                shown(resource)
+            ),
+        ),
+        GrantError::AssignmentRequired { client_id, resource } => row(
+            501_051,
+            BAD,
+            "invalid_grant",
+            format!(
+                "Application '{client_id}' is not assigned to a role for the application '{}'.",
                 shown(resource)
             ),
         ),

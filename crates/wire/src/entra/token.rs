@@ -12,11 +12,14 @@ use keycard_crypto::secret::Secret;
 use keycard_domain::ids::TenantId;
 use keycard_domain::limits;
 use keycard_domain::operation::OperationContext;
-use keycard_domain::token::grant::{ClientProof, GrantError, GrantRequest, GrantedToken};
+use keycard_domain::token::grant::{
+    ClientProof, GrantError, GrantRequest, GrantedToken, RefusedRequest,
+};
 use serde::{Deserialize, Serialize};
 use tokio::time::timeout;
 
 use super::Entra;
+use super::discovery::PSEUDO_TENANTS;
 use super::error::{EntraError, Failure};
 use crate::request::{Parameters, read_body};
 use crate::route::{OwnProof, Params};
@@ -69,13 +72,24 @@ async fn grant(
     body: Body,
     resource: fn(&Parameters) -> Result<String, EntraError>,
 ) -> Result<GrantedToken, EntraError> {
-    let form = read_form(headers, body).await?;
-    let request = GrantRequest {
-        tenant: tenant(params)?,
-        client_id: client_id(&form, headers)?,
-        proof: proof(&form, headers)?,
-        resource: resource(&form)?,
-        capabilities: capabilities(&form),
+    let form = read_form(headers, body).await;
+    let read = |form: &Parameters| {
+        check_grant_type(form)?;
+        Ok(GrantRequest {
+            tenant: tenant(entra, params)?,
+            client_id: client_id(form, headers)?,
+            proof: proof(form, headers)?,
+            resource: resource(form)?,
+            capabilities: capabilities(form),
+        })
+    };
+    let request = match form.as_ref().map_err(Clone::clone).and_then(read) {
+        Ok(request) => request,
+        Err(error) => {
+            let refused = refused(params, form.as_ref().ok(), &error);
+            entra.tokens.note_refusal(operation, refused).await.map_err(EntraError::Grant)?;
+            return Err(error);
+        }
     };
     let granted = timeout(limits::GRANT_TIME_MAX, entra.tokens.grant(operation, request)).await;
     granted
@@ -83,9 +97,28 @@ async fn grant(
         .map_err(EntraError::Grant)
 }
 
-fn tenant(params: &Params) -> Result<TenantId, EntraError> {
+/// What the sign-in log keeps of a request that names no grant.
+fn refused(params: &Params, form: Option<&Parameters>, error: &EntraError) -> RefusedRequest {
+    let named = |name: &str| form.and_then(|form| form.get(name)).unwrap_or_default().to_owned();
+    let (scope, resource) = (named("scope"), named("resource"));
+    let (number, description) = error.for_the_log();
+    RefusedRequest {
+        tenant: params.get("tenant").to_owned(),
+        client_id: named("client_id"),
+        resource: if scope.is_empty() { resource } else { scope },
+        result_type: number.to_string(),
+        description,
+    }
+}
+
+fn tenant(entra: &Entra, params: &Params) -> Result<TenantId, EntraError> {
     let name = params.get("tenant");
-    name.parse().map_err(|_| EntraError::TenantUnknown(name.to_owned()))
+    if PSEUDO_TENANTS.contains(&name) {
+        return Err(EntraError::TenantMissing);
+    }
+    let snapshot = entra.state.snapshot();
+    let found = snapshot.tenant_named(name).map(|tenant| tenant.id);
+    found.ok_or_else(|| EntraError::TenantUnknown(name.to_owned()))
 }
 
 async fn read_form(headers: &HeaderMap, body: Body) -> Result<Parameters, EntraError> {
@@ -97,9 +130,12 @@ async fn read_form(headers: &HeaderMap, body: Body) -> Result<Parameters, EntraE
     if !is_form {
         return Err(EntraError::ContentTypeWrong);
     }
-    let form = Parameters::parse(&String::from_utf8_lossy(&bytes));
+    Ok(Parameters::parse(&String::from_utf8_lossy(&bytes)))
+}
+
+fn check_grant_type(form: &Parameters) -> Result<(), EntraError> {
     match form.non_empty("grant_type") {
-        Some("client_credentials") => Ok(form),
+        Some("client_credentials") => Ok(()),
         Some(other) => Err(EntraError::GrantTypeUnsupported(other.to_owned())),
         None => Err(EntraError::ParameterMissing("grant_type")),
     }

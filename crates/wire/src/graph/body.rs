@@ -1,23 +1,25 @@
-//! Request bodies, ids and the objects of the directory, as every type of this face has them.
+//! Request bodies, ids and moments, as every type of this face has them.
+
+use std::str::FromStr;
 
 use axum::body::Body;
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use http::request::Parts;
-use keycard_crypto::encoding;
-use keycard_domain::credential::{IdentityCredential, credentials_of};
-use keycard_domain::directory::group::{DirectoryObject, Group};
-use keycard_domain::directory::service_principal::{ServicePrincipal, ServicePrincipalKind};
-use keycard_domain::ids::{PrincipalId, TenantId};
+use keycard_domain::directory::Application;
+use keycard_domain::directory::application::registration;
+use keycard_domain::directory::service_principal::{self, ServicePrincipal};
+use keycard_domain::ids::{ApplicationId, ClientId, PrincipalId, TenantId};
 use keycard_domain::limits;
 use keycard_domain::operation::OperationContext;
+use keycard_domain::records::Versioned;
 use keycard_domain::snapshot::Snapshot;
 use serde::de::DeserializeOwned;
-use serde_json::{Value, json};
+use serde::{Deserialize, Deserializer};
+use serde_json::{Map, Value, json};
 use time::UtcDateTime;
 use time::format_description::well_known::Rfc3339;
-use uuid::Uuid;
 
 use super::Base;
 use super::error::GraphError;
@@ -70,106 +72,147 @@ pub(super) fn tenant(operation: &OperationContext) -> Result<TenantId, GraphErro
     operation.principal().map(|principal| principal.tenant_id).ok_or(GraphError::TokenMissing)
 }
 
-/// An object id.
-pub(super) fn object_id(text: &str) -> Result<PrincipalId, GraphError> {
+/// An id of any kind.
+pub(super) fn id<T: FromStr>(text: &str) -> Result<T, GraphError> {
     text.parse().map_err(|_| GraphError::IdMalformed(text.chars().take(200).collect()))
 }
 
-/// The object id that stands in the path.
-pub(super) fn path_id(params: &Params, name: &str) -> Result<PrincipalId, GraphError> {
-    object_id(params.get(name))
+/// The object id of a principal or group.
+pub(super) fn object_id(text: &str) -> Result<PrincipalId, GraphError> {
+    id(text)
+}
+
+/// The id that stands in the path.
+pub(super) fn path_id<T: FromStr>(params: &Params, name: &str) -> Result<T, GraphError> {
+    id(params.get(name))
+}
+
+/// How the gate writes the alternate key `(appId='…')` into the path.
+pub(super) const CLIENT_KEY: &str = "appId=";
+
+/// The client id in a segment that names an object by it.
+pub(super) fn client_key(segment: &str) -> Option<ClientId> {
+    segment.strip_prefix(CLIENT_KEY)?.parse().ok()
+}
+
+/// The service principal that the path names, by either key.
+pub(super) fn path_principal<'a>(
+    snapshot: &'a Snapshot,
+    tenant: TenantId,
+    params: &Params,
+) -> Result<&'a Versioned<ServicePrincipal>, GraphError> {
+    let segment = params.get("servicePrincipal");
+    let found = match client_key(segment) {
+        Some(client) => snapshot
+            .service_principal_of_client(client)
+            .filter(|principal| principal.tenant_id == tenant)
+            .ok_or_else(|| client.to_string()),
+        None => {
+            let id = object_id(segment)?;
+            service_principal::find(snapshot, tenant, id).ok_or_else(|| id.to_string())
+        }
+    };
+    found.map_err(GraphError::NotFound)
+}
+
+/// The application that the path names, by either key.
+pub(super) fn path_application<'a>(
+    snapshot: &'a Snapshot,
+    tenant: TenantId,
+    params: &Params,
+) -> Result<&'a Versioned<Application>, GraphError> {
+    let segment = params.get("application");
+    if let Some(client) = client_key(segment) {
+        return snapshot
+            .application_of_client(client)
+            .filter(|application| application.tenant_id == tenant)
+            .ok_or_else(|| GraphError::NotFound(client.to_string()));
+    }
+    let id: ApplicationId = id(segment)?;
+    Ok(registration::find(snapshot, tenant, id)?)
 }
 
 /// A moment as Graph writes it.
-fn date(seconds: i64) -> Option<String> {
+pub(super) fn date(seconds: i64) -> Option<String> {
     UtcDateTime::from_unix_timestamp(seconds).ok()?.format(&Rfc3339).ok()
 }
 
-pub(super) fn group_json(group: &Group) -> Value {
-    json!({
-        "id": group.id,
-        "deletedDateTime": null,
-        "createdDateTime": date(group.created_at),
-        "description": group.description,
-        "displayName": group.display_name,
-        "groupTypes": [],
-        "mail": null,
-        "mailEnabled": false,
-        "mailNickname": group.mail_nickname,
-        "securityEnabled": true,
-    })
-}
+/// The members of a body that keycard does not know.
+pub(super) type Rest = Map<String, Value>;
 
-/// `isExplicit` tells user-assigned from system-assigned; the second name is the resource's id.
-fn alternative_names(principal: &ServicePrincipal) -> Vec<String> {
-    let name = |id: &keycard_domain::resource_id::ArmResourceId| id.with_lowercase_group_segment();
-    match &principal.kind {
-        ServicePrincipalKind::SystemAssigned(id) => vec!["isExplicit=False".to_owned(), name(id)],
-        ServicePrincipalKind::UserAssigned(id) => vec!["isExplicit=True".to_owned(), name(id)],
-        ServicePrincipalKind::Application => Vec::new(),
-    }
-}
-
-/// `ManagedIdentity` or `Application`.
-pub(super) const fn principal_type(principal: &ServicePrincipal) -> &'static str {
-    match principal.kind {
-        ServicePrincipalKind::SystemAssigned(_) | ServicePrincipalKind::UserAssigned(_) => {
-            "ManagedIdentity"
+/// Refuses members that would say something: what a client sets to nothing, as SDKs do, is no loss; anything else would be
+/// forgotten.
+pub(super) fn check_rest(resource: &'static str, rest: &Rest) -> Result<(), GraphError> {
+    let unknown = rest.iter().find(|(name, value)| !name.starts_with('@') && !is_nothing(value));
+    match unknown {
+        Some((property, _)) => {
+            let property = property.chars().take(100).collect();
+            Err(GraphError::PropertyUnknown { resource, property })
         }
-        ServicePrincipalKind::Application => "Application",
+        None => Ok(()),
     }
 }
 
-/// The public side of a credential; its id is made of the certificate's digest.
-fn key_json(principal: &ServicePrincipal, credential: &IdentityCredential) -> Value {
-    let (digest, _) = credential.sha256.split_at(16);
-    json!({
-        "customKeyIdentifier": encoding::hex_encode(&credential.sha1).to_uppercase(),
-        "displayName": format!("CN={}, DC={}", principal.client_id, principal.tenant_id),
-        "startDateTime": date(credential.not_before),
-        "endDateTime": date(credential.not_after),
-        "key": null,
-        "keyId": Uuid::from_slice(digest).ok(),
-        "type": "AsymmetricX509Cert",
-        "usage": "Verify",
-    })
+fn is_nothing(value: &Value) -> bool {
+    match value {
+        Value::Null | Value::Bool(false) => true,
+        Value::Bool(true) | Value::Number(_) => false,
+        Value::String(text) => text.is_empty(),
+        Value::Array(items) => items.is_empty(),
+        Value::Object(members) => members.values().all(is_nothing),
+    }
 }
 
-pub(super) fn principal_json(snapshot: &Snapshot, principal: &ServicePrincipal) -> Value {
-    let keys: Vec<Value> = credentials_of(snapshot, principal.id)
-        .map(|credential| key_json(principal, credential))
-        .collect();
-    json!({
-        "id": principal.id,
-        "deletedDateTime": null,
-        "accountEnabled": principal.is_enabled,
-        "alternativeNames": alternative_names(principal),
-        "appDisplayName": principal.display_name,
-        "appId": principal.client_id,
-        "appOwnerOrganizationId": principal.tenant_id,
-        "appRoleAssignmentRequired": false,
-        "appRoles": [],
-        "createdDateTime": date(principal.created_at),
-        "displayName": principal.display_name,
-        "keyCredentials": keys,
-        "oauth2PermissionScopes": [],
-        "passwordCredentials": [],
-        "servicePrincipalNames": [principal.client_id],
-        "servicePrincipalType": principal_type(principal),
-        "tags": [],
-    })
+/// A member that stands there, be it as `null`; with `default`, an absent one is told from it.
+pub(super) fn present<'de, T, D>(deserializer: D) -> Result<Option<T>, D::Error>
+where
+    T: Deserialize<'de>,
+    D: Deserializer<'de>,
+{
+    T::deserialize(deserializer).map(Some)
 }
 
-/// An object among others, which says of what type it is.
-pub(super) fn object_json(snapshot: &Snapshot, object: &DirectoryObject) -> Value {
-    let (kind, mut body) = match object {
-        DirectoryObject::Group(group) => ("#microsoft.graph.group", group_json(group)),
-        DirectoryObject::ServicePrincipal(principal) => {
-            ("#microsoft.graph.servicePrincipal", principal_json(snapshot, principal))
+/// A reference to another object.
+#[derive(Deserialize)]
+pub(super) struct ReferenceBody {
+    #[serde(rename = "@odata.id")]
+    id: String,
+}
+
+impl ReferenceBody {
+    /// The id at the end of `https://…/{collection}/{id}`, whatever the address before it.
+    pub(super) fn read(&self, collections: &[&str]) -> Result<&str, GraphError> {
+        let mut segments = self.id.rsplit('/');
+        let (id, collection) = (segments.next(), segments.next().unwrap_or_default());
+        id.filter(|_| collections.iter().any(|it| it.eq_ignore_ascii_case(collection)))
+            .ok_or_else(|| GraphError::IdMalformed(self.id.chars().take(200).collect()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_members_that_say_nothing_are_passed_over() {
+        let check = |body: Value| check_rest("Application", body.as_object().unwrap()).is_ok();
+        for harmless in [
+            json!({}),
+            json!({ "notes": null, "tags": [], "web": { "redirectUris": [], "logoutUrl": null } }),
+            json!({ "isFallbackPublicClient": false, "description": "" }),
+            json!({ "@odata.type": "#microsoft.graph.application" }),
+        ] {
+            assert!(check(harmless.clone()), "{harmless}");
         }
-    };
-    if let Some(members) = body.as_object_mut() {
-        members.insert("@odata.type".to_owned(), json!(kind));
+        for meant in [
+            json!({ "notes": "x" }),
+            json!({ "tags": ["x"] }),
+            json!({ "web": { "redirectUris": ["https://x"] } }),
+            json!({ "isFallbackPublicClient": true }),
+            json!({ "n": 0 }),
+            json!({ "owners@odata.bind": ["x"] }),
+        ] {
+            assert!(!check(meant.clone()), "{meant}");
+        }
     }
-    body
 }

@@ -1,23 +1,28 @@
-//! Objects of any type by their ids: `/directoryObjects/getByIds`.
+//! Objects of any type by their ids: `/directoryObjects/{id}`, `/directoryObjects/getByIds`.
 //!
-//! Source: Microsoft Graph REST API v1.0, "directoryObject: getByIds".
+//! Source: Microsoft Graph REST API v1.0, "Get directoryObject", "directoryObject: getByIds".
 
 use axum::Json;
 use axum::extract::State;
-use http::Method;
-use keycard_domain::directory::group::{self, DirectoryObject};
+use http::{Method, Uri};
+use keycard_domain::directory::group::DirectoryObject;
 use keycard_domain::limits;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::body::{JsonBody, object_id, object_json, tenant};
+use super::body::{JsonBody, entity, object_id, tenant};
 use super::error::GraphError;
+use super::objects::{AnyObject, any_object, any_object_json};
+use super::query::Query;
 use super::{Base, Graph, row};
-use crate::route::{Directory, Route};
+use crate::route::{Directory, Params, Route};
 
 pub(super) fn routes() -> Vec<Route<Graph>> {
     let read = "microsoft.directory/servicePrincipals/standard/read";
-    vec![row(Method::POST, "/{api}/directoryObjects/getByIds", read, get_by_ids)]
+    vec![
+        row(Method::POST, "/{api}/directoryObjects/getByIds", read, get_by_ids),
+        row(Method::GET, "/{api}/directoryObjects/{object}", read, show),
+    ]
 }
 
 #[derive(Deserialize)]
@@ -28,10 +33,11 @@ struct IdsBody {
 }
 
 impl IdsBody {
-    fn wants(&self, object: &DirectoryObject) -> bool {
+    fn wants(&self, object: &AnyObject) -> bool {
         let kind = match object {
-            DirectoryObject::Group(_) => "group",
-            DirectoryObject::ServicePrincipal(_) => "servicePrincipal",
+            AnyObject::Directory(DirectoryObject::Group(_)) => "group",
+            AnyObject::Directory(DirectoryObject::ServicePrincipal(_)) => "servicePrincipal",
+            AnyObject::Application(_) => "application",
         };
         let types = self.types.as_deref().unwrap_or_default();
         types.is_empty()
@@ -54,9 +60,25 @@ async fn get_by_ids(
     let (snapshot, tenant) = (graph.state.snapshot_to_keep(), tenant(&operation)?);
     let mut found = Vec::new();
     for id in &body.ids {
-        let object = group::object(&snapshot, tenant, object_id(id)?);
+        let object = any_object(&snapshot, tenant, *object_id(id)?.as_uuid());
         let wanted = object.filter(|object| body.wants(object));
-        found.extend(wanted.map(|object| object_json(&snapshot, &object)));
+        found.extend(wanted.map(|object| any_object_json(&snapshot, &object)));
     }
     Ok(Json(json!({ "@odata.context": base.context("directoryObjects"), "value": found })))
+}
+
+async fn show(
+    Directory(operation): Directory,
+    State(graph): State<Graph>,
+    params: Params,
+    base: Base,
+    uri: Uri,
+) -> Result<Json<Value>, GraphError> {
+    let query = Query::of(&uri)?;
+    let snapshot = graph.state.snapshot_to_keep();
+    let id = *object_id(params.get("object"))?.as_uuid();
+    let object = any_object(&snapshot, tenant(&operation)?, id)
+        .ok_or_else(|| GraphError::NotFound(id.to_string()))?;
+    let body = query.select(any_object_json(&snapshot, &object));
+    Ok(Json(entity(&base, "directoryObjects", body)))
 }

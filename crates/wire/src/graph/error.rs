@@ -1,13 +1,20 @@
-//! What Microsoft Graph answers to a refusal: status, code, message, and the ids that follow the request.
+//! What Microsoft Graph answers to a refusal: status, code, message, and the ids that follow the request. What the nouns of
+//! the directory are refused for has a room of its own, [`directory`].
 //!
 //! Source: Microsoft Graph, "Microsoft Graph error responses and resource types"; observed errors of the directory.
+
+mod directory;
 
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, Uri, header};
+use keycard_domain::directory::app_role_assignment::AppRoleAssignmentError;
+use keycard_domain::directory::application::registration::ApplicationError;
+use keycard_domain::directory::deleted_object::DeletedObjectError;
 use keycard_domain::directory::federated_credential::FederatedCredentialError;
 use keycard_domain::directory::group::GroupError;
-use keycard_domain::state::WriteError;
+use keycard_domain::directory::policy::management::PolicyError;
+use keycard_domain::directory::service_principal::ServicePrincipalError;
 use keycard_domain::token::verify::BearerError;
 use serde_json::json;
 use time::UtcDateTime;
@@ -27,11 +34,18 @@ pub(super) enum GraphError {
     MethodNotAllowed,
     Body(BodyError),
     BodyMalformed(String),
-    PropertyInvalid { property: &'static str, why: &'static str },
+    PropertyInvalid { resource: &'static str, property: String, why: String },
+    PropertyUnknown { resource: &'static str, property: String },
+    NotDelegated,
     QueryUnsupported(String),
     IdMalformed(String),
     NotFound(String),
     Group(GroupError),
+    Application(ApplicationError),
+    ServicePrincipal(ServicePrincipalError),
+    AppRoleAssignment(AppRoleAssignmentError),
+    Policy(PolicyError),
+    DeletedObject(DeletedObjectError),
     FederatedCredential(FederatedCredentialError),
 }
 
@@ -42,10 +56,23 @@ const BAD: StatusCode = StatusCode::BAD_REQUEST;
 /// What the directory refuses for what is in the request.
 const BAD_REQUEST: &str = "Request_BadRequest";
 
-impl From<GroupError> for GraphError {
-    fn from(error: GroupError) -> Self {
-        Self::Group(error)
-    }
+macro_rules! from_domain {
+    ($($error:ident => $variant:ident),+ $(,)?) => {$(
+        impl From<$error> for GraphError {
+            fn from(error: $error) -> Self {
+                Self::$variant(error)
+            }
+        }
+    )+};
+}
+
+from_domain! {
+    GroupError => Group,
+    ApplicationError => Application,
+    ServicePrincipalError => ServicePrincipal,
+    AppRoleAssignmentError => AppRoleAssignment,
+    PolicyError => Policy,
+    DeletedObjectError => DeletedObject,
 }
 
 impl From<FederatedCredentialError> for GraphError {
@@ -55,6 +82,11 @@ impl From<FederatedCredentialError> for GraphError {
 }
 
 impl GraphError {
+    /// A property with a value that it cannot have.
+    pub(super) fn invalid(resource: &'static str, property: &str, why: impl Into<String>) -> Self {
+        Self::PropertyInvalid { resource, property: property.to_owned(), why: why.into() }
+    }
+
     /// A path that no row matches.
     pub(super) fn path_unknown(uri: &Uri) -> Self {
         Self::PathUnknown(uri.path().chars().take(200).collect())
@@ -91,12 +123,24 @@ impl GraphError {
             Self::BodyMalformed(reason) => {
                 Answer(BAD, BAD_REQUEST, format!("Unable to read JSON request payload: {reason}."))
             }
-            Self::PropertyInvalid { property, why } => Answer(
+            Self::PropertyInvalid { resource, property, why } => Answer(
                 BAD,
                 BAD_REQUEST,
                 format!(
-                    "Invalid value specified for property '{property}' of resource 'Group': {why}."
+                    "Invalid value specified for property '{property}' of resource '{resource}': {why}."
                 ),
+            ),
+            Self::PropertyUnknown { resource, property } => Answer(
+                BAD,
+                BAD_REQUEST,
+                format!(
+                    "keycard does not have property '{property}' of resource '{resource}' with such a value."
+                ),
+            ),
+            Self::NotDelegated => Answer(
+                BAD,
+                BAD_REQUEST,
+                "/me request is only valid with delegated authentication flow.".to_owned(),
             ),
             Self::QueryUnsupported(what) => Answer(
                 BAD,
@@ -107,8 +151,13 @@ impl GraphError {
                 Answer(BAD, BAD_REQUEST, format!("Invalid object identifier '{id}'."))
             }
             Self::NotFound(id) => not_found(id),
-            Self::Group(error) => group(error),
-            Self::FederatedCredential(error) => federated_credential(error),
+            Self::Group(error) => directory::group(error),
+            Self::Application(error) => directory::application(error),
+            Self::ServicePrincipal(error) => directory::service_principal(error),
+            Self::AppRoleAssignment(error) => directory::app_role_assignment(error),
+            Self::Policy(error) => directory::policy(error),
+            Self::DeletedObject(error) => directory::deleted_object(error),
+            Self::FederatedCredential(error) => directory::federated_credential(error),
         }
     }
 }
@@ -164,110 +213,6 @@ fn not_found(id: &str) -> Answer {
             "Resource '{id}' does not exist or one of its queried reference-property objects are not present."
         ),
     )
-}
-
-fn group(error: &GroupError) -> Answer {
-    let invalid = |property, why| GraphError::PropertyInvalid { property, why }.answer();
-    let quota = |what: &str| {
-        Answer(
-            BAD,
-            "Directory_QuotaExceeded",
-            format!("The directory's quota is exceeded: {what}."),
-        )
-    };
-    match error {
-        GroupError::NotFound(id) | GroupError::MemberNotFound(id) => not_found(&id.to_string()),
-        GroupError::DisplayNameInvalid => {
-            invalid("displayName", "it has to have 1 to 256 characters")
-        }
-        GroupError::MailNicknameInvalid => invalid(
-            "mailNickname",
-            "it has to have 1 to 64 ASCII characters without blanks and without @ ( ) \\ [ ] \" ; : < > ,",
-        ),
-        GroupError::DescriptionTooLong => {
-            invalid("description", "it has to have at most 1024 characters")
-        }
-        GroupError::AlreadyMember(_) => Answer(
-            BAD,
-            BAD_REQUEST,
-            "One or more added object references already exist for the following modified properties: 'members'."
-                .to_owned(),
-        ),
-        GroupError::OwnMember => Answer(
-            BAD,
-            BAD_REQUEST,
-            "Invalid object reference: a group cannot be a member of itself.".to_owned(),
-        ),
-        GroupError::LimitReached => quota("it has 50000 groups"),
-        GroupError::TooManyMembers => quota("the group has 10000 members"),
-        GroupError::TooManyGroups(id) => quota(&format!("'{id}' is in 500 groups")),
-        GroupError::Write(WriteError::Conflict(_)) => Answer(
-            StatusCode::CONFLICT,
-            "Request_MultipleObjectsWithSameKeyValue",
-            "The object is being changed by other requests. Please try again.".to_owned(),
-        ),
-        GroupError::Write(WriteError::Unavailable(_)) => Answer(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "serviceNotAvailable",
-            "The change cannot be written now. Please try again.".to_owned(),
-        ),
-    }
-}
-
-fn federated_credential(error: &FederatedCredentialError) -> Answer {
-    let bad = |message: &str| Answer(BAD, BAD_REQUEST, message.to_owned());
-    let taken = |message: String| {
-        Answer(StatusCode::CONFLICT, "Request_MultipleObjectsWithSameKeyValue", message)
-    };
-    match error {
-        FederatedCredentialError::ApplicationNotFound(id) => not_found(&id.to_string()),
-        FederatedCredentialError::IdentityNotFound(id) => not_found(id.as_str()),
-        FederatedCredentialError::NotFound(name) => not_found(name),
-        FederatedCredentialError::NameInvalid(name) => bad(&format!(
-            "Federated Identity Credential name '{name}' is invalid: it has to have 3 to 120 letters, digits, '-' and '_', and begins with one of the first two."
-        )),
-        FederatedCredentialError::NameTaken(name) => {
-            taken(format!("FederatedIdentityCredential with name {name} already exists."))
-        }
-        FederatedCredentialError::Duplicate => {
-            taken("Issuer and subject combination already exists for this application.".to_owned())
-        }
-        FederatedCredentialError::Incomplete => {
-            bad("Federated Identity Credential needs name, issuer, subject and audiences.")
-        }
-        FederatedCredentialError::AudienceCount => {
-            bad("Federated identity credentials must have exactly one audience.")
-        }
-        FederatedCredentialError::SubjectAndExpression => {
-            bad("Exactly one of 'subject' and 'claimsMatchingExpression' must be specified.")
-        }
-        FederatedCredentialError::Expression(error) => {
-            bad(&format!("The claimsMatchingExpression is invalid: {error}."))
-        }
-        FederatedCredentialError::TooLong(what) => bad(&format!(
-            "The {what} of a Federated Identity Credential has at most 600 characters."
-        )),
-        FederatedCredentialError::IssuerInvalid => {
-            bad("The issuer of a Federated Identity Credential must be an https URL.")
-        }
-        FederatedCredentialError::LimitReached(max) => Answer(
-            BAD,
-            "Directory_QuotaExceeded",
-            format!(
-                "Too many Federated Identity Credentials are defined on the object. The maximum is {max}."
-            ),
-        ),
-        // Only identities lie in a subscription, and this face has none of them.
-        FederatedCredentialError::Resource(error) => not_found(&error.to_string()),
-        FederatedCredentialError::Write(WriteError::Conflict(_)) => {
-            taken("The object is being changed by other requests. Please try again.".to_owned())
-        }
-        FederatedCredentialError::Write(WriteError::Unavailable(_)) => Answer(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "serviceNotAvailable",
-            "The change cannot be written now. Please try again.".to_owned(),
-        ),
-    }
 }
 
 /// The body is written when the answer leaves, with the ids of the request: [`render`].

@@ -24,6 +24,9 @@ use super::query::Query;
 use super::{Base, Graph, row};
 use crate::route::{Directory, Params, Route};
 
+/// What errors call the type.
+const RESOURCE: &str = "FederatedIdentityCredential";
+
 pub(super) fn routes() -> Vec<Route<Graph>> {
     let all = "/{api}/applications/{application}/federatedIdentityCredentials";
     let one = "/{api}/applications/{application}/federatedIdentityCredentials/{credential}";
@@ -99,10 +102,11 @@ impl CredentialBody {
     fn read(self) -> Result<(TrustRequest, Option<String>), GraphError> {
         let expression = match self.claims_matching_expression {
             Some(expression) if expression.language_version != LANGUAGE_VERSION => {
-                return Err(GraphError::PropertyInvalid {
-                    property: "claimsMatchingExpression",
-                    why: "its languageVersion has to be 1",
-                });
+                return Err(GraphError::invalid(
+                    RESOURCE,
+                    "claimsMatchingExpression",
+                    "its languageVersion has to be 1",
+                ));
             }
             Some(expression) => Some(
                 ClaimsExpression::parse(&expression.value)
@@ -173,7 +177,7 @@ async fn change(
         let present = credentials::find(&graph.state.snapshot(), &holder, credential)?.name.clone();
         if name != present {
             let why = "it cannot be changed";
-            return Err(GraphError::PropertyInvalid { property: "name", why });
+            return Err(GraphError::invalid(RESOURCE, "name", why));
         }
     }
     let (request, description) = body.read()?;

@@ -6,14 +6,14 @@ use axum::Json;
 use axum::extract::State;
 use http::{Method, StatusCode, Uri};
 use keycard_domain::directory::group::{self, GroupChange, NewGroup, Reach};
-use keycard_domain::ids::PrincipalId;
 use keycard_domain::operation::OperationContext;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::Value;
 
-use super::body::{JsonBody, entity, group_json, object_id, object_json, path_id, tenant};
+use super::body::{JsonBody, ReferenceBody, entity, object_id, path_id, tenant};
 use super::error::GraphError;
+use super::objects::{group_json, object_json};
 use super::query::Query;
 use super::{Base, Graph, row};
 use crate::route::{Directory, Params, Route};
@@ -72,7 +72,7 @@ struct GroupBody {
 impl GroupBody {
     /// keycard has security groups only.
     fn check_kind(&self) -> Result<(), GraphError> {
-        let invalid = |property, why| Err(GraphError::PropertyInvalid { property, why });
+        let invalid = |property, why| Err(GraphError::invalid("Group", property, why));
         if self.mail_enabled == Some(true) {
             return invalid("mailEnabled", "it has to be false, since keycard sends no mail");
         }
@@ -87,7 +87,7 @@ impl GroupBody {
 
     fn read_new(self, operation: &OperationContext) -> Result<NewGroup, GraphError> {
         self.check_kind()?;
-        let missing = |property| GraphError::PropertyInvalid { property, why: "it is required" };
+        let missing = |property| GraphError::invalid("Group", property, "it is required");
         self.mail_enabled.ok_or_else(|| missing("mailEnabled"))?;
         self.security_enabled.ok_or_else(|| missing("securityEnabled"))?;
         Ok(NewGroup {
@@ -183,25 +183,8 @@ async fn list_transitive_members(
     members(&operation, &graph, &params, (&uri, &base), Reach::Transitive)
 }
 
-#[derive(Deserialize)]
-struct ReferenceBody {
-    #[serde(rename = "@odata.id")]
-    id: String,
-}
-
-impl ReferenceBody {
-    /// The id at the end of `https://…/directoryObjects/{id}`, whatever the address before it.
-    fn read(&self) -> Result<PrincipalId, GraphError> {
-        let collections = ["directoryObjects", "servicePrincipals", "groups"];
-        let mut segments = self.id.rsplit('/');
-        let (id, collection) = (segments.next(), segments.next().unwrap_or_default());
-        let id = id.filter(|_| collections.iter().any(|it| it.eq_ignore_ascii_case(collection)));
-        id.map_or_else(
-            || Err(GraphError::IdMalformed(self.id.chars().take(200).collect())),
-            object_id,
-        )
-    }
-}
+/// The collections that a member can stand in.
+const MEMBERS: [&str; 3] = ["directoryObjects", "servicePrincipals", "groups"];
 
 async fn add_member(
     Directory(operation): Directory,
@@ -209,7 +192,8 @@ async fn add_member(
     params: Params,
     JsonBody(body): JsonBody<ReferenceBody>,
 ) -> Result<StatusCode, GraphError> {
-    let (tenant, group, member) = (tenant(&operation)?, path_id(&params, "group")?, body.read()?);
+    let (tenant, group) = (tenant(&operation)?, path_id(&params, "group")?);
+    let member = object_id(body.read(&MEMBERS)?)?;
     group::add_member(&graph.state, &operation, tenant, group, member).await?;
     Ok(StatusCode::NO_CONTENT)
 }

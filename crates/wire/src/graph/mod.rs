@@ -1,14 +1,21 @@
-//! Microsoft Graph's face: the directory's groups and service principals. One file per resource type beside this one.
+//! Microsoft Graph's face: the directory. One file per resource type beside this one.
 //!
 //! Order at the door: version → path → token → authorization → existence. Reading and writing the directory is for its
 //! Global Administrators; a principal may besides read itself and the groups it is in.
 //! Source: Microsoft Graph REST API v1.0, and its "error responses".
 
+mod app_role_assignments;
+mod applications;
 mod body;
+mod credentials;
+mod deleted_items;
 mod directory_objects;
 mod error;
 mod federated_identity_credentials;
 mod groups;
+mod objects;
+mod organization;
+mod policies;
 mod query;
 mod service_principals;
 
@@ -18,13 +25,14 @@ use async_trait::async_trait;
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use http::request::Parts;
-use http::{HeaderValue, Method};
+use http::{HeaderValue, Method, Uri};
 use keycard_domain::directory::directory_role;
-use keycard_domain::ids::PrincipalId;
+use keycard_domain::ids::{ClientId, PrincipalId};
 use keycard_domain::operation::{Caller, OperationContext, Principal};
 use keycard_domain::state::State;
 use keycard_domain::token::audience::Service;
 use keycard_domain::token::verify::TokenVerifier;
+use percent_encoding::percent_decode_str;
 
 use crate::bearer;
 use crate::host_names::{HostNames, requested_authority};
@@ -49,7 +57,12 @@ pub fn face(graph: Graph) -> Face<Graph> {
     let routes = [
         groups::routes(),
         service_principals::routes(),
+        applications::routes(),
+        app_role_assignments::routes(),
+        policies::routes(),
+        deleted_items::routes(),
         directory_objects::routes(),
+        organization::routes(),
         federated_identity_credentials::routes(),
     ];
     Face::new(routes.into_iter().flatten().collect(), gate, graph)
@@ -101,8 +114,47 @@ impl GraphGate {
 /// Everybody may read itself, and the groups it is in.
 // Differs from Azure: what an application may read there depends on the permissions that it was given.
 fn reads_itself(row: &Row, params: &Params, principal: &Principal) -> bool {
-    let subject: Result<PrincipalId, _> = params.get("servicePrincipal").parse();
-    row.method == Method::GET && subject == Ok(principal.principal_id)
+    let segment = params.get("servicePrincipal");
+    let subject: Result<PrincipalId, _> = segment.parse();
+    row.method == Method::GET
+        && (subject == Ok(principal.principal_id)
+            || body::client_key(segment) == Some(principal.client_id))
+}
+
+/// A path in which the alternate key is a segment of its own, `applications/appId=…` for `applications(appId='…')`, so that
+/// it reaches the row of the id. `None` where there is no such key.
+///
+/// Source: Microsoft Graph REST API v1.0, "Get application", "Get servicePrincipal".
+fn with_key_segments(path: &str) -> Option<String> {
+    let segments: Vec<Result<String, &str>> = path.split('/').map(key_segment).collect();
+    segments.iter().any(Result::is_ok).then(|| {
+        let texts = segments.iter().map(|it| it.as_ref().map_or_else(|raw| *raw, String::as_str));
+        texts.collect::<Vec<_>>().join("/")
+    })
+}
+
+/// The segment with its alternate key apart, or the segment as it was.
+fn key_segment(raw: &str) -> Result<String, &str> {
+    let decoded = percent_decode_str(raw).decode_utf8().map_err(|_| raw)?;
+    let (collection, key) = decoded.split_once('(').ok_or(raw)?;
+    let (name, value) = key.strip_suffix(')').and_then(|it| it.split_once('=')).ok_or(raw)?;
+    let client: Option<ClientId> = value
+        .strip_prefix('\'')
+        .and_then(|it| it.strip_suffix('\''))
+        .and_then(|it| it.parse().ok());
+    let collections = ["applications", "servicePrincipals"];
+    let is_known = collections.iter().any(|it| it.eq_ignore_ascii_case(collection));
+    let client = client.filter(|_| is_known && name.eq_ignore_ascii_case("appId")).ok_or(raw)?;
+    Ok(format!("{collection}/{}{client}", body::CLIENT_KEY))
+}
+
+/// The request's address with its alternate keys apart.
+fn rewritten(uri: &Uri) -> Option<Uri> {
+    let path = with_key_segments(uri.path())?;
+    let query = uri.query().map(|query| format!("?{query}")).unwrap_or_default();
+    let mut parts = uri.clone().into_parts();
+    parts.path_and_query = Some(format!("{path}{query}").parse().ok()?);
+    Uri::from_parts(parts).ok()
 }
 
 #[async_trait]
@@ -125,6 +177,9 @@ impl Gate for GraphGate {
         let base =
             requested_authority(parts).map_or_else(own, |authority| format!("https://{authority}"));
         parts.extensions.insert(Base(format!("{base}/{version}")));
+        if let Some(uri) = rewritten(&parts.uri) {
+            parts.uri = uri;
+        }
         Ok(())
     }
 
@@ -175,5 +230,40 @@ impl Gate for GraphGate {
         ] {
             headers.insert(name, HeaderValue::from_static(value));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_alternate_key_reaches_the_row_of_the_id() {
+        let id = "11111111-1111-1111-1111-111111111111";
+        for (path, expected) in [
+            (
+                format!("/v1.0/applications(appId='{id}')"),
+                Some(format!("/v1.0/applications/appId={id}")),
+            ),
+            (
+                format!("/beta/servicePrincipals%28appId=%27{id}%27%29/memberOf"),
+                Some(format!("/beta/servicePrincipals/appId={id}/memberOf")),
+            ),
+            (
+                format!("/v1.0/Applications(appid='{id}')"),
+                Some(format!("/v1.0/Applications/appId={id}")),
+            ),
+            (format!("/v1.0/applications/{id}"), None),
+            (format!("/v1.0/applications(appId={id})"), None),
+            (format!("/v1.0/applications(id='{id}')"), None),
+            (format!("/v1.0/groups(appId='{id}')"), None),
+            ("/v1.0/applications(appId='x')".to_owned(), None),
+            ("/v1.0/applications()".to_owned(), None),
+        ] {
+            assert_eq!(with_key_segments(&path), expected, "{path}");
+        }
+        let uri = format!("https://graph/v1.0/applications(appId='{id}')?$select=id");
+        let expected = format!("https://graph/v1.0/applications/appId={id}?$select=id");
+        assert_eq!(rewritten(&uri.parse().unwrap()).unwrap().to_string(), expected);
     }
 }

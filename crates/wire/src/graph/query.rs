@@ -137,7 +137,7 @@ enum Comparison {
 /// The members of text that can be asked for.
 const TEXTS: [&str; 5] = ["displayName", "appId", "id", "servicePrincipalType", "mailNickname"];
 /// The members of several texts that can be asked for.
-const COLLECTIONS: [&str; 2] = ["servicePrincipalNames", "alternativeNames"];
+const COLLECTIONS: [&str; 3] = ["servicePrincipalNames", "alternativeNames", "identifierUris"];
 
 fn known<const N: usize>(names: [&'static str; N], text: &str) -> Option<&'static str> {
     names.into_iter().find(|name| name.eq_ignore_ascii_case(text.trim()))

@@ -342,9 +342,11 @@ impl ImdsError {
     }
 }
 
+fn invalid(text: &str) -> Answer {
+    Answer(StatusCode::BAD_REQUEST, "invalid_request", text.to_owned(), None)
+}
+
 fn token_error(error: &TokenError) -> Answer {
-    let invalid =
-        |text: &str| Answer(StatusCode::BAD_REQUEST, "invalid_request", text.to_owned(), None);
     match error {
         TokenError::IdentityNotFound => invalid("Identity not found"),
         TokenError::SeveralIdentities => invalid(
@@ -380,12 +382,16 @@ fn refused(refusal: &GrantError) -> Answer {
         GrantError::ClientNotFound { .. } | GrantError::TenantNotFound(_) => {
             token_error(&TokenError::IdentityNotFound)
         }
+        GrantError::AssignmentRequired { client_id, resource } => invalid(&format!(
+            "AADSTS501051: Application '{client_id}' is not assigned to a role for the application '{resource}'"
+        )),
         GrantError::ProofMissing
         | GrantError::SecretWrong(_)
         | GrantError::SecretExpired(_)
         | GrantError::AssertionMalformed(_)
         | GrantError::AssertionKeyUnknown(_)
         | GrantError::AssertionOutsideValidity
+        | GrantError::AssertionReplayed
         | GrantError::AssertionClaimWrong(_)
         | GrantError::FederationMismatch { .. }
         | GrantError::FederationKeyUnknown { .. }

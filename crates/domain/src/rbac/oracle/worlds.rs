@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::condition::{Attribute, Condition, Literal, attributes};
 use crate::directory::group::GroupMember;
-use crate::directory::tenant::{Subscription, Tenant};
+use crate::directory::tenant::{Subscription, Tenant, TenantKind};
 use crate::ids::{
     DenyAssignmentId, PrincipalId, RoleAssignmentId, RoleDefinitionId, SubscriptionId, TenantId,
 };
@@ -214,6 +214,7 @@ fn tenant(id: u128) -> Tenant {
         identity_authority_certificate: Vec::new(),
         identity_authority_key_sealed: Vec::new(),
         created_at: 0,
+        kind: TenantKind::Workforce,
     }
 }
 

@@ -36,31 +36,35 @@ const MESSAGE_BYTES: usize = 1_100;
 /// The tenant's throttle: what a slice took beyond it has to be waited for.
 const MINTS_PER_SECOND: f64 = 2_000.0;
 
-/// One way to a new token: a target and a request for each connection.
-struct Way {
+/// What each connection of a slice asks, in turn, and whom.
+type Asked = Vec<(Target, Vec<Vec<u8>>)>;
+
+/// One way to a new token.
+struct Way<'a> {
     name: &'static str,
-    asked: Vec<(Target, Vec<u8>)>,
+    asked: Box<dyn FnMut() -> Outcome<Asked> + 'a>,
     slices: Vec<f64>,
     by_thread: BTreeMap<String, u64>,
     rates: Vec<f64>,
 }
 
-impl Way {
-    fn new(name: &'static str, asked: Vec<(Target, Vec<u8>)>) -> Self {
+impl<'a> Way<'a> {
+    fn new(name: &'static str, asked: impl FnMut() -> Outcome<Asked> + 'a) -> Self {
+        let asked = Box::new(asked);
         Self { name, asked, slices: Vec::new(), by_thread: BTreeMap::new(), rates: Vec::new() }
     }
 
-    /// The same request on every connection.
-    fn repeated(name: &'static str, target: &Target, request: &[u8]) -> Self {
-        Self::new(name, vec![(target.clone(), request.to_vec()); CONNECTIONS])
+    /// The same requests in each slice.
+    fn repeated(name: &'static str, asked: Asked) -> Self {
+        Self::new(name, move || Ok(asked.clone()))
     }
 
     fn slice(&mut self, keycard: &Keycard) -> Outcome<()> {
+        let asked = (self.asked)()?;
         let begin = Instant::now();
-        let mut clients = self
-            .asked
-            .iter()
-            .map(|(target, request)| Client::warmed_up(target, request.clone()))
+        let mut clients = asked
+            .into_iter()
+            .map(|(target, requests)| Client::in_turn(&target, requests))
             .collect::<Outcome<Vec<_>>>()?;
         let (before, connected) = (keycard.cpu()?, begin.elapsed());
         closed_loop(&mut clients, MINTS_PER_CONNECTION)?;
@@ -118,12 +122,24 @@ pub(crate) fn measure(settings: &Settings) -> Outcome<Vec<Row>> {
     )?;
     let mut cloud = Cloud::begin(&keycard)?;
     let login = keycard.loopback();
-    let proof = assertion_proof(&keycard, &key, &certificate)?;
     let by_secret = token_request(&keycard, VAULT_AUDIENCE, &secret_proof(&keycard));
+    let mut assertions = 0;
+    let by_assertion = || {
+        let connection = |_| {
+            let mut next = |_| {
+                assertions += 1;
+                let proof = assertion_proof(&keycard, &key, &certificate, assertions)?;
+                Ok(token_request(&keycard, VAULT_AUDIENCE, &proof))
+            };
+            let requests: Outcome<_> = (0..=MINTS_PER_CONNECTION).map(&mut next).collect();
+            Ok((login.clone(), requests?))
+        };
+        (0..CONNECTIONS).map(connection).collect()
+    };
     let mut ways = [
-        Way::new(METADATA, metadata_requests(&mut cloud)?),
-        Way::repeated(ASSERTION, &login, &token_request(&keycard, VAULT_AUDIENCE, &proof)),
-        Way::repeated(SECRET, &login, &by_secret),
+        Way::repeated(METADATA, metadata_requests(&mut cloud)?),
+        Way::new(ASSERTION, by_assertion),
+        Way::repeated(SECRET, vec![(login.clone(), vec![by_secret]); CONNECTIONS]),
     ];
     let mut raw = Vec::new();
     for _ in 0..SLICES {
@@ -135,14 +151,14 @@ pub(crate) fn measure(settings: &Settings) -> Outcome<Vec<Row>> {
 }
 
 /// One VM for each connection: requests for one identity wait for each other.
-fn metadata_requests(cloud: &mut Cloud<'_>) -> Outcome<Vec<(Target, Vec<u8>)>> {
+fn metadata_requests(cloud: &mut Cloud<'_>) -> Outcome<Asked> {
     (0..CONNECTIONS)
         .map(|number| {
             let name = format!("vm-{number}");
             cloud.put_vm(&name)?;
             let endpoint = cloud.metadata_endpoint(&name)?;
             let request = metadata_request(&endpoint, "&bypass_cache=true");
-            Ok((endpoint, request))
+            Ok((endpoint, vec![request]))
         })
         .collect()
 }
@@ -174,8 +190,13 @@ fn certificate() -> Outcome<(SigningKey, Vec<u8>)> {
     Ok((key, certificate))
 }
 
-/// A client assertion, as SDKs send it.
-fn assertion_proof(keycard: &Keycard, key: &SigningKey, certificate: &[u8]) -> Outcome<String> {
+/// A client assertion, as SDKs send it; each is good for one token.
+fn assertion_proof(
+    keycard: &Keycard,
+    key: &SigningKey,
+    certificate: &[u8],
+    number: u64,
+) -> Outcome<String> {
     let description = &keycard.description;
     let client = &description.administrator.client_id;
     let audience =
@@ -184,7 +205,7 @@ fn assertion_proof(keycard: &Keycard, key: &SigningKey, certificate: &[u8]) -> O
     let header = json!({ "alg": "RS256", "typ": "JWT", "x5t": thumbprint });
     let begin = now()?.unix_timestamp();
     let claims = json!({
-        "aud": audience, "iss": client, "sub": client, "jti": "bench", "nbf": begin, "exp": begin + 600,
+        "aud": audience, "iss": client, "sub": client, "jti": number.to_string(), "nbf": begin, "exp": begin + 600,
     });
     let unsigned = jwt::signing_input(&header, &claims)?;
     let signature = key.sign(unsigned.as_bytes())?;
