@@ -81,7 +81,7 @@ impl Mismatch {
 }
 
 /// The assertion, when it is meant as an outside issuer's: its issuer is not the client, and it names no certificate of
-/// the client's. Issuers that name their own certificate, as we do, are known by a credential of the client or as ours.
+/// the client's. Issuers that name their own certificate, as we do, are known by a credential of the client.
 pub fn read<'a>(
     snapshot: &Snapshot,
     client: ClientId,
@@ -91,10 +91,7 @@ pub fn read<'a>(
     let issuer = text(jwt.claims_unverified(), "iss")
         .filter(|issuer| !issuer.eq_ignore_ascii_case(&client.to_string()))?;
     let names_certificate = jwt.header().x5t.is_some() || jwt.header().x5t_s256.is_some();
-    let is_known = || {
-        of_client(snapshot, client).any(|it| it.trust.issuer == issuer)
-            || tenant_of(snapshot, issuer).is_some()
-    };
+    let is_known = || of_client(snapshot, client).any(|it| it.trust.issuer == issuer);
     (!names_certificate || is_known()).then_some(jwt)
 }
 
