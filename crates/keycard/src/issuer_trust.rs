@@ -34,9 +34,10 @@ impl IssuerTrust {
         let bundle = BUNDLES.iter().find_map(|path| std::fs::read_to_string(path).ok());
         let pem = [bundle, self.authorities_pem.clone()];
         let pem: Vec<String> = pem.into_iter().flatten().collect();
-        let tls = match pem.is_empty() {
-            true => None,
-            false => Some(Arc::new(client_config_of_bundle(&pem.join("\n"))?)),
+        let tls = if pem.is_empty() {
+            None
+        } else {
+            Some(Arc::new(client_config_of_bundle(&pem.join("\n"))?))
         };
         Ok(Arc::new(OidcKeys::new(self.local, tls)))
     }

@@ -575,16 +575,18 @@ mod tests {
             description: None,
         };
         let mut snapshot = Snapshot::default();
-        for (n, name) in [(1, "one"), (1, "two"), (2, "one")] {
+        for (n, name) in [(1, "one"), (1, "two"), (2, "one"), (4, "one")] {
             snapshot.insert_for_test(&credential(n, name));
         }
-        for n in 1..=3 {
+        let resource: ArmResourceId = "/subscriptions/11111111-2222-3333-4444-555555555555/resourceGroups/g/providers/Microsoft.ManagedIdentity/userAssignedIdentities/mi".parse().unwrap();
+        for n in 1..=4 {
+            let identity = ServicePrincipalKind::UserAssigned(resource.clone());
             snapshot.insert_for_test(&ServicePrincipal {
                 id: principal(n),
                 client_id: client(n),
                 tenant_id: TenantId::new(Uuid::nil()),
                 display_name: "p".into(),
-                kind: ServicePrincipalKind::Application,
+                kind: if n == 4 { ServicePrincipalKind::Application } else { identity },
                 is_enabled: true,
                 created_at: 0,
                 keys: vec![],
@@ -601,6 +603,7 @@ mod tests {
         };
         let removed = |n| removal(n).matches("Delete(state/federated-credentials/").count();
         assert_eq!((removed(1), removed(2), removed(3)), (2, 1, 0));
+        assert_eq!(removed(4), 0, "an application's stand at the application");
         let first = format!("Absent(state/federated-writes/{})", client(3));
         assert!(removal(3).contains(&first), "a first one that is being made is waited for");
     }

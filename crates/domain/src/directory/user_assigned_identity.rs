@@ -273,7 +273,7 @@ pub(crate) fn plan_delete(
     remove_principal(snapshot, changes, operation, existing.principal_id);
 }
 
-/// Removes a service principal with its credentials, federated ones too, its memberships, app role assignments and links to
+/// Removes a service principal with its credentials, a managed identity's federated ones too, its memberships, app role assignments and links to
 /// policies; its role assignments stay, as in Azure. What it was is kept for a while.
 pub(crate) fn remove_principal(
     snapshot: &Snapshot,
@@ -287,12 +287,14 @@ pub(crate) fn remove_principal(
         app_role_assignment::remove_of(snapshot, changes, tenant, Side::Principal(id));
         if principal.kind == ServicePrincipalKind::Application {
             app_role_assignment::remove_of(snapshot, changes, tenant, Side::Resource(id));
+        } else {
+            // Those of an application stand at the application, which stays or can be restored.
+            federated_credential::remove_credentials_of(snapshot, changes, principal.client_id);
         }
         links::remove_of_target(snapshot, changes, *id.as_uuid());
         let former = FormerObject::ServicePrincipal(principal.record.as_ref().clone());
         deleted_object::keep(snapshot, changes, operation, former);
         changes.delete(snapshot, principal.record.as_ref());
-        federated_credential::remove_credentials_of(snapshot, changes, principal.client_id);
     }
     remove_credentials_of(snapshot, changes, id, None);
 }

@@ -81,7 +81,7 @@ impl Mismatch {
 }
 
 /// The assertion, when it is meant as an outside issuer's: its issuer is not the client, and it names no certificate of
-/// the client's. Issuers that name their own certificate are known by a credential of the client.
+/// the client's. Issuers that name their own certificate, as we do, are known by a credential of the client.
 pub fn read<'a>(
     snapshot: &Snapshot,
     client: ClientId,
@@ -91,9 +91,8 @@ pub fn read<'a>(
     let issuer = text(jwt.claims_unverified(), "iss")
         .filter(|issuer| !issuer.eq_ignore_ascii_case(&client.to_string()))?;
     let names_certificate = jwt.header().x5t.is_some() || jwt.header().x5t_s256.is_some();
-    let is_federated =
-        !names_certificate || of_client(snapshot, client).any(|it| it.trust.issuer == issuer);
-    is_federated.then_some(jwt)
+    let is_known = || of_client(snapshot, client).any(|it| it.trust.issuer == issuer);
+    (!names_certificate || is_known()).then_some(jwt)
 }
 
 /// Verifies an assertion by the client's federated credentials; tells which one takes it.
@@ -111,7 +110,7 @@ pub async fn verify(
         return Err(unknown_key());
     }
     let key_id = jwt.header().kid.as_deref();
-    let own_tenant = snapshot.tenants.iter().map(|(_, it)| it).find(|it| it.has_issuer(issuer));
+    let own_tenant = tenant_of(snapshot, issuer);
     let keys = match own_tenant {
         Some(tenant) => own_keys(snapshot, client, tenant, issuer)?,
         None => issuer_keys
@@ -129,6 +128,11 @@ pub async fn verify(
 
 fn text<'a>(claims: &'a Map<String, Value>, claim: &str) -> Option<&'a str> {
     claims.get(claim).and_then(Value::as_str)
+}
+
+/// The tenant of this keycard that names itself so.
+fn tenant_of<'a>(snapshot: &'a Snapshot, issuer: &str) -> Option<&'a Versioned<Tenant>> {
+    snapshot.tenants.iter().map(|(_, tenant)| tenant).find(|tenant| tenant.has_issuer(issuer))
 }
 
 /// The credential that takes these claims; they are nobody's words yet.
@@ -169,7 +173,7 @@ fn credential<'a>(
 fn is_meant(snapshot: &Snapshot, trust: &Trust, claims: &Map<String, Value>) -> bool {
     let is_exchange =
         |name: &str| Audiences::default().service(name) == Some(Service::TokenExchange);
-    let is_own = || snapshot.tenants.iter().any(|(_, tenant)| tenant.has_issuer(&trust.issuer));
+    let is_own = || tenant_of(snapshot, &trust.issuer).is_some();
     let is_same = |found: &str| {
         found == trust.audience || is_exchange(found) && is_exchange(&trust.audience) && is_own()
     };

@@ -35,6 +35,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 
+use crate::graph::Directory;
 use crate::harness::{Choice, Cloud, GRAPH_AUDIENCE, VAULT_AUDIENCE, claims};
 
 const EXCHANGE: &str = "api://AzureADTokenExchange";
@@ -208,7 +209,8 @@ impl Cloud {
     }
 }
 
-fn token(answer: &Answer) -> Value {
+/// The claims of the token that was granted.
+fn granted(answer: &Answer) -> Value {
     assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
     let token = answer.body["access_token"].as_str().unwrap().to_owned();
     claims(&Secret::new(token))
@@ -221,7 +223,7 @@ async fn a_trusted_subject_gets_a_token_of_the_identity() {
     let client = cloud.federate("mi-1", &issuer).await;
     let identity = cloud.put_identity("mi-1").await;
     let mut claimed = issuer.claims(&cloud);
-    let granted = token(&cloud.exchange(&client, &signed(&claimed)).await);
+    let granted = granted(&cloud.exchange(&client, &signed(&claimed)).await);
     assert_eq!(granted["oid"], identity["properties"]["principalId"]);
     assert_eq!((&granted["appid"], &granted["appidacr"]), (&json!(client), &json!("2")));
     assert!(granted["xms_mirid"].as_str().unwrap().ends_with("/mi-1"));
@@ -597,6 +599,66 @@ async fn the_azure_profile_has_room_for_twenty() {
     assert_eq!(pages, 20);
 }
 
+#[tokio::test]
+async fn an_application_keeps_its_credentials_without_its_principal_and_when_it_is_restored() {
+    let (cloud, issuer) = (local_cloud().await, FakeIssuer::start().await);
+    let directory = Directory::of(&cloud).await;
+    let application = directory.application("orders").await;
+    let path = format!("/applications/{}", application.id);
+    let body = json!({ "name": "main", "issuer": issuer.url, "subject": SUBJECT,
+        "audiences": [EXCHANGE] });
+    directory.make(&format!("{path}/federatedIdentityCredentials"), body).await;
+    let number = async || cloud.number(&application.client, &signed(&issuer.claims(&cloud))).await;
+    assert_eq!(number().await, 0);
+
+    assert_eq!(
+        directory.delete(&format!("/servicePrincipals/{}", application.principal)).await,
+        204
+    );
+    assert_eq!(number().await, 700_016);
+    directory.make("/servicePrincipals", json!({ "appId": application.client })).await;
+    assert_eq!(number().await, 0);
+
+    assert_eq!(directory.delete(&path).await, 204);
+    assert_eq!(number().await, 700_016);
+    let listed = directory.get(&format!("{path}/federatedIdentityCredentials")).await;
+    assert_eq!(listed.0, 404);
+    let restore = format!("/directory/deletedItems/{}/restore", application.id);
+    assert_eq!(directory.send(Method::POST, &restore, None).await.0, 200);
+    assert_eq!(number().await, 0);
+}
+
+#[tokio::test]
+async fn a_managed_identitys_token_is_an_assertion_for_applications_only() {
+    let cloud = Cloud::start().await;
+    let (tenant, login) =
+        (&cloud.description().tenant_id, &cloud.description().endpoints.token_service);
+    let issuer = format!("{login}/{tenant}/v2.0");
+    let vm = cloud.put_vm("vm1", true, &[]).await;
+    let subject = vm["identity"]["principalId"].as_str().unwrap().to_owned();
+    let other = cloud.put_identity("mi-1").await["properties"]["clientId"].clone();
+    let made = cloud.put_credential("mi-1", "main", properties(&issuer, &subject)).await;
+    assert_eq!(made.status, StatusCode::CREATED, "{}", made.body);
+    let application = derived_id(1, "administrator/application");
+    let graph = cloud.admin_token(GRAPH_AUDIENCE).await;
+    let path = format!("/applications/{application}/federatedIdentityCredentials");
+    let body =
+        json!({ "name": "main", "issuer": issuer, "subject": subject, "audiences": [EXCHANGE] });
+    let made = cloud.graph(Some(&graph), Method::POST, &path, Some(body)).await;
+    assert_eq!(made.status, StatusCode::CREATED, "{}", made.body);
+
+    let token = cloud.vm_token("vm1", EXCHANGE, "").await;
+    assert_eq!(claims(&token)["iss"], issuer.as_str());
+    let client = cloud.description().administrator.client_id.clone();
+    let granted = granted(&cloud.exchange(&client, token.expose()).await);
+    assert_eq!(granted["oid"], cloud.description().administrator.object_id.as_str());
+    assert_eq!(cloud.number(other.as_str().unwrap(), token.expose()).await, 700_222);
+    // A token for anybody else bears the v1 issuer, which no credential names, and names our certificate: it is looked up
+    // as one of the client's own.
+    let vault = cloud.vm_token("vm1", VAULT_AUDIENCE, "").await;
+    assert_eq!(cloud.number(&client, vault.expose()).await, 700_027);
+}
+
 /// What a client asks for with an assertion.
 fn request(first: &Bootstrap, assertion: String) -> GrantRequest {
     GrantRequest {
@@ -728,7 +790,7 @@ async fn an_application_is_federated_at_graph() {
     )));
     let id = made["id"].as_str().unwrap().to_owned();
     let client = cloud.description().administrator.client_id.clone();
-    let granted = token(&cloud.exchange(&client, &signed(&issuer.claims(&cloud))).await);
+    let granted = granted(&cloud.exchange(&client, &signed(&issuer.claims(&cloud))).await);
     assert_eq!(granted["oid"], cloud.description().administrator.object_id.as_str());
 
     let code = |body: &Value| body["error"]["code"].as_str().unwrap_or_default().to_owned();

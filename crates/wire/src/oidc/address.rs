@@ -3,10 +3,12 @@
 //!
 //! Source: RFC 6890 and the IANA registries of special-purpose addresses; OWASP, "Server-Side Request Forgery Prevention".
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
+use std::sync::Arc;
 
 use http::Uri;
 use keycard_domain::token::federation::IssuerKeysError;
+use tokio::sync::Semaphore;
 
 /// Whether issuers on this machine are asked, also by plain http: for development and tests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,7 +44,7 @@ impl Endpoint {
     pub(super) fn parse(url: &str, local: LocalIssuers) -> Result<Self, IssuerKeysError> {
         let malformed = || not_allowed("its address is malformed".to_owned());
         let is_strange = |c: char| {
-            c.is_whitespace() || c.is_control() || !c.is_ascii() || matches!(c, '@' | '#' | '\\')
+            !c.is_ascii() || c.is_whitespace() || c.is_control() || matches!(c, '#' | '\\')
         };
         if url.contains(is_strange) {
             return Err(malformed());
@@ -58,7 +60,8 @@ impl Endpoint {
         };
         let authority = uri.authority().ok_or_else(malformed)?;
         let host = authority.host().trim_start_matches('[').trim_end_matches(']').to_owned();
-        if host.is_empty() {
+        // A name and password before the host are for nobody but whoever reads the URL wrongly.
+        if host.is_empty() || authority.as_str().contains('@') {
             return Err(malformed());
         }
         let port = authority.port_u16().unwrap_or(default_port);
@@ -71,19 +74,35 @@ impl Endpoint {
     pub(super) async fn addresses(
         &self,
         local: LocalIssuers,
+        resolutions: &Arc<Semaphore>,
     ) -> Result<Vec<SocketAddr>, IssuerKeysError> {
-        let found: Vec<SocketAddr> = if let Some(address) = self.known_address() {
-            vec![SocketAddr::new(address, self.port)]
-        } else {
-            let found = tokio::net::lookup_host((self.host.as_str(), self.port)).await;
-            let found = found.map_err(|error| IssuerKeysError::Unreachable(error.to_string()))?;
-            found.take(ADDRESSES_MAX).collect()
+        let found = match self.known_address() {
+            Some(address) => vec![SocketAddr::new(address, self.port)],
+            None => self.resolve(resolutions).await?,
         };
         if found.is_empty() {
             return Err(IssuerKeysError::Unreachable("its name has no address".to_owned()));
         }
         found.iter().try_for_each(|address| self.check(address.ip(), local))?;
         Ok(found)
+    }
+
+    /// Asks the system's resolver. It cannot be stopped: a resolution counts until it ends, also when nobody waits for it.
+    async fn resolve(
+        &self,
+        resolutions: &Arc<Semaphore>,
+    ) -> Result<Vec<SocketAddr>, IssuerKeysError> {
+        let permit =
+            Arc::clone(resolutions).try_acquire_owned().map_err(|_| IssuerKeysError::Busy)?;
+        let (host, port) = (self.host.clone(), self.port);
+        let resolution = tokio::task::spawn_blocking(move || {
+            let found = (host.as_str(), port).to_socket_addrs();
+            drop(permit);
+            found.map(|found| found.take(ADDRESSES_MAX).collect())
+        });
+        let unreachable = |reason: String| IssuerKeysError::Unreachable(reason);
+        let found = resolution.await.map_err(|error| unreachable(error.to_string()))?;
+        found.map_err(|error| unreachable(error.to_string()))
     }
 
     /// The address of a host that is one, or a name of this machine. Source of the names: RFC 6761, section 6.3.
@@ -225,9 +244,11 @@ mod tests {
     #[tokio::test]
     async fn an_address_is_https_and_public_or_local_and_allowed() {
         let refused = |reason: &str| Err(reason.to_owned());
+        let resolutions = Arc::new(Semaphore::new(0));
         let reached = async |url: &str, local: LocalIssuers| {
             let endpoint = Endpoint::parse(url, local).map_err(|error| error.to_string())?;
-            let found = endpoint.addresses(local).await.map_err(|error| error.to_string())?;
+            let found = endpoint.addresses(local, &resolutions).await;
+            let found = found.map_err(|error| error.to_string())?;
             Ok::<String, String>(found[0].to_string())
         };
         let (allowed, strict) = (LocalIssuers::Allowed, LocalIssuers::Refused);
@@ -252,7 +273,10 @@ mod tests {
             ("https://[::ffff:127.0.0.1]/", strict, private()),
             ("https://169.254.169.254/", allowed, private()),
             ("https://10.0.0.1/", strict, private()),
+            ("https://1.1.1.1/@x", strict, Ok("1.1.1.1:443".to_owned())),
+            ("https://name.example/", strict, refused("too many issuers are being asked")),
             ("https://u@1.1.1.1/", strict, malformed()),
+            ("https://u:p@127.0.0.1:1@1.1.1.1/", strict, malformed()),
             ("https://1.1.1.1#x", strict, malformed()),
             ("https://1.1.1.1\\@127.0.0.1/", strict, malformed()),
             ("https://", strict, malformed()),

@@ -31,6 +31,7 @@ pub(super) struct Fetcher {
     tls: Option<TlsConnector>,
     time_max: Duration,
     permits: Semaphore,
+    resolutions: Arc<Semaphore>,
 }
 
 impl std::fmt::Debug for Fetcher {
@@ -60,7 +61,8 @@ impl Fetcher {
         time_max: Duration,
     ) -> Self {
         let permits = Semaphore::new(limits::ISSUER_FETCHES_MAX);
-        Self { local, tls: tls.map(TlsConnector::from), time_max, permits }
+        let resolutions = Arc::new(Semaphore::new(limits::ISSUER_FETCHES_MAX));
+        Self { local, tls: tls.map(TlsConnector::from), time_max, permits, resolutions }
     }
 
     /// The keys for signatures of an issuer, by RSA.
@@ -104,7 +106,7 @@ impl Fetcher {
     /// A connection to one of the addresses that were checked.
     async fn connect(&self, endpoint: &Endpoint) -> Result<TcpStream, IssuerKeysError> {
         let mut failure = unreachable("its name has no address");
-        for address in endpoint.addresses(self.local).await? {
+        for address in endpoint.addresses(self.local, &self.resolutions).await? {
             match TcpStream::connect(address).await {
                 Ok(stream) => return Ok(stream),
                 Err(error) => failure = unreachable(error),
@@ -135,9 +137,12 @@ where
             return Err(unreachable(format!("status {}", response.status().as_u16())));
         }
         let body = Limited::new(response.into_body(), bytes_max).collect().await;
-        let body = body.map_err(|error| match error.is::<LengthLimitError>() {
-            true => unusable("it is too long"),
-            false => unreachable(error),
+        let body = body.map_err(|error| {
+            if error.is::<LengthLimitError>() {
+                unusable("it is too long")
+            } else {
+                unreachable(error)
+            }
         })?;
         Ok(body.to_bytes())
     };

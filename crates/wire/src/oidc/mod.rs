@@ -71,14 +71,16 @@ impl KnownKeys {
         young.map(|it| Arc::clone(&it.keys))
     }
 
-    /// The keys, when one of this name is among them.
+    /// The keys, when the one of this name may be among them.
     fn with_key(
         &self,
         key_id: Option<&str>,
         age_max: Duration,
         now: i64,
     ) -> Option<Arc<[ForeignKey]>> {
-        let is_named = |key: &ForeignKey| key_id.is_none() || key.kid.as_deref() == key_id;
+        let is_named = |key: &ForeignKey| {
+            key_id.is_none() || key.kid.is_none() || key.kid.as_deref() == key_id
+        };
         self.within(age_max, now).filter(|keys| keys.iter().any(is_named))
     }
 }
