@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::application::registration::{UriTaken, check_client_names, claim_uris};
-use super::{Application, ServicePrincipal};
+use super::{Application, ServicePrincipal, federated_credential};
 use crate::ids::{ClientId, TenantId};
 use crate::limits;
 use crate::operation::OperationContext;
@@ -205,7 +205,7 @@ pub async fn purge(
     state
         .transact(operation, |snapshot, changes| {
             let deleted = find(snapshot, tenant, id)?;
-            changes.delete(snapshot, deleted.record.as_ref());
+            forget(snapshot, changes, deleted);
             if let FormerObject::Application(application) = &deleted.object {
                 let client = application.client_id;
                 let same = list(snapshot, tenant).filter(|it| it.object.client_id() == client);
@@ -229,12 +229,20 @@ pub(crate) async fn purge_outlived(
         state
             .transact(operation, |snapshot, changes| {
                 let found = batch.iter().filter_map(|id| snapshot.deleted_objects.get(id));
-                found.for_each(|deleted| changes.delete(snapshot, deleted.record.as_ref()));
+                found.for_each(|deleted| forget(snapshot, changes, deleted));
                 Ok::<(), WriteError>(())
             })
             .await?;
     }
     Ok(())
+}
+
+/// Removes an object for good, and what was kept for its restoration.
+fn forget(snapshot: &Snapshot, changes: &mut Changes, deleted: &DeletedObject) {
+    changes.delete(snapshot, deleted);
+    if let FormerObject::Application(application) = &deleted.object {
+        federated_credential::remove_credentials_of(snapshot, changes, application.client_id);
+    }
 }
 
 fn outlived(snapshot: &Snapshot, horizon: i64) -> Vec<String> {
@@ -252,32 +260,63 @@ fn outlived(snapshot: &Snapshot, horizon: i64) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::super::application::TokenVersion;
+    use super::super::federated_credential::{FederatedCredential, SubjectRule, Trust};
     use super::*;
-    use crate::ids::ApplicationId;
+    use crate::ids::{ApplicationId, FederatedCredentialId};
+
+    fn application(n: u128) -> Application {
+        Application {
+            id: ApplicationId::new(Uuid::from_u128(n)),
+            client_id: ClientId::new(Uuid::from_u128(n)),
+            tenant_id: TenantId::new(Uuid::nil()),
+            display_name: "a".into(),
+            created_at: 0,
+            passwords: vec![],
+            keys: vec![],
+            identifier_uris: vec![],
+            app_roles: vec![],
+            accepted_token_version: TokenVersion::V1,
+            wants_group_claims: false,
+        }
+    }
 
     #[test]
     fn an_object_is_kept_for_thirty_days_and_not_longer() {
         let mut snapshot = Snapshot::default();
         for (n, deleted_at) in [(1, 100), (2, 101), (3, 90)] {
-            let application = Application {
-                id: ApplicationId::new(Uuid::from_u128(n)),
-                client_id: ClientId::new(Uuid::from_u128(n)),
-                tenant_id: TenantId::new(Uuid::nil()),
-                display_name: "a".into(),
-                created_at: 0,
-                passwords: vec![],
-                keys: vec![],
-                identifier_uris: vec![],
-                app_roles: vec![],
-                accepted_token_version: TokenVersion::V1,
-                wants_group_claims: false,
-            };
-            let object = FormerObject::Application(application);
+            let object = FormerObject::Application(application(n));
             snapshot.insert_for_test(&DeletedObject { deleted_at, object });
         }
         let id = |n| Uuid::from_u128(n).to_string();
         assert_eq!(outlived(&snapshot, 100), [id(3), id(1)]);
         assert_eq!(outlived(&snapshot, 89), Vec::<String>::new());
         assert_eq!(limits::DELETED_OBJECT_RETENTION, time::Duration::days(30));
+    }
+
+    #[test]
+    fn what_was_kept_for_a_restoration_goes_with_the_object() {
+        let mut snapshot = Snapshot::default();
+        for client in [1, 2] {
+            snapshot.insert_for_test(&FederatedCredential {
+                id: FederatedCredentialId::new(Uuid::from_u128(client + 100)),
+                tenant_id: TenantId::new(Uuid::nil()),
+                client_id: ClientId::new(Uuid::from_u128(client)),
+                name: "main".into(),
+                description: None,
+                trust: Trust {
+                    issuer: "https://issuer.example".into(),
+                    subject: SubjectRule::Exact("s".into()),
+                    audience: "a".into(),
+                },
+            });
+        }
+        let object = FormerObject::Application(application(1));
+        let deleted = DeletedObject { deleted_at: 0, object };
+        snapshot.insert_for_test(&deleted);
+        let mut changes = Changes::default();
+        forget(&snapshot, &mut changes, &deleted);
+        let written = format!("{changes:?}");
+        let deletions = |of: &str| written.matches(&format!("Delete(state/{of}/")).count();
+        assert_eq!((deletions("federated-credentials"), deletions("deleted-objects")), (1, 1));
     }
 }

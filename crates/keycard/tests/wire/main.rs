@@ -27,6 +27,7 @@ mod harness;
 mod imds;
 mod key_vault;
 mod management_groups;
+mod own_applications;
 mod resource_manager;
 mod restart;
 mod revocation;
