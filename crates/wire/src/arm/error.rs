@@ -3,6 +3,7 @@
 //! Source: "Troubleshoot common Azure deployment errors"; observed errors of the front door and of providers.
 
 mod authorization;
+mod deployment;
 
 use axum::Json;
 use axum::response::{IntoResponse, Response};
@@ -34,6 +35,7 @@ use time::format_description::well_known::Rfc3339;
 use crate::request::{BodyError, Parameters};
 pub(super) use authorization::Forbidden;
 use authorization::linked_authorization_failed;
+pub(super) use deployment::{DeploymentRefusal, refusal_text};
 
 /// Why the face refuses.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -94,6 +96,7 @@ pub(super) enum ArmError {
         name: String,
     },
     Attachment(AttachmentError),
+    Deployment(Box<DeploymentRefusal>),
 }
 
 /// A row of the table: status, code, message.
@@ -317,6 +320,7 @@ impl ArmError {
             Self::Attachment(AttachmentError::Unavailable(reason)) => {
                 Answer(StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable", reason.clone())
             }
+            Self::Deployment(refusal) => deployment::answer(refusal),
         }
     }
 
@@ -641,6 +645,9 @@ impl IntoResponse for ArmError {
         let mut error = json!({ "code": code, "message": message });
         if let (Self::ConditionInvalid(reason), Some(members)) = (&self, error.as_object_mut()) {
             members.insert("details".to_owned(), json!([{ "code": code, "message": reason }]));
+        }
+        if let (Self::Deployment(refusal), Some(members)) = (&self, error.as_object_mut()) {
+            members.extend(deployment::additional_info(refusal));
         }
         let body = Json(json!({ "error": error }));
         (status, challenge, gateway, retry_after, body).into_response()

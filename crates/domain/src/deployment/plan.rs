@@ -1,0 +1,774 @@
+//! What a template means with its values: which resources, in which order; their bodies once what they refer to is known.
+//!
+//! Source: Azure Resource Manager, "Define the order for deploying resources", "Resource iteration", "Conditional
+//! deployment", "Set name and type for child resources".
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Map, Value};
+
+use super::error::{ExpressionError, Halt, ReferenceKey, TemplateError, TemplateViolation};
+use super::evaluate::{Budget, CopyIndex, Evaluator, Fresh, Names, Place, References, type_wrong};
+use super::expression::{TemplateText, parse};
+use super::function::{join_id, member};
+use super::index::{Entry, ResourceIndex};
+use super::parameter::{ShownValue, ValueType};
+use super::template::{Declaration, Template, calls, has_expression, is_nested};
+use crate::limits;
+
+/// A resource that a deployment makes or changes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PlannedResource {
+    /// Its id.
+    pub id: String,
+    /// Its type, with the namespace.
+    pub resource_type: String,
+    /// Its name, with those of its parents.
+    pub name: String,
+    /// The version that it is put with.
+    pub api_version: String,
+    /// The ids of what has to be there before.
+    pub depends_on: Vec<String>,
+    path: String,
+    members: Map<String, Value>,
+    copies: Vec<CopyIndex>,
+    /// Whether its condition holds, and it is not only named.
+    is_deployed: bool,
+    /// What the template calls what has to be there before.
+    dependency_names: Vec<String>,
+}
+
+/// A template with its values: everything but what it refers to.
+#[derive(Debug)]
+pub struct Plan {
+    place: Place,
+    names: Names,
+    budget: Budget,
+    /// In an order in which they can be deployed.
+    resources: Vec<PlannedResource>,
+    index: ResourceIndex,
+    outputs: Map<String, Value>,
+    parameters: Vec<ShownValue>,
+}
+
+/// A value, or what has to be asked for before there is one.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Step<T> {
+    /// It is there.
+    Done(T),
+    /// This resource has to be looked at first.
+    Needs(ReferenceKey),
+}
+
+/// What resources were found to be.
+pub type Answers = BTreeMap<ReferenceKey, Value>;
+
+impl Template {
+    /// Gives the template its values. Nothing is asked of the outside, and nothing is changed.
+    pub fn plan(
+        &self,
+        given: &Map<String, Value>,
+        place: Place,
+        fresh: Fresh<'_>,
+    ) -> Result<Plan, TemplateViolation> {
+        let mut plan = Plan {
+            place,
+            names: Names::default(),
+            budget: Budget::default(),
+            resources: Vec::new(),
+            index: ResourceIndex::default(),
+            outputs: self.outputs.clone(),
+            parameters: Vec::new(),
+        };
+        self.settle_parameters(&mut plan, given, fresh)?;
+        self.settle_variables(&mut plan)?;
+        for declaration in &self.resources {
+            plan.expand(declaration, None)?;
+        }
+        plan.order()?;
+        Ok(plan)
+    }
+
+    fn settle_parameters(
+        &self,
+        plan: &mut Plan,
+        given: &Map<String, Value>,
+        fresh: Fresh<'_>,
+    ) -> Result<(), TemplateViolation> {
+        self.check_given(given)?;
+        let mut sources = Vec::new();
+        for parameter in &self.parameters {
+            let path = format!("parameters.{}", parameter.name);
+            let at = |reason| TemplateViolation::at(path.clone(), reason);
+            let key = parameter.name.to_lowercase();
+            match member(given, &parameter.name) {
+                Some(value) => {
+                    let value = given_value(value).map_err(at)?;
+                    parameter.check(value).map_err(at)?;
+                    plan.names.parameters.insert(key, Some(value.clone()));
+                }
+                None => {
+                    let missing = || TemplateError::ParameterMissing(parameter.name.clone());
+                    let default = parameter.default_value().ok_or_else(missing).map_err(at)?;
+                    plan.names.parameters.insert(key, None);
+                    sources.push((parameter.name.clone(), format!("{path}.defaultValue"), default));
+                }
+            }
+        }
+        settle(sources, |name, source| {
+            let value = plan.evaluator(&[], None, Some(fresh)).value(source)?;
+            plan.names.parameters.insert(name.to_lowercase(), Some(value));
+            Ok(())
+        })?;
+        for parameter in &self.parameters {
+            let value = plan.names.parameters.get(&parameter.name.to_lowercase()).cloned();
+            let value = value.flatten().unwrap_or_default();
+            let path = format!("parameters.{}", parameter.name);
+            parameter.check(&value).map_err(|reason| TemplateViolation::at(path, reason))?;
+            plan.parameters.push(ShownValue::new(&parameter.name, parameter.value_type, value));
+        }
+        check_kept("parameters", &plan.parameters)
+    }
+
+    fn check_given(&self, given: &Map<String, Value>) -> Result<(), TemplateViolation> {
+        let declared = || self.parameters.iter().map(|parameter| parameter.name.clone());
+        let is_declared = |name: &str| declared().any(|known| known.eq_ignore_ascii_case(name));
+        let others: Vec<String> = given
+            .keys()
+            .filter(|name| !is_declared(name))
+            .take(limits::NAMES_SHOWN_MAX)
+            .cloned()
+            .collect();
+        if others.is_empty() {
+            return Ok(());
+        }
+        let declared = declared().take(limits::NAMES_SHOWN_MAX).collect();
+        let reason = TemplateError::ParametersUndeclared { given: others, declared };
+        Err(TemplateViolation::at("", reason))
+    }
+
+    fn settle_variables(&self, plan: &mut Plan) -> Result<(), TemplateViolation> {
+        let mut sources = Vec::new();
+        for (name, value) in &self.variables {
+            let loops = value.as_array().filter(|_| name.eq_ignore_ascii_case("copy"));
+            match loops {
+                // Each loop is a variable of its own.
+                Some(loops) => {
+                    sources.extend(loops.iter().enumerate().filter_map(|(index, one)| {
+                        let name = one.get("name")?.as_str()?.to_owned();
+                        let path = format!("variables.copy[{index}]");
+                        let source = serde_json::json!({ "copy": [one] });
+                        Some((name, path, source))
+                    }))
+                }
+                None => sources.push((name.clone(), format!("variables.{name}"), value.clone())),
+            }
+        }
+        for (name, ..) in &sources {
+            plan.names.variables.insert(name.to_lowercase(), None);
+        }
+        settle(sources, |name, source| {
+            let mut value = plan.evaluator(&[], None, None).value(source)?;
+            if source.get("copy").is_some()
+                && let Some(items) = value.as_object_mut().and_then(|it| it.remove(name))
+            {
+                value = items;
+            }
+            plan.names.variables.insert(name.to_lowercase(), Some(value));
+            Ok(())
+        })
+    }
+}
+
+/// Refuses values that are too large to be kept.
+fn check_kept(path: &'static str, values: &[ShownValue]) -> Result<(), TemplateViolation> {
+    let bytes = |shown: &ShownValue| shown.value.as_ref().map_or(0, |it| it.to_string().len());
+    let max = limits::DEPLOYMENT_VALUES_BYTES_MAX;
+    if values.iter().map(bytes).sum::<usize>() <= max {
+        return Ok(());
+    }
+    let what = "bytes of parameters or outputs";
+    Err(TemplateViolation::at(path, TemplateError::TooMany { what, max }))
+}
+
+/// A given parameter is `{"value": …}`; a bare value is taken as well.
+fn given_value(value: &Value) -> Result<&Value, TemplateError> {
+    match value.as_object() {
+        Some(members) if members.contains_key("reference") => {
+            Err(TemplateError::Unsupported("the reference of a parameter to a vault's secret"))
+        }
+        Some(members) => members
+            .get("value")
+            .ok_or(TemplateError::Malformed("a parameter is given as an object with a value")),
+        None => Err(TemplateError::Malformed("a parameter is given as an object with a value")),
+    }
+}
+
+/// Evaluates in passes until all is known: what needs something later waits for it.
+fn settle(
+    mut sources: Vec<(String, String, Value)>,
+    mut evaluate: impl FnMut(&str, &Value) -> Result<(), Halt>,
+) -> Result<(), TemplateViolation> {
+    while let Some((name, path, _)) = sources.first().cloned() {
+        let before = sources.len();
+        let mut waiting = Vec::new();
+        for (name, path, source) in sources {
+            match evaluate(&name, &source) {
+                Ok(()) => {}
+                Err(Halt::Pending(_)) => waiting.push((name, path, source)),
+                Err(Halt::Error(error)) => return Err(TemplateViolation::at(path, error)),
+                Err(Halt::Reference(_)) => return Err(misplaced(path, "reference")),
+            }
+        }
+        if waiting.len() == before {
+            let reason = ExpressionError::Circular(name);
+            return Err(TemplateViolation::at(path, reason));
+        }
+        sources = waiting;
+    }
+    Ok(())
+}
+
+fn misplaced(path: impl Into<String>, function: &str) -> TemplateViolation {
+    let reason = ExpressionError::FunctionMisplaced(function.to_owned());
+    TemplateViolation::at(path, reason)
+}
+
+/// What a resource inside another one takes from it.
+struct Parent<'a> {
+    resource_type: &'a str,
+    name: &'a str,
+    id: &'a str,
+    scope: &'a str,
+    copies: &'a [CopyIndex],
+}
+
+/// Members that say how a resource is deployed, and are no part of it.
+const OF_DEPLOYMENT: [&str; 13] = [
+    "type",
+    "apiVersion",
+    "name",
+    "condition",
+    "dependsOn",
+    "copy",
+    "scope",
+    "comments",
+    "resources",
+    "metadata",
+    "existing",
+    "subscriptionId",
+    "resourceGroup",
+];
+
+impl Plan {
+    /// The resources, in an order in which they can be deployed.
+    pub fn resources(&self) -> impl Iterator<Item = &PlannedResource> {
+        self.resources.iter().filter(|resource| resource.is_deployed)
+    }
+
+    /// The parameters, without secure values.
+    pub fn parameters(&self) -> &[ShownValue] {
+        &self.parameters
+    }
+
+    fn evaluator<'a>(
+        &'a self,
+        copies: &'a [CopyIndex],
+        answers: Option<&'a Answers>,
+        fresh: Option<Fresh<'a>>,
+    ) -> Evaluator<'a> {
+        Evaluator {
+            place: &self.place,
+            names: &self.names,
+            budget: &self.budget,
+            copies,
+            references: answers.map(|answers| References { index: &self.index, answers }),
+            fresh,
+        }
+    }
+
+    /// A value that the shape of the deployment depends on.
+    fn shape(
+        &self,
+        path: &str,
+        copies: &[CopyIndex],
+        part: &Value,
+    ) -> Result<Value, TemplateViolation> {
+        self.evaluator(copies, None, None).value(part).map_err(|halt| halted(path, halt))
+    }
+
+    fn text(
+        &self,
+        path: &str,
+        copies: &[CopyIndex],
+        part: &Value,
+    ) -> Result<String, TemplateViolation> {
+        match self.shape(path, copies, part)? {
+            Value::String(text) => Ok(text),
+            other => Err(TemplateViolation::at(path, type_wrong("String", &other))),
+        }
+    }
+
+    /// Adds the resources that a declaration stands for: one, none, or those of a loop.
+    fn expand(
+        &mut self,
+        declaration: &Declaration,
+        parent: Option<&Parent<'_>>,
+    ) -> Result<(), TemplateViolation> {
+        let outer = parent.map_or(&[][..], |parent| parent.copies);
+        let Some(copy) = declaration.members.get("copy").filter(|copy| !copy.is_null()) else {
+            return self.expand_one(declaration, parent, outer);
+        };
+        let path = format!("{}.copy", declaration.path);
+        let malformed = |what| TemplateViolation::at(path.clone(), TemplateError::Malformed(what));
+        let name = copy.get("name").or(declaration.symbol.as_ref().and(Some(&Value::Null)));
+        let name = match name {
+            Some(Value::Null) => declaration.symbol.clone().unwrap_or_default(),
+            Some(name) => self.text(&path, outer, name)?,
+            None => return Err(malformed("a loop has a name and a count")),
+        };
+        let mode = copy.get("mode").and_then(Value::as_str).unwrap_or("parallel");
+        if !["parallel", "serial"].iter().any(|known| known.eq_ignore_ascii_case(mode)) {
+            return Err(malformed("the mode of a loop is parallel or serial"));
+        }
+        if copy.get("batchSize").is_some_and(|size| size.as_u64().is_none_or(|size| size == 0)) {
+            return Err(malformed("the batch size of a loop is a number above zero"));
+        }
+        let count = self
+            .evaluator(outer, None, None)
+            .count(copy.get("count").unwrap_or(&Value::Null))
+            .map_err(|halt| halted(&format!("{path}.count"), halt))?;
+        for index in 0..count {
+            let mut copies = outer.to_vec();
+            copies.push(CopyIndex { name: name.clone(), index });
+            self.expand_one(declaration, parent, &copies)?;
+        }
+        Ok(())
+    }
+
+    fn expand_one(
+        &mut self,
+        declaration: &Declaration,
+        parent: Option<&Parent<'_>>,
+        copies: &[CopyIndex],
+    ) -> Result<(), TemplateViolation> {
+        let Declaration { path, symbol, members } = declaration;
+        let resource = self.read(path, members, parent, copies);
+        let name = members.get("name").and_then(Value::as_str);
+        let resource = resource.map_err(|violation| TemplateViolation {
+            resource: name.map(str::to_owned),
+            ..violation
+        })?;
+        if self.resources.len() >= limits::TEMPLATE_RESOURCES_MAX {
+            let max = limits::TEMPLATE_RESOURCES_MAX;
+            return Err(TemplateViolation::at(
+                path,
+                TemplateError::TooMany { what: "resources", max },
+            ));
+        }
+        self.name_resource(&resource, symbol.as_deref(), parent, copies);
+        let (id, name, resource_type) =
+            (resource.id.clone(), resource.name.clone(), resource.resource_type.clone());
+        self.resources.push(resource);
+        let Some(Value::Array(children)) = members.get("resources") else { return Ok(()) };
+        let below = Parent {
+            resource_type: &resource_type,
+            name: &name,
+            id: &id,
+            scope: &self.scope_of(path, members, parent, copies)?,
+            copies,
+        };
+        for (index, child) in children.iter().enumerate() {
+            let members = child.as_object().cloned().unwrap_or_default();
+            let path = format!("{path}.resources[{index}]");
+            self.expand(&Declaration { path, symbol: None, members }, Some(&below))?;
+        }
+        Ok(())
+    }
+
+    /// Notes everything that other parts of the template may call the resource.
+    fn name_resource(
+        &mut self,
+        resource: &PlannedResource,
+        symbol: Option<&str>,
+        parent: Option<&Parent<'_>>,
+        copies: &[CopyIndex],
+    ) {
+        let mut names =
+            vec![resource.name.clone(), format!("{}/{}", resource.resource_type, resource.name)];
+        if parent.is_some() {
+            names.extend(resource.name.rsplit('/').next().map(str::to_owned));
+        }
+        names.extend(copies.last().map(|copy| copy.name.clone()));
+        if let Some(symbol) = symbol {
+            names.push(symbol.to_owned());
+            names.extend(copies.last().map(|copy| format!("{symbol}[{}]", copy.index)));
+        }
+        let entry = Entry { id: resource.id.clone(), api_version: resource.api_version.clone() };
+        self.index.add(entry, names.iter().map(String::as_str));
+    }
+
+    fn read(
+        &self,
+        path: &str,
+        members: &Map<String, Value>,
+        parent: Option<&Parent<'_>>,
+        copies: &[CopyIndex],
+    ) -> Result<PlannedResource, TemplateViolation> {
+        let text = |name: &str| {
+            let part = members.get(name).unwrap_or(&Value::Null);
+            self.text(&format!("{path}.{name}"), copies, part)
+        };
+        let (own_type, own_name) = (text("type")?, text("name")?);
+        let (resource_type, name) = match parent {
+            Some(parent) => (
+                format!("{}/{own_type}", parent.resource_type),
+                format!("{}/{own_name}", parent.name),
+            ),
+            None => (own_type, own_name),
+        };
+        let scope = self.scope_of(path, members, parent, copies)?;
+        let names: Vec<&str> = name.split('/').collect();
+        let id = join_id(&scope, &resource_type, &names).ok_or_else(|| {
+            let (name, resource_type) = (name.clone(), resource_type.clone());
+            TemplateViolation::at(
+                format!("{path}.name"),
+                TemplateError::SegmentLengths { name, resource_type },
+            )
+        })?;
+        if id.len() > limits::RESOURCE_ID_BYTES_MAX || id.contains(is_no_part_of_an_id) {
+            let shown = id.chars().take(limits::VALUE_SHOWN_CHARS_MAX).collect();
+            return Err(TemplateViolation::at(path, TemplateError::ResourceIdInvalid(shown)));
+        }
+        Ok(PlannedResource {
+            id,
+            resource_type,
+            name,
+            api_version: text("apiVersion")?,
+            depends_on: Vec::new(),
+            path: path.to_owned(),
+            members: members.clone(),
+            copies: copies.to_vec(),
+            is_deployed: self.is_deployed(path, members, copies)?,
+            dependency_names: self.dependency_names(path, members, parent, copies)?,
+        })
+    }
+
+    fn is_deployed(
+        &self,
+        path: &str,
+        members: &Map<String, Value>,
+        copies: &[CopyIndex],
+    ) -> Result<bool, TemplateViolation> {
+        if members.get("existing") == Some(&Value::Bool(true)) {
+            return Ok(false);
+        }
+        let path = format!("{path}.condition");
+        let condition = members.get("condition").unwrap_or(&Value::Null);
+        match self.shape(&path, copies, condition)? {
+            Value::Null => Ok(true),
+            Value::Bool(is_met) => Ok(is_met),
+            other => Err(TemplateViolation::at(path, type_wrong("Boolean", &other))),
+        }
+    }
+
+    /// What the template says has to be there before, and a parent, which is always before its children.
+    fn dependency_names(
+        &self,
+        path: &str,
+        members: &Map<String, Value>,
+        parent: Option<&Parent<'_>>,
+        copies: &[CopyIndex],
+    ) -> Result<Vec<String>, TemplateViolation> {
+        let mut names: Vec<String> =
+            parent.map(|parent| parent.id.to_owned()).into_iter().collect();
+        let named = members.get("dependsOn").and_then(Value::as_array);
+        for (index, part) in named.into_iter().flatten().enumerate() {
+            names.push(self.text(&format!("{path}.dependsOn[{index}]"), copies, part)?);
+        }
+        Ok(names)
+    }
+
+    /// What the id of a resource begins with: the deployment's scope, or the one the resource names.
+    fn scope_of(
+        &self,
+        path: &str,
+        members: &Map<String, Value>,
+        parent: Option<&Parent<'_>>,
+        copies: &[CopyIndex],
+    ) -> Result<String, TemplateViolation> {
+        let named = |name: &str| match members.get(name) {
+            None | Some(Value::Null) => Ok(None),
+            Some(part) => self.text(&format!("{path}.{name}"), copies, part).map(Some),
+        };
+        if let Some(scope) = named("scope")? {
+            // An extension of a resource: by its id, or by the part of it after `providers`.
+            return match scope.strip_prefix('/') {
+                Some(_) => Ok(scope.trim_end_matches('/').to_owned()),
+                None => Ok(format!("{}/providers/{scope}", self.place.scope)),
+            };
+        }
+        if let Some(parent) = parent {
+            return Ok(parent.scope.to_owned());
+        }
+        let (subscription, group) = (named("subscriptionId")?, named("resourceGroup")?);
+        Ok(match (subscription, group) {
+            (None, None) => self.place.scope.clone(),
+            (subscription, group) => {
+                let subscription = subscription.unwrap_or(self.place.subscription_id.clone());
+                let group = group.map(|group| format!("/resourceGroups/{group}"));
+                format!("/subscriptions/{subscription}{}", group.unwrap_or_default())
+            }
+        })
+    }
+
+    /// Puts each resource after all that it depends on, and else as the template has them.
+    fn order(&mut self) -> Result<(), TemplateViolation> {
+        let mut seen = BTreeSet::new();
+        for resource in self.resources() {
+            if !seen.insert(resource.id.to_lowercase()) {
+                let reason = TemplateError::ResourceTwice(resource.id.clone());
+                return Err(TemplateViolation::at(&resource.path, reason));
+            }
+        }
+        let mut before: Vec<BTreeSet<usize>> = Vec::new();
+        for (position, resource) in self.resources.iter().enumerate() {
+            let mut needed = self.named_dependencies(resource)?;
+            needed.extend(self.referenced(resource));
+            needed.remove(&position);
+            before.push(needed);
+        }
+        let order = sorted(&before).map_err(|position| {
+            let (path, id) = match self.resources.get(position) {
+                Some(resource) => (resource.path.clone(), resource.id.clone()),
+                None => Default::default(),
+            };
+            TemplateViolation::at(path, TemplateError::DependencyCircular(id))
+        })?;
+        for (position, needed) in before.iter().enumerate() {
+            let deployed = |position: &usize| {
+                self.resources.get(*position).filter(|it| it.is_deployed).map(|it| it.id.clone())
+            };
+            let ids = needed.iter().filter_map(deployed).collect();
+            if let Some(resource) = self.resources.get_mut(position) {
+                resource.depends_on = ids;
+            }
+        }
+        let mut unordered: Vec<Option<PlannedResource>> =
+            std::mem::take(&mut self.resources).into_iter().map(Some).collect();
+        self.resources = order
+            .into_iter()
+            .filter_map(|position| unordered.get_mut(position).and_then(Option::take))
+            .collect();
+        Ok(())
+    }
+
+    fn named_dependencies(
+        &self,
+        resource: &PlannedResource,
+    ) -> Result<BTreeSet<usize>, TemplateViolation> {
+        let mut needed = BTreeSet::new();
+        for name in &resource.dependency_names {
+            let positions = self.index.positions(name);
+            if positions.is_empty() {
+                let path = format!("{}.dependsOn", resource.path);
+                let shown = name.chars().take(limits::VALUE_SHOWN_CHARS_MAX).collect();
+                return Err(TemplateViolation::at(path, TemplateError::DependencyUnknown(shown)));
+            }
+            needed.extend(positions);
+        }
+        Ok(needed)
+    }
+
+    /// The resources of the template that the body refers to.
+    fn referenced(&self, resource: &PlannedResource) -> BTreeSet<usize> {
+        let mut found = BTreeSet::new();
+        let evaluator = self.evaluator(&resource.copies, None, None);
+        let mut visit = |text: &str| {
+            let Ok(TemplateText::Expression(expression)) = parse(text) else { return };
+            calls(&expression, &mut |call| {
+                let is_reference = call.name.eq_ignore_ascii_case("reference");
+                let Some(named) = call.arguments.first().filter(|_| is_reference) else { return };
+                // What cannot be found yet is looked for when the body is made.
+                if let Ok(Value::String(named)) = evaluator.expression(named) {
+                    found.extend(self.index.positions(&named));
+                }
+            });
+        };
+        let members = resource.members.iter();
+        for (name, value) in members.filter(|(name, _)| !OF_DEPLOYMENT.contains(&name.as_str())) {
+            texts(value, &mut visit);
+            visit(name);
+        }
+        found
+    }
+
+    /// The body that a resource is put with.
+    pub fn body(
+        &self,
+        resource: &PlannedResource,
+        answers: &Answers,
+    ) -> Result<Step<Value>, TemplateViolation> {
+        let evaluator = self.evaluator(&resource.copies, Some(answers), None);
+        let mut body = Map::new();
+        for (name, part) in &resource.members {
+            if OF_DEPLOYMENT.contains(&name.as_str()) {
+                continue;
+            }
+            let path = format!("{}.{name}", resource.path);
+            let value = match (name.as_str(), part) {
+                ("properties", Value::Object(properties)) if is_nested(&resource.members) => {
+                    inner_properties(&evaluator, &path, properties)?
+                }
+                _ => stepped(&path, evaluator.value(part))?,
+            };
+            match value {
+                Step::Done(value) => drop(body.insert(name.clone(), value)),
+                Step::Needs(key) => return Ok(Step::Needs(key)),
+            }
+        }
+        Ok(Step::Done(body.into()))
+    }
+
+    /// The outputs whose condition holds, without secure values.
+    pub fn outputs(&self, answers: &Answers) -> Result<Step<Vec<ShownValue>>, TemplateViolation> {
+        let evaluator = self.evaluator(&[], Some(answers), None);
+        let mut shown = Vec::new();
+        for (name, output) in &self.outputs {
+            let path = format!("outputs.{name}");
+            match stepped(&path, self.output(&evaluator, &path, output)?)? {
+                Step::Done(Some((value_type, value))) => {
+                    shown.push(ShownValue::new(name, value_type, value));
+                }
+                Step::Done(None) => {}
+                Step::Needs(key) => return Ok(Step::Needs(key)),
+            }
+        }
+        check_kept("outputs", &shown)?;
+        Ok(Step::Done(shown))
+    }
+
+    fn output(
+        &self,
+        evaluator: &Evaluator<'_>,
+        path: &str,
+        output: &Value,
+    ) -> Result<Result<Option<(ValueType, Value)>, Halt>, TemplateViolation> {
+        let malformed = |what| TemplateViolation::at(path, TemplateError::Malformed(what));
+        let members = output.as_object().ok_or_else(|| malformed("an output is an object"))?;
+        let value_type =
+            ValueType::of(members).ok_or_else(|| malformed("an output has a type and a value"))?;
+        let evaluate = || -> Result<Option<Value>, Halt> {
+            if let Some(condition) = members.get("condition")
+                && evaluator.value(condition)? == Value::Bool(false)
+            {
+                return Ok(None);
+            }
+            if let Some(copy) = members.get("copy").and_then(Value::as_object) {
+                let count = evaluator.count(copy.get("count").unwrap_or(&Value::Null))?;
+                let input = copy.get("input").unwrap_or(&Value::Null);
+                return evaluator.copies_of("", count, input).map(Some);
+            }
+            evaluator.value(members.get("value").unwrap_or(&Value::Null)).map(Some)
+        };
+        match evaluate() {
+            Ok(None) => Ok(Ok(None)),
+            Ok(Some(value)) if value_type.covers(&value) => Ok(Ok(Some((value_type, value)))),
+            Ok(Some(value)) => {
+                Err(TemplateViolation::at(path, type_wrong(value_type.json_name(), &value)))
+            }
+            Err(halt) => Ok(Err(halt)),
+        }
+    }
+}
+
+/// The properties of a deployment inside this one. Its template goes along as it is: its expressions are its own.
+fn inner_properties(
+    evaluator: &Evaluator<'_>,
+    path: &str,
+    properties: &Map<String, Value>,
+) -> Result<Step<Value>, TemplateViolation> {
+    let template = properties.get("template").unwrap_or(&Value::Null);
+    let scope = properties.get("expressionEvaluationOptions").and_then(|it| it.get("scope"));
+    let is_inner =
+        scope.and_then(Value::as_str).is_some_and(|scope| scope.eq_ignore_ascii_case("inner"));
+    if !is_inner && has_expression(template) {
+        let what = "a nested deployment whose expressions are evaluated outside of it";
+        return Err(TemplateViolation::at(path, TemplateError::Unsupported(what)));
+    }
+    let mut others = properties.clone();
+    others.remove("template");
+    let evaluated = stepped(path, evaluator.value(&others.into()))?;
+    Ok(match evaluated {
+        Step::Done(mut value) => {
+            if let Some(members) = value.as_object_mut() {
+                members.insert("template".to_owned(), template.clone());
+            }
+            Step::Done(value)
+        }
+        Step::Needs(key) => Step::Needs(key),
+    })
+}
+
+fn stepped<T>(path: &str, evaluated: Result<T, Halt>) -> Result<Step<T>, TemplateViolation> {
+    match evaluated {
+        Ok(value) => Ok(Step::Done(value)),
+        Err(Halt::Reference(key)) => Ok(Step::Needs(key)),
+        Err(halt) => Err(halted(path, halt)),
+    }
+}
+
+fn halted(path: &str, halt: Halt) -> TemplateViolation {
+    match halt {
+        Halt::Error(error) => TemplateViolation::at(path, error),
+        Halt::Reference(_) => misplaced(path, "reference"),
+        Halt::Pending(name) => TemplateViolation::at(path, ExpressionError::Circular(name)),
+    }
+}
+
+fn is_no_part_of_an_id(c: char) -> bool {
+    c.is_control() || matches!(c, '%' | '\\' | '?' | '#' | '"' | '<' | '>')
+}
+
+fn texts(value: &Value, visit: &mut impl FnMut(&str)) {
+    match value {
+        Value::String(text) => visit(text),
+        Value::Array(items) => items.iter().for_each(|item| texts(item, visit)),
+        Value::Object(members) => members.iter().for_each(|(name, value)| {
+            visit(name);
+            texts(value, visit);
+        }),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
+
+/// The positions, each after all that it needs; or the first one that is part of a circle or needs one.
+fn sorted(before: &[BTreeSet<usize>]) -> Result<Vec<usize>, usize> {
+    let mut after: Vec<Vec<usize>> = vec![Vec::new(); before.len()];
+    let mut missing: Vec<usize> = before.iter().map(BTreeSet::len).collect();
+    for (position, needed) in before.iter().enumerate() {
+        for earlier in needed {
+            if let Some(later) = after.get_mut(*earlier) {
+                later.push(position);
+            }
+        }
+    }
+    let is_free = |(position, count): (usize, &usize)| (*count == 0).then_some(position);
+    let mut free: BTreeSet<usize> = missing.iter().enumerate().filter_map(is_free).collect();
+    let mut order = Vec::new();
+    while let Some(position) = free.pop_first() {
+        order.push(position);
+        for later in after.get(position).into_iter().flatten() {
+            if let Some(count) = missing.get_mut(*later) {
+                *count -= 1;
+                if *count == 0 {
+                    free.insert(*later);
+                }
+            }
+        }
+    }
+    match missing.iter().position(|count| *count > 0) {
+        Some(position) => Err(position),
+        None => Ok(order),
+    }
+}
