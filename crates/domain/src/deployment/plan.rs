@@ -772,3 +772,261 @@ fn sorted(before: &[BTreeSet<usize>]) -> Result<Vec<usize>, usize> {
         None => Ok(order),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use time::UtcDateTime;
+
+    use super::*;
+    use crate::entropy::SeededEntropy;
+
+    fn plan_with(template: &Value, given: Value) -> Result<Plan, TemplateViolation> {
+        let place = Place {
+            scope: "/s".to_owned(),
+            subscription_id: "1".to_owned(),
+            deployment: Value::Null,
+            environment: Value::Null,
+            subscription: Value::Null,
+            tenant: Value::Null,
+            resource_group: None,
+        };
+        let entropy = SeededEntropy::new(1);
+        let fresh = Fresh { now: UtcDateTime::UNIX_EPOCH, entropy: &entropy };
+        Template::parse(template)?.plan(given.as_object().unwrap(), place, fresh)
+    }
+
+    fn plan(resources: Value) -> Result<Plan, TemplateViolation> {
+        plan_with(&json!({ "resources": resources }), json!({}))
+    }
+
+    fn resource(resource_type: &str, name: &str, more: Value) -> Value {
+        let mut resource = json!({ "type": resource_type, "apiVersion": "v1", "name": name });
+        resource.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        resource
+    }
+
+    /// The resources in their order, by the ends of their ids.
+    fn check(resources: Value, expected: &[&str]) {
+        let planned = plan(resources.clone()).unwrap();
+        let ids: Vec<&str> = planned
+            .resources()
+            .map(|it| it.id.strip_prefix("/s/providers/").unwrap_or(&it.id))
+            .collect();
+        assert_eq!(ids, expected, "{resources}");
+    }
+
+    fn check_error(resources: Value, path: &str, expected: &str) {
+        let violation = plan(resources.clone()).unwrap_err();
+        assert_eq!(
+            (violation.path.as_str(), violation.reason.to_string().as_str()),
+            (path, expected),
+            "{resources}"
+        );
+    }
+
+    #[test]
+    fn a_dependency_is_named_by_id_by_type_and_name_or_by_name() {
+        for name in ["[resourceId('N.X/a', 'two')]", "N.X/a/two", "[concat('N.X/a/', 'TWO')]", "two"] {
+            check(
+                json!([
+                    resource("N.X/a", "one", json!({ "dependsOn": [name] })),
+                    resource("N.X/a", "two", json!({})),
+                ]),
+                &["N.X/a/two", "N.X/a/one"],
+            );
+        }
+        check_error(
+            json!([resource("N.X/a", "one", json!({ "dependsOn": ["three"] }))]),
+            "resources[0].dependsOn",
+            "three is not defined in the template",
+        );
+    }
+
+    #[test]
+    fn a_reference_is_a_dependency() {
+        for reference in [
+            "[reference('two').x]",
+            "[reference(resourceId('N.X/a', 'two'), 'v1', 'Full').identity.principalId]",
+            "[if(true(), concat('x', reference(concat('t', 'wo')).y), '')]",
+        ] {
+            check(
+                json!([
+                    resource("N.X/a", "one", json!({ "properties": { "p": [reference] } })),
+                    resource("N.X/a", "two", json!({})),
+                ]),
+                &["N.X/a/two", "N.X/a/one"],
+            );
+        }
+    }
+
+    #[test]
+    fn circles_are_found() {
+        check_error(
+            json!([
+                resource("N.X/a", "one", json!({ "dependsOn": ["two"] })),
+                resource("N.X/a", "two", json!({ "properties": { "p": "[reference('one').x]" } })),
+            ]),
+            "resources[0]",
+            "/s/providers/N.X/a/one depends on itself",
+        );
+    }
+
+    #[test]
+    fn children_stand_inside_their_parent_or_have_its_name() {
+        let child = resource("b", "[concat('c', 'hild')]", json!({}));
+        check(
+            json!([resource("N.X/a", "one", json!({ "resources": [child] }))]),
+            &["N.X/a/one", "N.X/a/one/b/child"],
+        );
+        check(
+            json!([
+                resource("N.X/a/b", "one/child", json!({ "dependsOn": ["one"] })),
+                resource("N.X/a", "one", json!({})),
+            ]),
+            &["N.X/a/one", "N.X/a/one/b/child"],
+        );
+        check(
+            json!([resource("N.X/a/providers/r", "one/N.Y/two", json!({}))]),
+            &["N.X/a/one/providers/N.Y/r/two"],
+        );
+        check_error(
+            json!([resource("N.X/a/b", "one", json!({}))]),
+            "resources[0].name",
+            "the name one does not fit the type N.X/a/b",
+        );
+    }
+
+    #[test]
+    fn an_extension_stands_below_its_scope() {
+        for scope in ["N.X/a/one", "[resourceId('N.X/a', 'one')]"] {
+            check(
+                json!([resource("N.Y/e", "two", json!({ "scope": scope }))]),
+                &["N.X/a/one/providers/N.Y/e/two"],
+            );
+        }
+    }
+
+    #[test]
+    fn loops_and_conditions_decide_what_is_there() {
+        let copy = json!({ "name": "loop", "count": 3, "mode": "serial", "batchSize": 1 });
+        check(
+            json!([
+                resource("N.X/b", "after", json!({ "dependsOn": ["loop"] })),
+                resource(
+                    "N.X/a",
+                    "[format('n{0}', copyIndex(1))]",
+                    json!({ "copy": copy, "condition": "[not(equals(copyIndex(), 1))]" }),
+                ),
+            ]),
+            &["N.X/a/n1", "N.X/a/n3", "N.X/b/after"],
+        );
+        check(json!([resource("N.X/a", "x", json!({ "condition": false }))]), &[]);
+        check_error(
+            json!([resource("N.X/a", "x", json!({ "condition": "yes" }))]),
+            "resources[0].condition",
+            "expected Boolean, found String",
+        );
+        check_error(
+            json!([resource("N.X/a", "x", json!({ "copy": { "name": "l", "count": 801 } }))]),
+            "resources[0].copy.count",
+            "the expressions of the template take too much work",
+        );
+    }
+
+    #[test]
+    fn the_newer_language_names_resources_by_symbols() {
+        let resources = json!({
+            "first": resource("N.X/a", "one", json!({ "dependsOn": ["second"] })),
+            "second": resource("N.X/a", "two", json!({})),
+            "there": resource("N.X/a", "three", json!({ "existing": true })),
+        });
+        check(resources, &["N.X/a/two", "N.X/a/one"]);
+    }
+
+    #[test]
+    fn a_body_waits_for_what_it_refers_to() {
+        let planned = plan(json!([resource(
+            "N.X/a",
+            "one",
+            json!({
+                "location": "[[literal]",
+                "tags": { "[concat('k', 'ey')]": "[reference('/x/y', 'v2').id]" },
+                "properties": { "copy": [
+                    { "name": "list", "count": 2, "input": "[copyIndex('list')]" },
+                ]},
+            }),
+        )]))
+        .unwrap();
+        let one = planned.resources().next().unwrap();
+        let key = ReferenceKey { id: "/x/y".to_owned(), api_version: "v2".to_owned() };
+        assert_eq!(planned.body(one, &Answers::new()), Ok(Step::Needs(key.clone())));
+        let answers = Answers::from([(key, json!({ "properties": { "id": 7 } }))]);
+        assert_eq!(
+            planned.body(one, &answers),
+            Ok(Step::Done(json!({
+                "location": "[literal]",
+                "tags": { "key": 7 },
+                "properties": { "list": [0, 1] },
+            })))
+        );
+    }
+
+    #[test]
+    fn defaults_variables_and_outputs_build_on_each_other() {
+        let template = json!({
+            "parameters": {
+                "a": { "type": "string", "defaultValue": "[concat(parameters('b'), '!')]" },
+                "b": { "type": "string" },
+            },
+            "variables": {
+                "first": "[concat(variables('second'), parameters('a'))]",
+                "second": "2",
+                "copy": [{ "name": "looped", "count": 2, "input": "[copyIndex('looped')]" }],
+            },
+            "resources": [],
+            "outputs": {
+                "text": { "type": "string", "value": "[variables('first')]" },
+                "list": { "type": "array", "copy": { "count": 2, "input": "[variables('looped')[copyIndex()]]" } },
+                "gone": { "type": "string", "condition": false, "value": "[div(1, 0)]" },
+            },
+        });
+        let planned = plan_with(&template, json!({ "B": { "value": "b" } })).unwrap();
+        let Ok(Step::Done(outputs)) = planned.outputs(&Answers::new()) else { panic!("outputs") };
+        let shown = |name: &str| outputs.iter().find(|it| it.name == name).unwrap().value.clone();
+        assert_eq!(shown("text"), Some(json!("2b!")));
+        assert_eq!(shown("list"), Some(json!([0, 1])));
+        assert_eq!(outputs.len(), 2);
+    }
+
+    #[test]
+    fn what_is_not_understood_is_refused() {
+        let nested = json!({ "template": { "resources": [], "x": "[concat('a')]" } });
+        let planned =
+            plan(json!([resource("Microsoft.Resources/deployments", "d", json!({ "properties": nested }))]));
+        let planned = planned.unwrap();
+        let body = planned.body(planned.resources().next().unwrap(), &Answers::new());
+        assert!(matches!(body.unwrap_err().reason, TemplateError::Unsupported(_)));
+        for template in [
+            json!({ "functions": [{ "namespace": "n" }], "resources": [] }),
+            json!({ "definitions": { "t": {} }, "resources": [] }),
+        ] {
+            let refused = plan_with(&template, json!({})).unwrap_err();
+            assert!(matches!(refused.reason, TemplateError::Unsupported(_)), "{template}");
+        }
+    }
+
+    #[test]
+    fn values_that_grow_without_end_are_stopped() {
+        let mut variables = Map::new();
+        variables.insert("v0".to_owned(), json!("x"));
+        for n in 1..200 {
+            let before = n - 1;
+            let source = format!("[createArray(variables('v{before}'))]");
+            variables.insert(format!("v{n}"), source.into());
+        }
+        let template = json!({ "variables": variables, "resources": [] });
+        let refused = plan_with(&template, json!({})).unwrap_err();
+        assert_eq!(refused.reason, ExpressionError::TooDeep.into());
+    }
+}

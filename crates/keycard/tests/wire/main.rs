@@ -13,6 +13,7 @@
 mod app_service;
 mod attacks;
 mod authorization;
+mod deployments;
 mod development;
 mod entra;
 mod explanations;

@@ -221,3 +221,241 @@ pub(super) fn member<'a>(object: &'a Map<String, Value>, name: &str) -> Option<&
         all.find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value)
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+    use serde_json::json;
+    use time::UtcDateTime;
+
+    use super::super::evaluate::{Budget, CopyIndex, Fresh, Names, Place};
+    use super::*;
+    use crate::entropy::SeededEntropy;
+
+    fn place() -> Place {
+        Place {
+            scope: "/subscriptions/s1/resourceGroups/rg1".to_owned(),
+            subscription_id: "s1".to_owned(),
+            deployment: json!({ "name": "d1" }),
+            environment: json!({ "suffixes": { "keyVaultDns": ".vault" } }),
+            subscription: json!({ "id": "/subscriptions/s1", "subscriptionId": "s1" }),
+            tenant: json!({ "tenantId": "t1" }),
+            resource_group: Some(json!({ "id": "/subscriptions/s1/resourceGroups/rg1" })),
+        }
+    }
+
+    fn evaluate(text: &str) -> Result<Value, Halt> {
+        let names = Names {
+            parameters: BTreeMap::from([("o".to_owned(), Some(json!({ "One": [1, 2] })))]),
+            variables: BTreeMap::from([("v".to_owned(), Some(json!("x")))]),
+        };
+        let copies = [
+            CopyIndex { name: "outer".to_owned(), index: 4 },
+            CopyIndex { name: "inner".to_owned(), index: 2 },
+        ];
+        let entropy = SeededEntropy::new(1);
+        let now = UtcDateTime::from_unix_timestamp(1_800_000_000).unwrap();
+        Evaluator {
+            place: &place(),
+            names: &names,
+            budget: &Budget::default(),
+            copies: &copies,
+            references: None,
+            fresh: Some(Fresh { now, entropy: &entropy }),
+        }
+        .text(text)
+    }
+
+    fn check(expression: &str, expected: Value) {
+        assert_eq!(evaluate(&format!("[{expression}]")), Ok(expected), "{expression}");
+    }
+
+    fn check_error(expression: &str, expected: &str) {
+        match evaluate(&format!("[{expression}]")) {
+            Err(Halt::Error(error)) => assert_eq!(error.to_string(), expected, "{expression}"),
+            other => panic!("{expression}: {other:?}"),
+        }
+    }
+
+    /// Source: the vectors of azure-semantics 10.3, observed on Azure.
+    #[test]
+    fn guid_and_unique_string_are_those_of_azure() {
+        check("guid('a')", json!("3703365d-5a9f-59b4-bca7-b9681389e4c1"));
+        check("guid('hello', 'world')", json!("a5b868f8-11fe-567a-ace0-e77cc87f104e"));
+        check("uniqueString('tyeth')", json!("zcztcwvu6iyg6"));
+        check("uniqueString('hello', 'world')", json!("a7wkljktk6wne"));
+        check_error(
+            "guid(1)",
+            "the arguments of guid are wrong: argument 1 is expected to be of type 'String' and is of type 'Integer'",
+        );
+    }
+
+    #[test]
+    fn texts_are_made_and_taken_apart() {
+        check("concat('a', 1, true())", json!("a1True"));
+        check("concat(createArray(1), createArray(2))", json!([1, 2]));
+        check("format('{0}-{1:N0}-{{x}}', 'a', 1234567)", json!("a-1,234,567-{x}"));
+        check("format('{0:D4}|{1,4}|{1,-4}|{0:X}', 26, 'ab')", json!("0026|  ab|ab  |1A"));
+        check("toUpper(toLower('aBc'))", json!("ABC"));
+        check("replace('a-b-c', '-', '')", json!("abc"));
+        check("split('a;b,c', createArray(';', ','))", json!(["a", "b", "c"]));
+        check("join(createArray('a', 1), '-')", json!("a-1"));
+        check("substring('hello', 1, 3)", json!("ell"));
+        check("substring('hello', 2)", json!("llo"));
+        check("padLeft('7', 3, '0')", json!("007"));
+        check("padLeft(7, 3)", json!("  7"));
+        check("indexOf('test', 'T')", json!(0));
+        check("lastIndexOf('test', 't')", json!(3));
+        check("indexOf('abc', 'x')", json!(-1));
+        check("startsWith('abc', 'AB')", json!(true));
+        check("endsWith('abc', 'x')", json!(false));
+        check("trim(' a ')", json!("a"));
+        check("string(createObject('a', 1))", json!("{\"a\":1}"));
+    }
+
+    #[test]
+    fn collections_are_made_and_taken_apart() {
+        check("first('one')", json!("o"));
+        check("last(createArray('a', 'b'))", json!("b"));
+        check("first(createArray())", Value::Null);
+        check("take('abc', 2)", json!("ab"));
+        check("skip(createArray(1, 2, 3), 2)", json!([3]));
+        check("take(createArray(1, 2), -1)", json!([]));
+        check("length(createObject('a', 1))", json!(1));
+        check("empty('')", json!(true));
+        check("empty(null())", json!(true));
+        check("contains('one', 'n')", json!(true));
+        check("contains(createArray(1), 1)", json!(true));
+        check("contains(createObject('A', 1), 'a')", json!(true));
+        check("range(3, 3)", json!([3, 4, 5]));
+        check("union(createArray(1, 2), createArray(2, 3))", json!([1, 2, 3]));
+        check(
+            "union(json('{\"a\":{\"x\":1},\"b\":1}'), json('{\"a\":{\"y\":2},\"b\":2}'))",
+            json!({ "a": { "x": 1, "y": 2 }, "b": 2 }),
+        );
+        check("intersection(createArray(1, 2), createArray(2, 3))", json!([2]));
+        check(
+            "items(createObject('b', 1, 'a', 2))",
+            json!([{ "key": "a", "value": 2 }, { "key": "b", "value": 1 }]),
+        );
+        check("flatten(createArray(createArray(1), createArray(2)))", json!([1, 2]));
+        check("objectKeys(createObject('a', 1))", json!(["a"]));
+        check("array('x')", json!(["x"]));
+    }
+
+    #[test]
+    fn numbers_and_truths_are_weighed() {
+        check("add(2, mul(3, 4))", json!(14));
+        check("sub(2, 5)", json!(-3));
+        check("div(7, 2)", json!(3));
+        check("mod(7, 2)", json!(1));
+        check("min(3, 1, 2)", json!(1));
+        check("max(createArray(3, 1))", json!(3));
+        check("int('42')", json!(42));
+        check("bool('True')", json!(true));
+        check("bool(0)", json!(false));
+        check("and(true(), false())", json!(false));
+        check("or(true(), false())", json!(true));
+        check("not(false())", json!(true));
+        check("equals('a', 'A')", json!(false));
+        check("equals(createArray(1), createArray(1))", json!(true));
+        check("less('a', 'b')", json!(true));
+        check("greaterOrEquals(2, 2)", json!(true));
+        check("coalesce(null(), 'x')", json!("x"));
+        // The branch that does not count is not looked at.
+        check("if(true(), 'a', div(1, 0))", json!("a"));
+        let outside = "the arguments of div are wrong: the result is no whole number of 64 bits";
+        check_error("div(1, 0)", outside);
+    }
+
+    #[test]
+    fn encodings_and_moments_are_written_and_read() {
+        check("base64('one')", json!("b25l"));
+        check("base64ToString('b25l')", json!("one"));
+        check("base64ToJson(base64('{\"a\":1}')).a", json!(1));
+        check("uri('http://h/a/b', 'c')", json!("http://h/a/c"));
+        check("uri('http://h/a/', 'c')", json!("http://h/a/c"));
+        check("uriComponent('a b/c')", json!("a%20b%2Fc"));
+        check("uriComponentToString('a%20b%2Fc%')", json!("a b/c%"));
+        check("utcNow()", json!("20270115T080000Z"));
+        check("utcNow('yyyy-MM-dd')", json!("2027-01-15"));
+        check("dateTimeAdd(utcNow(), 'P1DT2H')", json!("2027-01-16T10:00:00Z"));
+        check("dateTimeAdd('2027-01-15T08:00:00Z', '-PT30M', 'HHmm')", json!("0730"));
+        check("dateTimeToEpoch(dateTimeFromEpoch(1800000000))", json!(1_800_000_000));
+        check("length(newGuid())", json!(36));
+    }
+
+    #[test]
+    fn names_and_places_are_known() {
+        check("parameters('O').one[1]", json!(2));
+        check("variables('v')", json!("x"));
+        check("copyIndex()", json!(2));
+        check("copyIndex('outer', 1)", json!(5));
+        check("copyIndex(10)", json!(12));
+        check("resourceGroup().id", json!("/subscriptions/s1/resourceGroups/rg1"));
+        check("environment().suffixes.keyvaultDns", json!(".vault"));
+        check("deployment().name", json!("d1"));
+        check("tenant().tenantId", json!("t1"));
+        let rg = "/subscriptions/s1/resourceGroups/rg1/providers";
+        check("resourceId('N.X/a', 'n')", json!(format!("{rg}/N.X/a/n")));
+        check("resourceId('N.X/a/b', 'n', 'm')", json!(format!("{rg}/N.X/a/n/b/m")));
+        check(
+            "resourceId('rg2', 'N.X/a', 'n')",
+            json!("/subscriptions/s1/resourceGroups/rg2/providers/N.X/a/n"),
+        );
+        check(
+            "resourceId('s2', 'rg2', 'N.X/a', 'n')",
+            json!("/subscriptions/s2/resourceGroups/rg2/providers/N.X/a/n"),
+        );
+        check(
+            "subscriptionResourceId('N.X/a', 'n')",
+            json!("/subscriptions/s1/providers/N.X/a/n"),
+        );
+        check(
+            "subscriptionResourceId('Microsoft.Resources/resourceGroups', 'g')",
+            json!("/subscriptions/s1/resourceGroups/g"),
+        );
+        check("tenantResourceId('N.X/a', 'n')", json!("/providers/N.X/a/n"));
+        check("extensionResourceId('/x/y', 'N.X/a', 'n')", json!("/x/y/providers/N.X/a/n"));
+        check_error("parameters('o').two", "there is no member two, only [\"One\"]");
+        check_error("parameters('o').one[9]", "there is no item 9 among 2");
+        check_error("variables('w')", "the variable w is not declared");
+        check_error("reference('x')", "the function reference cannot be used here");
+    }
+
+    #[test]
+    fn work_and_results_are_bounded() {
+        check_error(
+            "length(range(0, 20000))",
+            "the arguments of range are wrong: the count is more than 10000",
+        );
+        for expression in [
+            "padLeft('x', 2000000)",
+            "replace(padLeft('', 1000000, 'x'), 'x', 'abcdefgh')",
+            "concat(padLeft('', 600000), padLeft('', 600000))",
+        ] {
+            check_error(expression, "the expressions of the template take too much work");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_expression_makes_a_function_panic(
+            function in proptest::sample::select(
+                FAMILIES.iter().copied().flatten().map(|it| it.name).collect::<Vec<_>>()
+            ),
+            arguments in proptest::collection::vec(
+                proptest::sample::select(vec![
+                    "'a'", "''", "'é{0}{'", "-1", "0", "9223372036854775807", "null()", "true()",
+                    "createArray(1, 'b')", "createObject('k', 1)", "'N.X/a'", "'2027-01-15T08:00:00Z'",
+                    "'P1D'", "'%zz'", "'yyyy'",
+                ]),
+                0..4
+            ),
+        ) {
+            let _ = evaluate(&format!("[{function}({})]", arguments.join(", ")));
+        }
+    }
+}
