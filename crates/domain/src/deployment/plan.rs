@@ -827,7 +827,9 @@ mod tests {
 
     #[test]
     fn a_dependency_is_named_by_id_by_type_and_name_or_by_name() {
-        for name in ["[resourceId('N.X/a', 'two')]", "N.X/a/two", "[concat('N.X/a/', 'TWO')]", "two"] {
+        for name in
+            ["[resourceId('N.X/a', 'two')]", "N.X/a/two", "[concat('N.X/a/', 'TWO')]", "two"]
+        {
             check(
                 json!([
                     resource("N.X/a", "one", json!({ "dependsOn": [name] })),
@@ -1002,8 +1004,11 @@ mod tests {
     #[test]
     fn what_is_not_understood_is_refused() {
         let nested = json!({ "template": { "resources": [], "x": "[concat('a')]" } });
-        let planned =
-            plan(json!([resource("Microsoft.Resources/deployments", "d", json!({ "properties": nested }))]));
+        let planned = plan(json!([resource(
+            "Microsoft.Resources/deployments",
+            "d",
+            json!({ "properties": nested })
+        )]));
         let planned = planned.unwrap();
         let body = planned.body(planned.resources().next().unwrap(), &Answers::new());
         assert!(matches!(body.unwrap_err().reason, TemplateError::Unsupported(_)));

@@ -409,10 +409,7 @@ mod tests {
             "resourceId('s2', 'rg2', 'N.X/a', 'n')",
             json!("/subscriptions/s2/resourceGroups/rg2/providers/N.X/a/n"),
         );
-        check(
-            "subscriptionResourceId('N.X/a', 'n')",
-            json!("/subscriptions/s1/providers/N.X/a/n"),
-        );
+        check("subscriptionResourceId('N.X/a', 'n')", json!("/subscriptions/s1/providers/N.X/a/n"));
         check(
             "subscriptionResourceId('Microsoft.Resources/resourceGroups', 'g')",
             json!("/subscriptions/s1/resourceGroups/g"),
