@@ -156,10 +156,7 @@ impl Evaluator<'_> {
                     }
                 }
                 None => {
-                    let name = match self.text(name)? {
-                        Value::String(name) => name,
-                        other => return Err(type_wrong("String", &other).into()),
-                    };
+                    let name = text_of(self.text(name)?)?;
                     evaluated.insert(name, self.value(value)?);
                 }
             }
@@ -233,6 +230,11 @@ fn loops<'a>(name: &str, value: &'a Value) -> Option<Vec<&'a Map<String, Value>>
     let items = value.as_array().filter(|_| name.eq_ignore_ascii_case("copy"))?;
     let one = |item: &'a Value| item.as_object().filter(|one| one.contains_key("count"));
     items.iter().map(one).collect()
+}
+
+/// The text that a value is.
+pub(super) fn text_of(value: Value) -> Result<String, ExpressionError> {
+    if let Value::String(text) = value { Ok(text) } else { Err(type_wrong("String", &value)) }
 }
 
 /// A refusal of a value of another type than it has to be of.

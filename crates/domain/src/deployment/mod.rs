@@ -416,7 +416,9 @@ pub async fn finish(
             // What was done before it was stopped was done.
             let (state, failure) = match present.state {
                 DeploymentState::Running => (ended.state, ended.failure.clone()),
-                stopped => (stopped, present.failure.clone()),
+                stopped @ (DeploymentState::Succeeded
+                | DeploymentState::Failed
+                | DeploymentState::Canceled) => (stopped, present.failure.clone()),
             };
             let ended = Deployment { state, failure, ended_at_ms: Some(now), ..ended.clone() };
             changes.put(snapshot, &ended);

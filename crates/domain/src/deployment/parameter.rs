@@ -193,6 +193,11 @@ impl Parameter {
 
 #[cfg(test)]
 mod tests {
+    #![expect(
+        clippy::needless_pass_by_value,
+        reason = "tables of cases read best without ceremony"
+    )]
+
     use super::*;
     use serde_json::json;
 

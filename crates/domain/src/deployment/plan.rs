@@ -8,7 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Map, Value};
 
 use super::error::{ExpressionError, Halt, ReferenceKey, TemplateError, TemplateViolation};
-use super::evaluate::{Budget, CopyIndex, Evaluator, Fresh, Names, Place, References, type_wrong};
+use super::evaluate::{
+    Budget, CopyIndex, Evaluator, Fresh, Names, Place, References, text_of, type_wrong,
+};
 use super::expression::{TemplateText, parse};
 use super::function::{join_id, member};
 use super::index::{Entry, ResourceIndex};
@@ -115,7 +117,7 @@ impl Template {
                 }
             }
         }
-        settle(sources, |name, source| {
+        settle(sources, |name, _, source| {
             let value = plan.evaluator(&[], None, Some(fresh)).value(source)?;
             plan.names.parameters.insert(name.to_lowercase(), Some(value));
             Ok(())
@@ -159,7 +161,7 @@ impl Template {
                         let path = format!("variables.copy[{index}]");
                         let source = serde_json::json!({ "copy": [one] });
                         Some((name, path, source))
-                    }))
+                    }));
                 }
                 None => sources.push((name.clone(), format!("variables.{name}"), value.clone())),
             }
@@ -167,9 +169,9 @@ impl Template {
         for (name, ..) in &sources {
             plan.names.variables.insert(name.to_lowercase(), None);
         }
-        settle(sources, |name, source| {
+        settle(sources, |name, path, source| {
             let mut value = plan.evaluator(&[], None, None).value(source)?;
-            if source.get("copy").is_some()
+            if path.starts_with("variables.copy[")
                 && let Some(items) = value.as_object_mut().and_then(|it| it.remove(name))
             {
                 value = items;
@@ -207,13 +209,13 @@ fn given_value(value: &Value) -> Result<&Value, TemplateError> {
 /// Evaluates in passes until all is known: what needs something later waits for it.
 fn settle(
     mut sources: Vec<(String, String, Value)>,
-    mut evaluate: impl FnMut(&str, &Value) -> Result<(), Halt>,
+    mut evaluate: impl FnMut(&str, &str, &Value) -> Result<(), Halt>,
 ) -> Result<(), TemplateViolation> {
     while let Some((name, path, _)) = sources.first().cloned() {
         let before = sources.len();
         let mut waiting = Vec::new();
         for (name, path, source) in sources {
-            match evaluate(&name, &source) {
+            match evaluate(&name, &path, &source) {
                 Ok(()) => {}
                 Err(Halt::Pending(_)) => waiting.push((name, path, source)),
                 Err(Halt::Error(error)) => return Err(TemplateViolation::at(path, error)),
@@ -303,10 +305,7 @@ impl Plan {
         copies: &[CopyIndex],
         part: &Value,
     ) -> Result<String, TemplateViolation> {
-        match self.shape(path, copies, part)? {
-            Value::String(text) => Ok(text),
-            other => Err(TemplateViolation::at(path, type_wrong("String", &other))),
-        }
+        text_of(self.shape(path, copies, part)?).map_err(|error| TemplateViolation::at(path, error))
     }
 
     /// Adds the resources that a declaration stands for: one, none, or those of a loop.
@@ -321,11 +320,10 @@ impl Plan {
         };
         let path = format!("{}.copy", declaration.path);
         let malformed = |what| TemplateViolation::at(path.clone(), TemplateError::Malformed(what));
-        let name = copy.get("name").or(declaration.symbol.as_ref().and(Some(&Value::Null)));
-        let name = match name {
-            Some(Value::Null) => declaration.symbol.clone().unwrap_or_default(),
-            Some(name) => self.text(&path, outer, name)?,
-            None => return Err(malformed("a loop has a name and a count")),
+        let name = match (copy.get("name"), &declaration.symbol) {
+            (Some(name), _) => self.text(&path, outer, name)?,
+            (None, Some(symbol)) => symbol.clone(),
+            (None, None) => return Err(malformed("a loop has a name and a count")),
         };
         let mode = copy.get("mode").and_then(Value::as_str).unwrap_or("parallel");
         if !["parallel", "serial"].iter().any(|known| known.eq_ignore_ascii_case(mode)) {
@@ -465,11 +463,9 @@ impl Plan {
         }
         let path = format!("{path}.condition");
         let condition = members.get("condition").unwrap_or(&Value::Null);
-        match self.shape(&path, copies, condition)? {
-            Value::Null => Ok(true),
-            Value::Bool(is_met) => Ok(is_met),
-            other => Err(TemplateViolation::at(path, type_wrong("Boolean", &other))),
-        }
+        let condition = self.shape(&path, copies, condition)?;
+        let is_met = if condition.is_null() { Some(true) } else { condition.as_bool() };
+        is_met.ok_or_else(|| TemplateViolation::at(path, type_wrong("Boolean", &condition)))
     }
 
     /// What the template says has to be there before, and a parent, which is always before its children.
@@ -515,7 +511,8 @@ impl Plan {
         Ok(match (subscription, group) {
             (None, None) => self.place.scope.clone(),
             (subscription, group) => {
-                let subscription = subscription.unwrap_or(self.place.subscription_id.clone());
+                let subscription =
+                    subscription.unwrap_or_else(|| self.place.subscription_id.clone());
                 let group = group.map(|group| format!("/resourceGroups/{group}"));
                 format!("/subscriptions/{subscription}{}", group.unwrap_or_default())
             }
@@ -775,6 +772,11 @@ fn sorted(before: &[BTreeSet<usize>]) -> Result<Vec<usize>, usize> {
 
 #[cfg(test)]
 mod tests {
+    #![expect(
+        clippy::needless_pass_by_value,
+        reason = "tables of cases read best without ceremony"
+    )]
+
     use serde_json::json;
     use time::UtcDateTime;
 

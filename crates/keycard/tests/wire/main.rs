@@ -33,6 +33,7 @@ mod resource_manager;
 mod restart;
 mod revocation;
 mod sweep;
+mod templates;
 mod tenants;
 mod tidy;
 mod upkeep;

@@ -8,9 +8,9 @@ use super::{Arguments, Function, MANY, member, pure};
 use crate::limits;
 
 pub(super) const FUNCTIONS: &[Function] = &[
-    pure("array", (1, 1), |it| match it.value(0) {
-        Value::Array(_) => Ok(it.value(0).clone()),
-        other => Ok(json!([other])),
+    pure("array", (1, 1), |it| {
+        let value = it.value(0);
+        Ok(if value.is_array() { value.clone() } else { json!([value]) })
     }),
     pure("createArray", (0, MANY), |it| Ok(it.values.clone().into())),
     pure("createObject", (0, MANY), create_object),
@@ -136,17 +136,17 @@ fn length(it: &Arguments<'_>, expected: &str) -> Result<usize, ExpressionError> 
 }
 
 fn first(it: &Arguments<'_>) -> Result<Value, ExpressionError> {
-    match it.value(0) {
-        Value::String(text) => Ok(text.chars().take(1).collect::<String>().into()),
-        _ => Ok(it.array(0)?.first().cloned().unwrap_or_default()),
+    if let Value::String(text) = it.value(0) {
+        return Ok(text.chars().take(1).collect::<String>().into());
     }
+    Ok(it.array(0)?.first().cloned().unwrap_or_default())
 }
 
 fn last(it: &Arguments<'_>) -> Result<Value, ExpressionError> {
-    match it.value(0) {
-        Value::String(text) => Ok(text.chars().last().map(String::from).unwrap_or_default().into()),
-        _ => Ok(it.array(0)?.last().cloned().unwrap_or_default()),
+    if let Value::String(text) = it.value(0) {
+        return Ok(text.chars().last().map(String::from).unwrap_or_default().into());
     }
+    Ok(it.array(0)?.last().cloned().unwrap_or_default())
 }
 
 /// How many; less than zero is none.
@@ -155,10 +155,8 @@ fn wanted(it: &Arguments<'_>) -> Result<usize, ExpressionError> {
 }
 
 fn part(it: &Arguments<'_>, skipped: usize, taken: usize) -> Result<Value, ExpressionError> {
-    match it.value(0) {
-        Value::String(text) => {
-            Ok(text.chars().skip(skipped).take(taken).collect::<String>().into())
-        }
-        _ => Ok(it.array(0)?.iter().skip(skipped).take(taken).cloned().collect()),
+    if let Value::String(text) = it.value(0) {
+        return Ok(text.chars().skip(skipped).take(taken).collect::<String>().into());
     }
+    Ok(it.array(0)?.iter().skip(skipped).take(taken).cloned().collect())
 }

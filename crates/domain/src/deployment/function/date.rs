@@ -57,10 +57,7 @@ fn date_time_add(it: &Arguments<'_>) -> Result<Value, ExpressionError> {
         .ok_or_else(|| it.invalid("the duration is not in the form of ISO 8601"))?;
     let moment = read(it)?.checked_add(duration);
     let moment = moment.ok_or_else(|| it.invalid("the moment is out of range"))?;
-    let format = match it.value(2) {
-        Value::Null => "yyyy-MM-ddTHH:mm:ssZ",
-        _ => it.text(2)?,
-    };
+    let format = if it.has(2) { it.text(2)? } else { "yyyy-MM-ddTHH:mm:ssZ" };
     let written = written(moment, format).map(Value::from);
     written.ok_or_else(|| it.invalid(format!("the format '{format}' is not supported")))
 }

@@ -158,6 +158,11 @@ impl Arguments<'_> {
         self.values.get(index).unwrap_or(&Value::Null)
     }
 
+    /// Whether an argument that may be left out is there.
+    fn has(&self, index: usize) -> bool {
+        !self.value(index).is_null()
+    }
+
     fn text(&self, index: usize) -> Result<&str, ExpressionError> {
         self.value(index).as_str().ok_or_else(|| self.wrong(index, "String"))
     }

@@ -154,11 +154,10 @@ fn reference(evaluator: &Evaluator<'_>, it: &Arguments<'_>) -> Result<Value, Hal
         }
         _ => it.text(1)?,
     };
-    let is_full = match it.value(2) {
-        Value::Null => false,
-        _ if it.text(2)?.eq_ignore_ascii_case("Full") => true,
-        _ => return Err(it.invalid("argument 3 has to be 'Full'").into()),
-    };
+    let is_full = it.has(2);
+    if is_full && !it.text(2)?.eq_ignore_ascii_case("Full") {
+        return Err(it.invalid("argument 3 has to be 'Full'").into());
+    }
     let key = ReferenceKey { id: id.to_ascii_lowercase(), api_version: api_version.to_owned() };
     let Some(answer) = references.answers.get(&key) else { return Err(Halt::Reference(key)) };
     if !is_full {

@@ -58,9 +58,10 @@ fn replace(it: &Arguments<'_>) -> Result<Value, ExpressionError> {
 
 /// By one delimiter or several.
 fn split(it: &Arguments<'_>) -> Result<Value, ExpressionError> {
-    let delimiters = match it.value(1) {
-        Value::Array(items) => items.iter().filter_map(Value::as_str).collect(),
-        _ => vec![it.text(1)?],
+    let delimiters: Vec<&str> = if let Value::Array(items) = it.value(1) {
+        items.iter().filter_map(Value::as_str).collect()
+    } else {
+        vec![it.text(1)?]
     };
     let mut parts = vec![it.text(0)?];
     for delimiter in delimiters.into_iter().filter(|delimiter| !delimiter.is_empty()) {
@@ -82,10 +83,7 @@ fn substring(it: &Arguments<'_>) -> Result<Value, ExpressionError> {
     let (text, start) = (it.text(0)?, it.count(1)?);
     let length = text.chars().count();
     let rest = length.checked_sub(start);
-    let wanted = match it.value(2) {
-        Value::Null => rest,
-        _ => Some(it.count(2)?),
-    };
+    let wanted = if it.has(2) { Some(it.count(2)?) } else { rest };
     match (rest, wanted) {
         (Some(rest), Some(wanted)) if wanted <= rest => {
             Ok(text.chars().skip(start).take(wanted).collect::<String>().into())
@@ -102,24 +100,23 @@ fn position(
 ) -> Result<Value, ExpressionError> {
     let (text, sought) = (folded(it, 0)?, folded(it, 1)?);
     let before = find(&text, &sought).and_then(|byte| text.get(..byte));
-    Ok(before.map_or(Value::from(-1), |before| before.chars().count().into()))
+    Ok(before.map_or_else(|| (-1).into(), |before| before.chars().count().into()))
 }
 
 fn pad_left(it: &Arguments<'_>) -> Result<Value, ExpressionError> {
-    let text = match it.value(0) {
-        Value::Number(number) => number.to_string(),
-        _ => it.text(0)?.to_owned(),
+    let text = if let Value::Number(number) = it.value(0) {
+        number.to_string()
+    } else {
+        it.text(0)?.to_owned()
     };
     let width = it.count(1)?;
     if width > limits::EXPRESSION_VALUE_BYTES_MAX {
         return Err(ExpressionError::TooMuchWork);
     }
-    let filler = match it.value(2) {
-        Value::Null => ' ',
-        _ => match it.text(2)?.chars().collect::<Vec<char>>().as_slice() {
-            [one] => *one,
-            _ => return Err(it.invalid("the filler is no single character")),
-        },
+    let filler = if it.has(2) { it.text(2)? } else { " " };
+    let mut letters = filler.chars();
+    let (Some(filler), None) = (letters.next(), letters.next()) else {
+        return Err(it.invalid("the filler is no single character"));
     };
     let missing = width.saturating_sub(text.chars().count());
     Ok(std::iter::repeat_n(filler, missing).chain(text.chars()).collect::<String>().into())
