@@ -280,7 +280,7 @@ pub const EXPRESSION_DEPTH_MAX: usize = 64;
 /// Bytes of the value of an expression, as JSON.
 pub const EXPRESSION_VALUE_BYTES_MAX: usize = 1024 * 1024;
 /// Bytes that the expressions of one deployment may read and make, all together.
-pub const EXPRESSION_WORK_MAX: u64 = 64 * 1024 * 1024;
+pub const EXPRESSION_WORK_MAX: u64 = 16 * 1024 * 1024;
 /// Items of a `range`. Source: Azure Resource Manager, "Array functions".
 pub const RANGE_ITEMS_MAX: i64 = 10_000;
 /// Characters of an expression that its error repeats.
@@ -304,7 +304,11 @@ pub const NESTED_DEPLOYMENT_TIME_MAX: std::time::Duration = std::time::Duration:
 /// Resources that the references of one deployment look at.
 pub const DEPLOYMENT_REFERENCES_MAX: usize = 800;
 /// Bytes of a refusal that a deployment keeps.
-pub const DEPLOYMENT_REFUSAL_BYTES_MAX: usize = 2048;
+pub const DEPLOYMENT_REFUSAL_BYTES_MAX: usize = 1024;
+/// Failures that the error of a deployment lists; its operations have them all.
+pub const DEPLOYMENT_FAILURES_SHOWN_MAX: usize = 50;
+/// Dependencies that a deployment shows.
+pub const DEPLOYMENT_DEPENDENCIES_KEPT_MAX: usize = 2000;
 /// Bytes of the parameters that a deployment keeps, and of its outputs.
 pub const DEPLOYMENT_VALUES_BYTES_MAX: usize = 256 * 1024;
 

@@ -54,7 +54,7 @@ impl Default for Budget {
 }
 
 impl Budget {
-    fn take(&self, work: usize) -> Result<(), ExpressionError> {
+    pub(super) fn take(&self, work: usize) -> Result<(), ExpressionError> {
         let work = u64::try_from(work).unwrap_or(u64::MAX);
         let taken = self
             .0

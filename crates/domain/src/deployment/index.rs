@@ -1,11 +1,12 @@
 //! The resources of a template, by everything that its dependencies and references may call them.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// A resource that the template names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Entry {
-    pub(super) id: String,
+    pub(super) id: Arc<str>,
     /// The version that it is deployed with.
     pub(super) api_version: String,
 }
@@ -22,7 +23,7 @@ impl ResourceIndex {
     pub(super) fn add<'a>(&mut self, entry: Entry, names: impl IntoIterator<Item = &'a str>) {
         let position = self.entries.len();
         let tail = entry.id.rsplit_once("/providers/").map(|(_, tail)| tail.to_owned());
-        let own = [Some(entry.id.clone()), tail];
+        let own = [Some(entry.id.to_string()), tail];
         let others = names.into_iter().map(str::to_owned);
         for name in own.into_iter().flatten().chain(others) {
             let positions = self.names.entry(name.to_lowercase()).or_default();

@@ -370,13 +370,17 @@ fn check_replaced(existing: &Deployment, new: &NewDeployment) -> Result<(), Depl
 }
 
 fn dependencies(plan: &Plan) -> Vec<Dependency> {
+    let mut left = limits::DEPLOYMENT_DEPENDENCIES_KEPT_MAX;
     let dependent = plan.resources().filter(|resource| !resource.depends_on.is_empty());
     dependent
-        .map(|resource| Dependency {
-            resource: resource.id.clone(),
-            resource_type: resource.resource_type.clone(),
-            name: resource.name.clone(),
-            needs: resource.depends_on.clone(),
+        .map_while(|resource| {
+            left = left.checked_sub(resource.depends_on.len())?;
+            Some(Dependency {
+                resource: resource.id.to_string(),
+                resource_type: resource.resource_type.clone(),
+                name: resource.name.clone(),
+                needs: resource.depends_on.iter().map(ToString::to_string).collect(),
+            })
         })
         .collect()
 }

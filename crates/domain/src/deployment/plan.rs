@@ -4,6 +4,7 @@
 //! deployment", "Set name and type for child resources".
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
@@ -22,7 +23,7 @@ use crate::limits;
 #[derive(Clone, Debug, PartialEq)]
 pub struct PlannedResource {
     /// Its id.
-    pub id: String,
+    pub id: Arc<str>,
     /// Its type, with the namespace.
     pub resource_type: String,
     /// Its name, with those of its parents.
@@ -30,9 +31,9 @@ pub struct PlannedResource {
     /// The version that it is put with.
     pub api_version: String,
     /// The ids of what has to be there before.
-    pub depends_on: Vec<String>,
+    pub depends_on: Vec<Arc<str>>,
     path: String,
-    members: Map<String, Value>,
+    members: Arc<Map<String, Value>>,
     copies: Vec<CopyIndex>,
     /// Whether its condition holds, and it is not only named.
     is_deployed: bool,
@@ -377,7 +378,7 @@ impl Plan {
             copies,
         };
         for (index, child) in children.iter().enumerate() {
-            let members = child.as_object().cloned().unwrap_or_default();
+            let members = Arc::new(child.as_object().cloned().unwrap_or_default());
             let path = format!("{path}.resources[{index}]");
             self.expand(&Declaration { path, symbol: None, members }, Some(&below))?;
         }
@@ -402,14 +403,15 @@ impl Plan {
             names.push(symbol.to_owned());
             names.extend(copies.last().map(|copy| format!("{symbol}[{}]", copy.index)));
         }
-        let entry = Entry { id: resource.id.clone(), api_version: resource.api_version.clone() };
+        let entry =
+            Entry { id: Arc::clone(&resource.id), api_version: resource.api_version.clone() };
         self.index.add(entry, names.iter().map(String::as_str));
     }
 
     fn read(
         &self,
         path: &str,
-        members: &Map<String, Value>,
+        members: &Arc<Map<String, Value>>,
         parent: Option<&Parent<'_>>,
         copies: &[CopyIndex],
     ) -> Result<PlannedResource, TemplateViolation> {
@@ -439,13 +441,13 @@ impl Plan {
             return Err(TemplateViolation::at(path, TemplateError::ResourceIdInvalid(shown)));
         }
         Ok(PlannedResource {
-            id,
+            id: id.into(),
             resource_type,
             name,
             api_version: text("apiVersion")?,
             depends_on: Vec::new(),
             path: path.to_owned(),
-            members: members.clone(),
+            members: Arc::clone(members),
             copies: copies.to_vec(),
             is_deployed: self.is_deployed(path, members, copies)?,
             dependency_names: self.dependency_names(path, members, parent, copies)?,
@@ -524,20 +526,20 @@ impl Plan {
         let mut seen = BTreeSet::new();
         for resource in self.resources() {
             if !seen.insert(resource.id.to_lowercase()) {
-                let reason = TemplateError::ResourceTwice(resource.id.clone());
+                let reason = TemplateError::ResourceTwice(resource.id.to_string());
                 return Err(TemplateViolation::at(&resource.path, reason));
             }
         }
         let mut before: Vec<BTreeSet<usize>> = Vec::new();
         for (position, resource) in self.resources.iter().enumerate() {
             let mut needed = self.named_dependencies(resource)?;
-            needed.extend(self.referenced(resource));
+            needed.extend(self.referenced(resource)?);
             needed.remove(&position);
             before.push(needed);
         }
         let order = sorted(&before).map_err(|position| {
             let (path, id) = match self.resources.get(position) {
-                Some(resource) => (resource.path.clone(), resource.id.clone()),
+                Some(resource) => (resource.path.clone(), resource.id.to_string()),
                 None => Default::default(),
             };
             TemplateViolation::at(path, TemplateError::DependencyCircular(id))
@@ -578,10 +580,12 @@ impl Plan {
     }
 
     /// The resources of the template that the body refers to.
-    fn referenced(&self, resource: &PlannedResource) -> BTreeSet<usize> {
+    fn referenced(&self, resource: &PlannedResource) -> Result<BTreeSet<usize>, TemplateViolation> {
         let mut found = BTreeSet::new();
+        let mut read_bytes = 0;
         let evaluator = self.evaluator(&resource.copies, None, None);
         let mut visit = |text: &str| {
+            read_bytes += text.len();
             let Ok(TemplateText::Expression(expression)) = parse(text) else { return };
             calls(&expression, &mut |call| {
                 let is_reference = call.name.eq_ignore_ascii_case("reference");
@@ -597,7 +601,10 @@ impl Plan {
             texts(value, &mut visit);
             visit(name);
         }
-        found
+        self.budget
+            .take(read_bytes)
+            .map_err(|error| TemplateViolation::at(&resource.path, error))?;
+        Ok(found)
     }
 
     /// The body that a resource is put with.
@@ -608,7 +615,7 @@ impl Plan {
     ) -> Result<Step<Value>, TemplateViolation> {
         let evaluator = self.evaluator(&resource.copies, Some(answers), None);
         let mut body = Map::new();
-        for (name, part) in &resource.members {
+        for (name, part) in resource.members.as_ref() {
             if OF_DEPLOYMENT.contains(&name.as_str()) {
                 continue;
             }

@@ -2,6 +2,8 @@
 //!
 //! Source: Azure Resource Manager, "Understand the structure and syntax of ARM templates", "Best practices".
 
+use std::sync::Arc;
+
 use serde_json::{Map, Value};
 
 use super::error::{ExpressionError, TemplateError, TemplateViolation};
@@ -28,7 +30,8 @@ pub(super) struct Declaration {
     pub(super) path: String,
     /// What the template's other parts call it, in the newer language.
     pub(super) symbol: Option<String>,
-    pub(super) members: Map<String, Value>,
+    /// Shared by all that a loop makes of it.
+    pub(super) members: Arc<Map<String, Value>>,
 }
 
 /// The type whose resources are deployments themselves.
@@ -238,7 +241,7 @@ fn declarations(resources: Option<&Value>) -> Result<Vec<Declaration>, TemplateV
         |path: String, what| TemplateViolation::at(path, TemplateError::Malformed(what));
     let declaration =
         |path: String, symbol: Option<String>, resource: &Value| match resource.as_object() {
-            Some(members) => Ok(Declaration { path, symbol, members: members.clone() }),
+            Some(members) => Ok(Declaration { path, symbol, members: Arc::new(members.clone()) }),
             None => Err(malformed(path, "a resource is an object")),
         };
     match resources {

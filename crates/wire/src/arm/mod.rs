@@ -41,7 +41,7 @@ use keycard_domain::operation::{Caller, OperationContext, Principal};
 use keycard_domain::rbac::{self, Attributes, Decision, Plane, Question, RbacScope, Reason};
 use keycard_domain::state::State;
 use keycard_domain::token::audience::Service;
-use keycard_domain::token::verify::TokenVerifier;
+use keycard_domain::token::verify::{BearerError, TokenVerifier};
 use uuid::Uuid;
 
 use crate::bearer;
@@ -113,13 +113,24 @@ struct ArmGate(Arm);
 impl ArmGate {
     fn authenticate(&self, parts: &Parts) -> Result<Principal, ArmError> {
         if let Some(Vouched(principal)) = parts.extensions.get() {
-            return Ok(principal.clone());
+            return self.require_alive(principal);
         }
         let token = bearer::token(&parts.headers).ok_or(ArmError::TokenMissing)?;
         self.0
             .verifier
             .verify(&self.0.state, token, Service::ResourceManager, None)
             .map_err(ArmError::TokenRefused)
+    }
+
+    /// What a token is looked at for again and again: whoever was deleted or disabled meanwhile makes nothing more.
+    fn require_alive(&self, principal: &Principal) -> Result<Principal, ArmError> {
+        let state = &self.0.state;
+        let snapshot = state.snapshot();
+        let found = snapshot.service_principal(principal.principal_id);
+        if found.is_some_and(|found| found.is_enabled) || !state.limits.deleted_is_revoked {
+            return Ok(principal.clone());
+        }
+        Err(ArmError::TokenRefused(BearerError::Revoked))
     }
 
     fn check_tenant(&self, params: &Params, principal: &Principal) -> Result<(), ArmError> {

@@ -73,7 +73,7 @@ fn union(it: &Arguments<'_>) -> Result<Value, ExpressionError> {
 }
 
 /// Items of a union or an intersection: each is compared with all.
-const UNION_ITEMS_MAX: usize = 2000;
+const UNION_ITEMS_MAX: usize = 500;
 
 fn merge(into: &mut Map<String, Value>, from: &Map<String, Value>) {
     for (name, value) in from {

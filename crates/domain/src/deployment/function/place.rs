@@ -143,7 +143,7 @@ fn reference(evaluator: &Evaluator<'_>, it: &Arguments<'_>) -> Result<Value, Hal
     let named = it.text(0)?;
     let found = references.index.find(named);
     let id = match found {
-        Some(found) => found.id.as_str(),
+        Some(found) => &*found.id,
         None if named.starts_with('/') => named,
         None => return Err(it.invalid(format!("'{named}' is not defined in the template")).into()),
     };

@@ -16,6 +16,7 @@ use http::{HeaderName, Method, StatusCode, Uri, header};
 use keycard_domain::deployment::{self, Deployment, DeploymentError, DeploymentState};
 use keycard_domain::limits;
 use keycard_domain::rbac::RbacScope;
+use keycard_domain::resources::resource_group;
 use serde_json::{Value, json};
 
 use super::body::page;
@@ -109,10 +110,10 @@ const SUBSCRIPTION: PlacePaths = PlacePaths {
 fn scope(arm: &Arm, params: &Params) -> Result<RbacScope, ArmError> {
     let snapshot = arm.state.snapshot();
     super::body::require_container(&snapshot, params)?;
-    let subscription = params.get("subscription").to_ascii_lowercase();
+    let subscription = params.get("subscription").parse().map_err(|_| ArmError::PathMalformed)?;
     let path = match params.get("group") {
         "" => format!("/subscriptions/{subscription}"),
-        group => format!("/subscriptions/{subscription}/resourceGroups/{group}"),
+        group => resource_group::find(&snapshot, subscription, group)?.path(),
     };
     RbacScope::parse(&path).map_err(|_| ArmError::PathMalformed)
 }

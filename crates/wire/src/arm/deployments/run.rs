@@ -2,6 +2,7 @@
 //! what is allowed, refused and written down is the same.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use axum::body::Body;
 use axum::response::Response;
@@ -73,7 +74,7 @@ impl Run {
             }
             let is_waiting = resource.depends_on.iter().any(|id| absent.contains(id));
             if is_waiting || !self.deploy(resource).await {
-                absent.insert(resource.id.clone());
+                absent.insert(Arc::clone(&resource.id));
             }
         }
         let is_left = deployment::is_running(&self.arm.state.snapshot(), &self.deployment);
@@ -113,7 +114,7 @@ impl Run {
                 return false;
             }
         };
-        let (id, version) = (resource.id.clone(), resource.api_version.clone());
+        let (id, version) = (Arc::clone(&resource.id), resource.api_version.clone());
         let (status, refusal) = match self.send(Method::PUT, &id, &version, Some(&body)).await {
             Ok((status, answer)) => (status, self.ended(resource, answer).await),
             Err((status, refusal)) => (status, Some(refusal)),
@@ -267,6 +268,7 @@ impl Run {
         };
         if !self.failures.is_empty() {
             self.deployment.state = DeploymentState::Failed;
+            self.failures.truncate(limits::DEPLOYMENT_FAILURES_SHOWN_MAX);
             self.deployment.failure = Some(failed(std::mem::take(&mut self.failures)));
             return;
         }
