@@ -264,6 +264,7 @@ fn plan(
         tenant_id: bootstrap.tenant_id,
         display_name: tenant.display_name.clone(),
         management_group: None,
+        alias: None,
     };
     changes.put(snapshot, &subscription);
     put_administrator(state, snapshot, changes, operation, (below, bootstrap));
