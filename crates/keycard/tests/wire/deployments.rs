@@ -84,6 +84,13 @@ fn hotel() -> Value {
                 },
             },
             {
+                "type": "Microsoft.KeyVault/vaults/secrets",
+                "apiVersion": "2023-07-01",
+                "name": "[concat(variables('vault'), '/door')]",
+                "properties": { "value": "[parameters('password')]" },
+                "dependsOn": ["[resourceId('Microsoft.KeyVault/vaults', variables('vault'))]"],
+            },
+            {
                 "type": "Microsoft.Compute/virtualMachines",
                 "apiVersion": "2024-07-01",
                 "name": "[format('{0}-vm', parameters('prefix'))]",
@@ -140,15 +147,20 @@ async fn a_template_makes_a_machine_that_reads_its_vault() {
     assert_eq!(properties["outputs"]["hidden"], json!({ "type": "SecureString" }));
     assert_eq!(properties["parameters"]["password"], json!({ "type": "SecureString" }));
     assert_eq!(properties["parameters"]["vmSize"]["value"], "Standard_B1s");
-    assert_eq!(properties["outputResources"].as_array().unwrap().len(), 4);
+    assert_eq!(properties["outputResources"].as_array().unwrap().len(), 5);
     assert!(!ended.to_string().contains("hunter2"), "{ended}");
 
     let vault = properties["outputs"]["vaultUri"]["value"].as_str().unwrap();
     let selector = format!("&msi_res_id={}", cloud.identity_id("grand-id"));
     let token = cloud.vm_token("grand-vm", "https://vault.azure.net", &selector).await;
-    let listed = format!("{vault}secrets?api-version=7.4");
-    let listed = cloud.vault(Some(&token), Method::GET, &listed, None).await;
-    assert_eq!(listed.status, StatusCode::OK, "{}", listed.body);
+    let read = format!("{vault}secrets/door?api-version=7.4");
+    let read = cloud.vault(Some(&token), Method::GET, &read, None).await;
+    assert_eq!((read.status, &read.body["value"]), (StatusCode::OK, &json!("hunter2")));
+    let name = vault.trim_start_matches("https://").split('.').next().unwrap();
+    let shown = format!("{}/secrets/door", cloud.vault_id(name));
+    let shown = cloud.admin(Method::GET, &shown, "2023-07-01", None).await.body;
+    assert_eq!(shown["properties"]["secretUri"], format!("{vault}secrets/door"));
+    assert!(!shown.to_string().contains("hunter2"), "{shown}");
 }
 
 /// Names, ids and principals are the same the second time, and the deployment says 200.
@@ -741,4 +753,30 @@ async fn what_is_no_deployment_is_refused() {
     let path = format!("{}/providers/Microsoft.Resources/deployments/x", cloud.subscription());
     let refused = cloud.admin(Method::PUT, &path, VERSION, Some(complete)).await;
     assert_eq!(refused.status, StatusCode::BAD_REQUEST);
+}
+
+/// Resource Manager's secrets are put and shown, and keep the rules of those of the vault.
+#[tokio::test]
+async fn a_secret_is_put_by_resource_manager_and_its_value_is_not_shown() {
+    let cloud = Cloud::start().await;
+    cloud.put_vault("kv1", true).await;
+    let at = |name: &str| format!("{}/secrets/{name}", cloud.vault_id("kv1"));
+    let put = async |name: &str, properties: Value| {
+        let body = json!({ "properties": properties });
+        cloud.admin(Method::PUT, &at(name), "2023-07-01", Some(body)).await
+    };
+    let made = put("door", json!({ "value": "open", "attributes": { "enabled": false } })).await;
+    assert_eq!(made.status, StatusCode::OK, "{}", made.body);
+    assert_eq!(made.body["properties"]["attributes"]["enabled"], false);
+    assert!(!made.body.to_string().contains("open\""), "{}", made.body);
+    let code = |answer: &Answer| answer.body["error"]["code"].clone();
+    assert_eq!(code(&put("door", json!({})).await), "InvalidRequestContent");
+    assert_eq!(code(&put("a_b", json!({ "value": "x" })).await), "BadRequest");
+    let long = put("door", json!({ "value": "x".repeat(25_601) })).await;
+    assert_eq!(code(&long), "BadRequest");
+    let missing = cloud.admin(Method::GET, &at("none"), "2023-07-01", None).await;
+    assert_eq!((missing.status, code(&missing)), (StatusCode::NOT_FOUND, json!("SecretNotFound")));
+    let nowhere = format!("{}/secrets/door", cloud.vault_id("kv2"));
+    let nowhere = cloud.admin(Method::GET, &nowhere, "2023-07-01", None).await;
+    assert_eq!(nowhere.status, StatusCode::NOT_FOUND);
 }

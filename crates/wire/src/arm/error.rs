@@ -16,6 +16,7 @@ use keycard_domain::directory::federated_credential::{self, FederatedCredentialE
 use keycard_domain::directory::identity_block::{ASSIGN_ACTION, IdentityBlockError};
 use keycard_domain::directory::user_assigned_identity::{self, UserAssignedIdentityError};
 use keycard_domain::ids::TenantId;
+use keycard_domain::key_vault::secret::SecretError;
 use keycard_domain::key_vault::vault::VaultError;
 use keycard_domain::operation::OperationContext;
 use keycard_domain::rbac::assignment::AssignmentError;
@@ -71,6 +72,7 @@ pub(super) enum ArmError {
         operation: Box<OperationContext>,
     },
     Vault(VaultError),
+    Secret(SecretError),
     Assignment {
         error: AssignmentError,
         tenant: TenantId,
@@ -277,6 +279,7 @@ impl ArmError {
                 identity_block(error, resource, operation)
             }
             Self::Vault(error) => vault(error),
+            Self::Secret(error) => secret(error),
             Self::Assignment { error, tenant } => authorization::assignment(error, *tenant),
             Self::CustomRole { error, operation } => authorization::custom_role(error, operation),
             Self::DenyAssignment(error) => authorization::deny_assignment(error),
@@ -648,6 +651,45 @@ fn vault(error: &VaultError) -> Answer {
             format!("The vault name '{name}' is invalid. A vault's name must be between 3-24 alphanumeric characters. The name must begin with a letter, end with a letter or digit, and not contain consecutive hyphens."),
         ),
         VaultError::Resource(error) => resource(error),
+    }
+}
+
+fn secret(error: &SecretError) -> Answer {
+    let bad = |message: &str| Answer(BAD, "BadRequest", message.to_owned());
+    match error {
+        SecretError::NameInvalid => bad("A secret's name has 1 to 127 letters, digits and dashes."),
+        SecretError::ValueTooLong => {
+            bad("The secret value is too long: at most 25600 characters are allowed.")
+        }
+        SecretError::TagsInvalid => bad("Too many or too long tags, or a too long content type."),
+        SecretError::TooManyVersions => {
+            bad("The secret has as many versions as a secret may have.")
+        }
+        SecretError::NotFound(name) | SecretError::DeletedNotFound(name) => Answer(
+            StatusCode::NOT_FOUND,
+            "SecretNotFound",
+            format!("A secret with (name/id) {name} was not found in this key vault."),
+        ),
+        SecretError::VaultGone(name) => Answer(
+            StatusCode::NOT_FOUND,
+            "VaultNotFound",
+            format!("The vault '{name}' could not be found."),
+        ),
+        SecretError::DeletedButRecoverable(name) => Answer(
+            StatusCode::CONFLICT,
+            "ConflictError",
+            format!(
+                "Secret {name} is currently in a deleted but recoverable state, and its name cannot be reused; in this state, the secret can only be recovered or purged."
+            ),
+        ),
+        SecretError::Disabled => bad("Operation get is not allowed on a disabled secret."),
+        SecretError::PurgeProtected => bad("Purge protection is enabled for this vault."),
+        SecretError::Write(error) => write(error),
+        SecretError::Unopenable | SecretError::Unreadable(_) => Answer(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "InternalServerError",
+            "The secret cannot be read.".to_owned(),
+        ),
     }
 }
 

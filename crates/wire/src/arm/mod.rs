@@ -26,6 +26,7 @@ mod subscription_aliases;
 mod subscriptions;
 mod tenants;
 mod user_assigned_identities;
+mod vault_secrets;
 mod vaults;
 
 use std::sync::Arc;
@@ -80,6 +81,7 @@ pub fn face(arm: Arm) -> Face<Arm> {
         federated_identity_credentials::routes(),
         compute::routes(),
         vaults::routes(),
+        vault_secrets::routes(),
         role_definitions::routes(),
         role_assignments::routes(),
         deny_assignments::routes(),
