@@ -52,6 +52,8 @@ pub struct Plan {
     index: ResourceIndex,
     outputs: Map<String, Value>,
     parameters: Vec<ShownValue>,
+    /// The texts of secure parameters.
+    secrets: Vec<String>,
 }
 
 /// A value, or what has to be asked for before there is one.
@@ -82,6 +84,7 @@ impl Template {
             index: ResourceIndex::default(),
             outputs: self.outputs.clone(),
             parameters: Vec::new(),
+            secrets: Vec::new(),
         };
         self.settle_parameters(&mut plan, given, fresh)?;
         self.settle_variables(&mut plan)?;
@@ -128,6 +131,9 @@ impl Template {
             let value = value.flatten().unwrap_or_default();
             let path = format!("parameters.{}", parameter.name);
             parameter.check(&value).map_err(|reason| TemplateViolation::at(path, reason))?;
+            if parameter.value_type.is_secure() {
+                texts(&value, &mut |text| plan.secrets.extend(spellings(text)));
+            }
             plan.parameters.push(ShownValue::new(&parameter.name, parameter.value_type, value));
         }
         check_kept("parameters", &plan.parameters)
@@ -246,6 +252,9 @@ struct Parent<'a> {
     copies: &'a [CopyIndex],
 }
 
+/// Bytes of a text that is taken for a secret: a shorter one stands in other words by chance.
+const SECRET_BYTES_MIN: usize = 4;
+
 /// Members that say how a resource is deployed, and are no part of it.
 const OF_DEPLOYMENT: [&str; 13] = [
     "type",
@@ -267,6 +276,12 @@ impl Plan {
     /// The resources, in an order in which they can be deployed.
     pub fn resources(&self) -> impl Iterator<Item = &PlannedResource> {
         self.resources.iter().filter(|resource| resource.is_deployed)
+    }
+
+    /// A text that is kept, without the values of secure parameters: a refusal may repeat what it refuses.
+    pub fn without_secrets(&self, text: &str) -> String {
+        let secrets = self.secrets.iter().filter(|secret| secret.len() >= SECRET_BYTES_MIN);
+        secrets.fold(text.to_owned(), |text, secret| text.replace(secret, "***"))
     }
 
     /// The parameters, without secure values.
@@ -728,6 +743,18 @@ fn halted(path: &str, halt: Halt) -> TemplateViolation {
         Halt::Reference(_) => misplaced(path, "reference"),
         Halt::Pending(name) => TemplateViolation::at(path, ExpressionError::Circular(name)),
     }
+}
+
+/// A text as it is, as a string of JSON, and as a string inside one; the longest first, which may hold the others.
+fn spellings(text: &str) -> Vec<String> {
+    let quoted = |text: &str| {
+        let quoted = Value::from(text).to_string();
+        quoted.get(1..quoted.len() - 1).unwrap_or_default().to_owned()
+    };
+    let once = quoted(text);
+    let mut all = vec![quoted(&once), once, text.to_owned()];
+    all.dedup();
+    all
 }
 
 fn is_no_part_of_an_id(c: char) -> bool {

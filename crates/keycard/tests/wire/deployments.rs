@@ -780,3 +780,32 @@ async fn a_secret_is_put_by_resource_manager_and_its_value_is_not_shown() {
     let nowhere = cloud.admin(Method::GET, &nowhere, "2023-07-01", None).await;
     assert_eq!(nowhere.status, StatusCode::NOT_FOUND);
 }
+
+/// A refusal repeats what it refuses; what is kept of it does not.
+#[tokio::test]
+async fn no_secure_parameter_is_kept_in_a_failure() {
+    let cloud = Cloud::start().await;
+    let vault = json!({
+        "type": "Microsoft.KeyVault/vaults", "apiVersion": "2023-07-01", "name": "kv-odd",
+        "location": "local",
+        "properties": {
+            "tenantId": "[subscription().tenantId]",
+            "sku": { "family": "A", "name": "standard" },
+            "softDeleteRetentionInDays": "[parameters('password')]",
+        },
+    });
+    let template = json!({
+        "parameters": { "password": { "type": "securestring" } },
+        "resources": [vault, identity("other", json!({
+            "tags": { "t": "[dateTimeAdd(parameters('password'), 'P1D')]" },
+        }))],
+    });
+    for secret in ["hunter2", "hun\"ter2\\"] {
+        let given = json!({ "password": { "value": secret } });
+        cloud.deploy("d1", template.clone(), given).await;
+        let ended = cloud.ended(&cloud.deployment("d1")).await;
+        assert_eq!(codes(&ended), ["BadRequest", "InvalidTemplate"]);
+        let shown = ended.to_string();
+        assert!(shown.contains("***") && !shown.contains("ter2"), "{shown}");
+    }
+}

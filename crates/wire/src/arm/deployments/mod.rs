@@ -23,8 +23,9 @@ use super::body::page;
 use super::error::{ArmError, DeploymentRefusal};
 use super::{Arm, row};
 use crate::request::Parameters;
-use crate::route::{Params, Rbac, Route};
+use crate::route::{Params, Rbac, Route, Unread};
 use request::DeploymentBody;
+use run::Run;
 
 pub(super) fn routes() -> Vec<Route<Arm>> {
     let read = "Microsoft.Resources/deployments/read";
@@ -148,16 +149,17 @@ async fn put(
     if nesting.0 > limits::NESTED_DEPLOYMENTS_MAX {
         return Err(ArmError::BodyMalformed("Deployments are nested too deeply.".to_owned()));
     }
+    let caller = operation.principal().cloned().ok_or(ArmError::TokenMissing)?;
     let prepared = body.prepare(&arm, &operation, scope(&arm, &params)?, params.get("name"))?;
     let plan = (&prepared.template, &prepared.plan);
     let begun = deployment::begin(&arm.state, &operation, &prepared.new, plan).await?;
     let started = begun.deployment;
-    let run = run::Run::new(arm.clone(), operation, prepared, started.clone(), nesting.0)?;
+    let run = Run::new(arm.clone(), (operation, caller), prepared, started.clone(), nesting);
     // Whoever goes away in the meantime does not stop it.
     let running = tokio::spawn(run.carry_out());
     let _ = tokio::time::timeout(limits::DEPLOYMENT_ANSWER_WAIT, running).await;
     let snapshot = arm.state.snapshot();
-    let present = snapshot.deployments.get(&keycard_domain::records::Record::record_id(&started));
+    let present = deployment::find(&snapshot, &started.scope, &started.name);
     let mut answer = json::deployment(present.map_or(&started, |present| present.record.as_ref()));
     if let Some(state) = answer.pointer_mut("/properties/provisioningState")
         && state.as_str() == Some(DeploymentState::Running.as_str())
@@ -249,6 +251,7 @@ async fn cancel(
     Rbac(operation): Rbac,
     State(arm): State<Arm>,
     params: Params,
+    _: Unread,
 ) -> Result<StatusCode, ArmError> {
     let scope = scope(&arm, &params)?;
     deployment::cancel(&arm.state, &operation, &scope, params.get("name")).await?;
@@ -259,6 +262,7 @@ async fn export(
     Rbac(_): Rbac,
     State(arm): State<Arm>,
     params: Params,
+    _: Unread,
 ) -> Result<Json<Value>, ArmError> {
     let scope = scope(&arm, &params)?;
     let snapshot = arm.state.snapshot_to_keep();

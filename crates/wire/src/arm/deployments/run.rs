@@ -19,7 +19,7 @@ use keycard_domain::operation::{OperationContext, Principal};
 use keycard_domain::resources::resource_group;
 use serde_json::Value;
 
-use super::super::error::{ArmError, refusal_text};
+use super::super::error::refusal_text;
 use super::super::{Arm, Vouched, face};
 use super::request::{Prepared, position};
 use super::{Nesting, encoded};
@@ -35,7 +35,7 @@ pub(super) struct Run {
     plan: Plan,
     deployment: Deployment,
     text: String,
-    nesting: usize,
+    nesting: Nesting,
     answers: Answers,
     failures: Vec<FailureDetail>,
 }
@@ -43,13 +43,12 @@ pub(super) struct Run {
 impl Run {
     pub(super) fn new(
         arm: Arm,
-        operation: OperationContext,
+        (operation, caller): (OperationContext, Principal),
         prepared: Prepared,
         deployment: Deployment,
-        nesting: usize,
-    ) -> Result<Self, ArmError> {
-        let caller = operation.principal().cloned().ok_or(ArmError::TokenMissing)?;
-        Ok(Self {
+        nesting: Nesting,
+    ) -> Self {
+        Self {
             face: face(arm.clone()),
             arm,
             operation,
@@ -60,7 +59,7 @@ impl Run {
             nesting,
             answers: Answers::new(),
             failures: Vec::new(),
-        })
+        }
     }
 
     /// Puts every resource whose dependencies are there, and keeps what came of it. One after the other: no order that
@@ -97,17 +96,14 @@ impl Run {
             Ok(body) => body,
             Err(failure) => {
                 let failure = match failure {
-                    Unsettled::Violation(violation) => {
-                        let at = position(&self.text, &violation);
-                        FailureDetail {
-                            code: "InvalidTemplate".to_owned(),
-                            message: format!(
-                                "Unable to process template language expressions for resource '{}'. '{}'",
-                                resource.id,
-                                refusal_text(&violation, at)
-                            ),
-                        }
-                    }
+                    Unsettled::Violation(violation) => FailureDetail {
+                        code: "InvalidTemplate".to_owned(),
+                        message: format!(
+                            "Unable to process template language expressions for resource '{}'. '{}'",
+                            resource.id,
+                            self.words(&violation)
+                        ),
+                    },
                     Unsettled::Refused(failure) => failure,
                 };
                 self.failures.push(failure);
@@ -123,6 +119,11 @@ impl Run {
         self.failures.extend(refusal.clone().map(|refusal| detail(status, refusal)));
         self.note("Create", (&id, &resource.resource_type, &resource.name), status, refusal);
         is_there
+    }
+
+    /// What is wrong with the template, to be kept.
+    fn words(&self, violation: &TemplateViolation) -> String {
+        self.plan.without_secrets(&refusal_text(violation, position(&self.text, violation)))
     }
 
     /// Waits for a deployment inside this one; its refusal, where it failed. All else is done when it is answered.
@@ -195,7 +196,7 @@ impl Run {
             .header(header::CONTENT_TYPE, "application/json")
             .header("x-ms-correlation-request-id", self.operation.correlation_id.to_string())
             .extension(Vouched(self.caller.clone()))
-            .extension(Nesting(self.nesting + 1))
+            .extension(Nesting(self.nesting.0 + 1))
             .body(body.map_or_else(Body::empty, |body| Body::from(body.to_string())));
         let Ok(request) = request else {
             return Err((StatusCode::BAD_REQUEST, format!("'{id}' is no path.")));
@@ -207,7 +208,9 @@ impl Run {
         if status.is_success() {
             return Ok((status, serde_json::from_slice(&bytes).unwrap_or_default()));
         }
-        let text: String = String::from_utf8_lossy(&bytes)
+        let text: String = self
+            .plan
+            .without_secrets(&String::from_utf8_lossy(&bytes))
             .chars()
             .take(limits::DEPLOYMENT_REFUSAL_BYTES_MAX)
             .collect();
@@ -286,7 +289,7 @@ impl Run {
                         code: "DeploymentOutputEvaluationFailed".to_owned(),
                         message: format!(
                             "Unable to evaluate template outputs: '{}'.",
-                            refusal_text(&violation, position(&self.text, &violation))
+                            self.words(&violation)
                         ),
                     },
                     Unsettled::Refused(detail) => detail,
