@@ -117,6 +117,8 @@ pub(super) struct Evaluator<'a> {
     pub(super) budget: &'a Budget,
     /// The loops around the value, the innermost last.
     pub(super) copies: &'a [CopyIndex],
+    /// What the lambdas around the value are applied to, the innermost last.
+    pub(super) lambdas: &'a [(String, Value)],
     /// Absent where the template's shape must not depend on what there is.
     pub(super) references: Option<References<'a>>,
     /// Present in the defaults of parameters.
@@ -212,14 +214,7 @@ impl Evaluator<'_> {
 
     fn call(&self, call: &Call) -> Result<Value, Halt> {
         let function = function::find(&call.name, call.arguments.len())?;
-        if let ("if", [condition, then, otherwise]) =
-            (call.name.to_ascii_lowercase().as_str(), call.arguments.as_slice())
-            && let Value::Bool(is_met) = self.expression(condition)?
-        {
-            return self.expression(if is_met { then } else { otherwise });
-        }
-        let values = call.arguments.iter().map(|argument| self.expression(argument));
-        let value = function.apply(self, values.collect::<Result<_, _>>()?)?;
+        let value = function.apply(self, &call.arguments)?;
         self.budget.take(weight(&value)?)?;
         Ok(value)
     }
@@ -243,7 +238,7 @@ pub(super) fn type_wrong(expected: &'static str, actual: &Value) -> ExpressionEr
 }
 
 /// A member by its name, an item by its position.
-fn selected<'a>(of: &'a Value, by: &Value) -> Result<&'a Value, ExpressionError> {
+pub(super) fn selected<'a>(of: &'a Value, by: &Value) -> Result<&'a Value, ExpressionError> {
     match (of, by) {
         (Value::Object(members), Value::String(name)) => {
             member(members, name).ok_or_else(|| ExpressionError::MemberMissing {

@@ -538,3 +538,78 @@ pub async fn end_interrupted(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn deployment(name: &str, started_at_ms: i64, state: DeploymentState) -> Deployment {
+        Deployment {
+            scope: RbacScope::parse("/subscriptions/s/resourceGroups/g").unwrap(),
+            name: name.to_owned(),
+            location: None,
+            tags: BTreeMap::new(),
+            run_id: Uuid::nil(),
+            state,
+            mode: DeploymentMode::Incremental,
+            template_hash: String::new(),
+            parameters: Vec::new(),
+            dependencies: Vec::new(),
+            outputs: Vec::new(),
+            operations: Vec::new(),
+            failure: None,
+            started_at_ms,
+            ended_at_ms: Some(started_at_ms),
+            correlation_id: Uuid::nil(),
+        }
+    }
+
+    /// Which deployments make room in a scope with so many others.
+    fn check(others: i64, expected: &[&str]) {
+        let mut snapshot = Snapshot::default();
+        snapshot.insert_for_test(&deployment("running", 0, DeploymentState::Running));
+        snapshot.insert_for_test(&deployment("old", 1, DeploymentState::Failed));
+        for n in 0..others {
+            let name = format!("later-{n}");
+            snapshot.insert_for_test(&deployment(&name, 2 + n, DeploymentState::Succeeded));
+        }
+        let mut changes = Changes::default();
+        let scope = RbacScope::parse("/subscriptions/S/resourceGroups/G").unwrap();
+        make_room(&snapshot, &mut changes, &scope);
+        let written = format!("{changes:?}");
+        let gone = |name: &str| written.contains(&format!("resourcegroups/g|{name})"));
+        for name in ["running", "old", "later-0", "later-1"] {
+            assert_eq!(gone(name), expected.contains(&name), "{name} of {others}");
+        }
+    }
+
+    #[test]
+    fn the_oldest_that_does_not_run_makes_room_for_a_new_one() {
+        check(0, &[]);
+        check(797, &[]);
+        check(798, &["old"]);
+        check(799, &["old", "later-0"]);
+    }
+
+    #[test]
+    fn names_follow_azures_rule() {
+        for name in ["a", "a.b-c_(1)", &"x".repeat(64)] {
+            assert_eq!(check_name(name), Ok(()), "{name}");
+        }
+        for name in ["", "a.", "a b", "a/b", &"x".repeat(65)] {
+            assert!(check_name(name).is_err(), "{name}");
+        }
+    }
+
+    #[test]
+    fn the_stored_form_of_a_template_is_frozen() {
+        let kept = DeploymentTemplate {
+            deployment: "/s|d".to_owned(),
+            run_id: Uuid::nil(),
+            template: serde_json::json!({ "resources": [] }),
+        };
+        let golden = r#"{"v":1,"r":{"deployment":"/s|d","run_id":"00000000-0000-0000-0000-000000000000","template":{"resources":[]}}}"#;
+        assert_eq!(std::str::from_utf8(&encode(&kept)).unwrap(), golden);
+        assert_eq!(decode::<DeploymentTemplate>(golden.as_bytes()).unwrap(), kept);
+    }
+}

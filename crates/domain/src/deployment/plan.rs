@@ -300,6 +300,7 @@ impl Plan {
             names: &self.names,
             budget: &self.budget,
             copies,
+            lambdas: &[],
             references: answers.map(|answers| References { index: &self.index, answers }),
             fresh,
         }

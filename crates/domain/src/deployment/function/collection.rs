@@ -4,6 +4,7 @@
 use serde_json::{Map, Value, json};
 
 use super::super::error::ExpressionError;
+use super::super::evaluate::selected;
 use super::{Arguments, Function, MANY, member, pure};
 use crate::limits;
 
@@ -19,6 +20,24 @@ pub(super) const FUNCTIONS: &[Function] = &[
     pure("intersection", (2, MANY), intersection),
     pure("items", (1, 1), items),
     pure("objectKeys", (1, 1), |it| Ok(it.object(0)?.keys().cloned().collect())),
+    pure("tryGet", (2, MANY), |it| {
+        let mut found = it.value(0);
+        for by in it.values.iter().skip(1) {
+            match selected(found, by) {
+                Ok(value) => found = value,
+                Err(_) => return Ok(Value::Null),
+            }
+        }
+        Ok(found.clone())
+    }),
+    pure("shallowMerge", (1, 1), |it| {
+        let mut merged = Map::new();
+        for item in it.array(0)? {
+            let members = item.as_object().ok_or_else(|| it.wrong(0, "Array of Object"))?;
+            merged.extend(members.clone());
+        }
+        Ok(merged.into())
+    }),
     pure("flatten", (1, 1), flatten),
     pure("contains", (2, 2), contains),
     pure("empty", (1, 1), |it| Ok((it.value(0).is_null() || length(it, "Array")? == 0).into())),

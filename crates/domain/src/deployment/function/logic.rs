@@ -4,8 +4,10 @@ use std::cmp::Ordering;
 
 use serde_json::Value;
 
-use super::super::error::ExpressionError;
-use super::{Arguments, Function, MANY, pure};
+use super::super::error::{ExpressionError, Halt};
+use super::super::evaluate::{Evaluator, type_wrong};
+use super::super::expression::Expression;
+use super::{Arguments, Function, MANY, lazy, pure};
 
 pub(super) const FUNCTIONS: &[Function] = &[
     pure("and", (2, MANY), |it| Ok(booleans(it)?.into_iter().all(|value| value).into())),
@@ -15,8 +17,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
     pure("false", (0, 0), |_| Ok(false.into())),
     pure("null", (0, 0), |_| Ok(Value::Null)),
     pure("bool", (1, 1), boolean),
-    // The evaluator looks only at the branch that counts.
-    pure("if", (3, 3), |it| Ok(it.value(if it.boolean(0)? { 1 } else { 2 }).clone())),
+    lazy("if", (3, 3), conditional),
     pure("coalesce", (1, MANY), |it| {
         let first = it.values.iter().find(|value| !value.is_null());
         Ok(first.cloned().unwrap_or_default())
@@ -27,6 +28,16 @@ pub(super) const FUNCTIONS: &[Function] = &[
     pure("greater", (2, 2), |it| Ok(order(it)?.is_gt().into())),
     pure("greaterOrEquals", (2, 2), |it| Ok(order(it)?.is_ge().into())),
 ];
+
+/// Only the branch that counts is looked at.
+fn conditional(evaluator: &Evaluator<'_>, arguments: &[Expression]) -> Result<Value, Halt> {
+    let [condition, then, otherwise] = arguments else {
+        return Err(ExpressionError::FunctionMisplaced("if".to_owned()).into());
+    };
+    let condition = evaluator.expression(condition)?;
+    let is_met = condition.as_bool().ok_or_else(|| type_wrong("Boolean", &condition))?;
+    evaluator.expression(if is_met { then } else { otherwise })
+}
 
 fn booleans(it: &Arguments<'_>) -> Result<Vec<bool>, ExpressionError> {
     (0..it.values.len()).map(|index| it.boolean(index)).collect()

@@ -6,6 +6,7 @@ mod collection;
 mod date;
 mod encoding;
 mod hash;
+mod lambda;
 mod logic;
 mod number;
 mod place;
@@ -15,6 +16,7 @@ use serde_json::{Map, Value};
 
 use super::error::{ExpressionError, Halt};
 use super::evaluate::Evaluator;
+use super::expression::Expression;
 pub(super) use hash::template_hash;
 pub(super) use place::join_id;
 
@@ -33,6 +35,8 @@ enum Rule {
     Pure(fn(&Arguments<'_>) -> Result<Value, ExpressionError>),
     /// With the deployment around it.
     Placed(fn(&Evaluator<'_>, &Arguments<'_>) -> Result<Value, Halt>),
+    /// From its arguments as they are written: it evaluates those that count, as often as they count.
+    Lazy(fn(&Evaluator<'_>, &[Expression]) -> Result<Value, Halt>),
 }
 
 /// As many arguments as one likes.
@@ -54,11 +58,20 @@ const fn placed(
     Function { name, arity, rule: Rule::Placed(rule) }
 }
 
+const fn lazy(
+    name: &'static str,
+    arity: (usize, usize),
+    rule: fn(&Evaluator<'_>, &[Expression]) -> Result<Value, Halt>,
+) -> Function {
+    Function { name, arity, rule: Rule::Lazy(rule) }
+}
+
 const FAMILIES: &[&[Function]] = &[
     collection::FUNCTIONS,
     date::FUNCTIONS,
     encoding::FUNCTIONS,
     hash::FUNCTIONS,
+    lambda::FUNCTIONS,
     logic::FUNCTIONS,
     number::FUNCTIONS,
     place::FUNCTIONS,
@@ -71,21 +84,15 @@ const UNSUPPORTED: &[&str] = &[
     "cidrSubnet",
     "dataUri",
     "dataUriToString",
-    "filter",
     "getSecret",
     "groupBy",
-    "lambda",
-    "lambdaVariables",
     "managementGroup",
-    "map",
     "mapValues",
     "parseCidr",
     "pickZones",
     "providers",
-    "reduce",
     "references",
     "sort",
-    "toObject",
 ];
 
 /// The function of this name, for so many arguments. Names ignore case.
@@ -122,12 +129,16 @@ impl Function {
     pub(super) fn apply(
         &self,
         evaluator: &Evaluator<'_>,
-        values: Vec<Value>,
+        arguments: &[Expression],
     ) -> Result<Value, Halt> {
-        let arguments = Arguments { function: self.name, values };
+        let values = || -> Result<Arguments<'_>, Halt> {
+            let values = arguments.iter().map(|argument| evaluator.expression(argument));
+            Ok(Arguments { function: self.name, values: values.collect::<Result<_, _>>()? })
+        };
         match self.rule {
-            Rule::Pure(rule) => Ok(rule(&arguments)?),
-            Rule::Placed(rule) => rule(evaluator, &arguments),
+            Rule::Pure(rule) => Ok(rule(&values()?)?),
+            Rule::Placed(rule) => rule(evaluator, &values()?),
+            Rule::Lazy(rule) => rule(evaluator, arguments),
         }
     }
 }
@@ -267,6 +278,7 @@ mod tests {
             names: &names,
             budget: &Budget::default(),
             copies: &copies,
+            lambdas: &[],
             references: None,
             fresh: Some(Fresh { now, entropy: &entropy }),
         }
@@ -373,6 +385,47 @@ mod tests {
         check("if(true(), 'a', div(1, 0))", json!("a"));
         let outside = "the arguments of div are wrong: the result is no whole number of 64 bits";
         check_error("div(1, 0)", outside);
+    }
+
+    #[test]
+    fn lambdas_are_applied_to_each_item() {
+        check("map(range(1, 3), lambda('x', mul(lambdaVariables('x'), 2)))", json!([2, 4, 6]));
+        check(
+            "map(createArray('a'), lambda('x', 'i', concat(lambdaVariables('x'), lambdaVariables('i'))))",
+            json!(["a0"]),
+        );
+        check("filter(range(1, 4), lambda('x', less(lambdaVariables('x'), 3)))", json!([1, 2]));
+        check(
+            "reduce(range(1, 4), 0, lambda('s', 'x', add(lambdaVariables('s'), lambdaVariables('x'))))",
+            json!(10),
+        );
+        check("toObject(createArray('a'), lambda('x', lambdaVariables('x')))", json!({ "a": "a" }));
+        check(
+            "toObject(createArray('a'), lambda('x', lambdaVariables('x')), lambda('x', 1))",
+            json!({ "a": 1 }),
+        );
+        // The inner one of two with the same name counts.
+        check(
+            "map(range(0, 2), lambda('x', map(range(5, 1), lambda('x', lambdaVariables('x')))))",
+            json!([[5], [5]]),
+        );
+        check_error("lambda('x', 1)", "the function lambda cannot be used here");
+        check_error("lambdaVariables('x')", "the function lambdaVariables cannot be used here");
+        check_error(
+            "map(range(0, 1), 1)",
+            "the arguments of map are wrong: an argument is expected to be a lambda",
+        );
+        check_error("filter(range(0, 1), lambda('x', 1))", "expected Boolean, found Integer");
+        check_error(
+            "map(range(0, 10000), lambda('x', map(range(0, 10000), lambda('y', 1))))",
+            "the expressions of the template take too much work",
+        );
+        check("tryGet(parameters('o'), 'one', 1)", json!(2));
+        check("tryGet(parameters('o'), 'two', 'three')", Value::Null);
+        check(
+            "shallowMerge(createArray(createObject('a', 1), createObject('a', 2, 'b', 3)))",
+            json!({ "a": 2, "b": 3 }),
+        );
     }
 
     #[test]
