@@ -809,3 +809,50 @@ async fn no_secure_parameter_is_kept_in_a_failure() {
         assert!(shown.contains("***") && !shown.contains("ter2"), "{shown}");
     }
 }
+
+/// What would be made, changed, left and deleted, as the deployment then does it; and nothing of it is done.
+#[tokio::test]
+async fn what_if_foretells_the_deployment() {
+    let cloud = Cloud::start().await;
+    let path = format!("{}/whatIf", cloud.deployment("hotel"));
+    let body = |mode: &str, size: &str| {
+        json!({ "properties": {
+            "mode": mode, "template": hotel(),
+            "parameters": { "prefix": { "value": "grand" }, "vmSize": { "value": size } },
+            "whatIfSettings": { "resultFormat": "FullResourcePayloads" },
+        }})
+    };
+    let foretold = async |mode: &str, size: &str| -> Vec<(String, String)> {
+        let answer = cloud.admin(Method::POST, &path, VERSION, Some(body(mode, size))).await;
+        assert_eq!(answer.body["status"], "Succeeded", "{}", answer.body);
+        assert!(!answer.body.to_string().contains("hunter2"), "{}", answer.body);
+        let changes = answer.body["properties"]["changes"].as_array().unwrap().clone();
+        changes
+            .iter()
+            .map(|it| {
+                let id = it["resourceId"].as_str().unwrap();
+                let kind = id.rsplit('/').nth(1).unwrap().to_owned();
+                (kind, it["changeType"].as_str().unwrap().to_owned())
+            })
+            .collect()
+    };
+    let kinds = |changes: &[(String, String)], kind: &str| -> Vec<String> {
+        changes.iter().filter(|(it, _)| it == kind).map(|(_, change)| change.clone()).collect()
+    };
+    cloud.put_identity("other").await;
+    let first = foretold("Incremental", "Standard_B1s").await;
+    assert_eq!(kinds(&first, "virtualMachines"), ["Create"]);
+    assert_eq!(kinds(&first, "roleAssignments"), ["Create"]);
+    assert_eq!(kinds(&first, "userAssignedIdentities"), ["Create", "Ignore"]);
+    let none = cloud.admin(Method::GET, &cloud.vm_id("grand-vm"), "2024-07-01", None).await;
+    assert_eq!(none.status, StatusCode::NOT_FOUND, "nothing was made");
+
+    cloud.deployed("hotel", hotel(), json!({ "prefix": { "value": "grand" } })).await;
+    let same = foretold("Complete", "standard_b1s").await;
+    for kind in ["virtualMachines", "roleAssignments", "vaults"] {
+        assert_eq!(kinds(&same, kind), ["NoChange"], "{kind}: {same:?}");
+    }
+    assert_eq!(kinds(&same, "userAssignedIdentities"), ["NoChange", "Delete"]);
+    let larger = foretold("Incremental", "Standard_B2s").await;
+    assert_eq!(kinds(&larger, "virtualMachines"), ["Modify"]);
+}

@@ -3,10 +3,12 @@
 //!
 //! Source: Microsoft.Resources REST API, Deployments; Azure Resource Manager, "Track asynchronous Azure operations".
 
+mod door;
 mod json;
 mod lenient_json;
 mod request;
 mod run;
+mod what_if;
 
 use axum::Json;
 use axum::extract::{FromRequestParts, State};
@@ -24,6 +26,7 @@ use super::error::{ArmError, DeploymentRefusal};
 use super::{Arm, row};
 use crate::request::Parameters;
 use crate::route::{Params, Rbac, Route, Unread};
+use door::Door;
 use request::DeploymentBody;
 use run::Run;
 
@@ -42,6 +45,12 @@ pub(super) fn routes() -> Vec<Route<Arm>> {
                 place.validate,
                 "Microsoft.Resources/deployments/validate/action",
                 validate,
+            ),
+            row(
+                Method::POST,
+                place.what_if,
+                "Microsoft.Resources/deployments/whatIf/action",
+                what_if,
             ),
             row(
                 Method::POST,
@@ -74,6 +83,7 @@ struct PlacePaths {
     all: &'static str,
     one: &'static str,
     validate: &'static str,
+    what_if: &'static str,
     cancel: &'static str,
     export: &'static str,
     status: &'static str,
@@ -85,6 +95,7 @@ const GROUP: PlacePaths = PlacePaths {
     all: "/subscriptions/{subscription}/resourceGroups/{group}/providers/Microsoft.Resources/deployments",
     one: "/subscriptions/{subscription}/resourceGroups/{group}/providers/Microsoft.Resources/deployments/{name}",
     validate: "/subscriptions/{subscription}/resourceGroups/{group}/providers/Microsoft.Resources/deployments/{name}/validate",
+    what_if: "/subscriptions/{subscription}/resourceGroups/{group}/providers/Microsoft.Resources/deployments/{name}/whatIf",
     cancel: "/subscriptions/{subscription}/resourceGroups/{group}/providers/Microsoft.Resources/deployments/{name}/cancel",
     export: "/subscriptions/{subscription}/resourceGroups/{group}/providers/Microsoft.Resources/deployments/{name}/exportTemplate",
     status: "/subscriptions/{subscription}/resourceGroups/{group}/providers/Microsoft.Resources/deployments/{name}/operationStatuses/{operation}",
@@ -98,6 +109,7 @@ const SUBSCRIPTION: PlacePaths = PlacePaths {
     all: "/subscriptions/{subscription}/providers/Microsoft.Resources/deployments",
     one: "/subscriptions/{subscription}/providers/Microsoft.Resources/deployments/{name}",
     validate: "/subscriptions/{subscription}/providers/Microsoft.Resources/deployments/{name}/validate",
+    what_if: "/subscriptions/{subscription}/providers/Microsoft.Resources/deployments/{name}/whatIf",
     cancel: "/subscriptions/{subscription}/providers/Microsoft.Resources/deployments/{name}/cancel",
     export: "/subscriptions/{subscription}/providers/Microsoft.Resources/deployments/{name}/exportTemplate",
     status: "/subscriptions/{subscription}/providers/Microsoft.Resources/deployments/{name}/operationStatuses/{operation}",
@@ -245,6 +257,20 @@ async fn validate(
 ) -> Result<Json<Value>, ArmError> {
     let prepared = body.prepare(&arm, &operation, scope(&arm, &params)?, params.get("name"))?;
     Ok(Json(json::validated(&prepared.new, &prepared.plan, &operation)))
+}
+
+/// What the deployment would change, answered at once.
+async fn what_if(
+    Rbac(operation): Rbac,
+    State(arm): State<Arm>,
+    params: Params,
+    nesting: Nesting,
+    body: DeploymentBody,
+) -> Result<Json<Value>, ArmError> {
+    let caller = operation.principal().cloned().ok_or(ArmError::TokenMissing)?;
+    let prepared = body.prepare(&arm, &operation, scope(&arm, &params)?, params.get("name"))?;
+    let door = Door::new(&arm, caller, operation.correlation_id, nesting);
+    Ok(Json(what_if::foretell(&arm, &door, &prepared).await))
 }
 
 async fn cancel(

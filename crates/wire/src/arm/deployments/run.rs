@@ -4,12 +4,9 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use axum::body::Body;
-use axum::response::Response;
-use http::{Method, Request, StatusCode, header};
+use http::{Method, StatusCode};
 use keycard_domain::audit::unix_ms;
-use keycard_domain::deployment::error::ReferenceKey;
-use keycard_domain::deployment::plan::{Answers, Plan, PlannedResource, Step};
+use keycard_domain::deployment::plan::{Answers, Plan, PlannedResource};
 use keycard_domain::deployment::{
     self, Deployment, DeploymentFailure, DeploymentMode, DeploymentOperation, DeploymentState,
     FailureDetail, TemplateViolation,
@@ -19,23 +16,20 @@ use keycard_domain::operation::{OperationContext, Principal};
 use keycard_domain::resources::resource_group;
 use serde_json::Value;
 
+use super::super::Arm;
 use super::super::error::refusal_text;
-use super::super::{Arm, Vouched, face};
+use super::Nesting;
+use super::door::{ANY_VERSION, Door, Refusal, Unsettled};
 use super::request::{Prepared, position};
-use super::{Nesting, encoded};
-use crate::request::read_body;
-use crate::route::Face;
 
 /// A deployment under way.
 pub(super) struct Run {
     arm: Arm,
-    face: Face<Arm>,
+    door: Door,
     operation: OperationContext,
-    caller: Principal,
     plan: Plan,
     deployment: Deployment,
     text: String,
-    nesting: Nesting,
     answers: Answers,
     failures: Vec<FailureDetail>,
 }
@@ -49,14 +43,12 @@ impl Run {
         nesting: Nesting,
     ) -> Self {
         Self {
-            face: face(arm.clone()),
+            door: Door::new(&arm, caller, operation.correlation_id, nesting),
             arm,
             operation,
-            caller,
             plan: prepared.plan,
             deployment,
             text: prepared.text,
-            nesting,
             answers: Answers::new(),
             failures: Vec::new(),
         }
@@ -92,7 +84,8 @@ impl Run {
 
     /// Whether the resource is there now.
     async fn deploy(&mut self, resource: &PlannedResource) -> bool {
-        let body = match self.settled(|plan, answers| plan.body(resource, answers)).await {
+        let evaluate = |plan: &Plan, answers: &Answers| plan.body(resource, answers);
+        let body = match self.door.settled(&self.plan, &mut self.answers, evaluate).await {
             Ok(body) => body,
             Err(failure) => {
                 let failure = match failure {
@@ -104,7 +97,7 @@ impl Run {
                             self.words(&violation)
                         ),
                     },
-                    Unsettled::Refused(failure) => failure,
+                    Unsettled::Refused((status, text)) => detail(status, self.kept(&text)),
                 };
                 self.failures.push(failure);
                 return false;
@@ -155,66 +148,21 @@ impl Run {
         waited.unwrap_or_else(|_| Some("The deployment did not end in time.".to_owned()))
     }
 
-    /// Evaluates, asking for what the template refers to.
-    async fn settled<T>(
-        &mut self,
-        evaluate: impl Fn(&Plan, &Answers) -> Result<Step<T>, TemplateViolation>,
-    ) -> Result<T, Unsettled> {
-        loop {
-            match evaluate(&self.plan, &self.answers).map_err(Unsettled::Violation)? {
-                Step::Done(value) => return Ok(value),
-                Step::Needs(key) => {
-                    let answer = self.referenced(&key).await.map_err(Unsettled::Refused)?;
-                    self.answers.insert(key, answer);
-                }
-            }
-        }
-    }
-
-    async fn referenced(&self, key: &ReferenceKey) -> Result<Value, FailureDetail> {
-        if self.answers.len() >= limits::DEPLOYMENT_REFERENCES_MAX {
-            let message = "The template refers to too many resources.".to_owned();
-            return Err(FailureDetail { code: "InvalidTemplate".to_owned(), message });
-        }
-        let asked = self.send(Method::GET, &key.id, &key.api_version, None).await;
-        asked.map(|(_, answer)| answer).map_err(|(status, refusal)| detail(status, refusal))
-    }
-
-    /// Sends a request through the face's own door; the answer, or the text of the refusal.
+    /// Sends a request through the door; what is kept of a refusal is short, and tells no secret.
     async fn send(
         &self,
         method: Method,
         id: &str,
         api_version: &str,
         body: Option<&Value>,
-    ) -> Result<(StatusCode, Value), (StatusCode, String)> {
-        let version =
-            percent_encoding::utf8_percent_encode(api_version, percent_encoding::NON_ALPHANUMERIC);
-        let request = Request::builder()
-            .method(method)
-            .uri(format!("{}?api-version={version}", encoded(id)))
-            .header(header::CONTENT_TYPE, "application/json")
-            .header("x-ms-correlation-request-id", self.operation.correlation_id.to_string())
-            .extension(Vouched(self.caller.clone()))
-            .extension(Nesting(self.nesting.0 + 1))
-            .body(body.map_or_else(Body::empty, |body| Body::from(body.to_string())));
-        let Ok(request) = request else {
-            return Err((StatusCode::BAD_REQUEST, format!("'{id}' is no path.")));
-        };
-        let response: Response = self.face.answer(request).await;
-        let status = response.status();
-        let read = read_body(response.into_body(), limits::CONTROL_PLANE_BODY_BYTES_MAX).await;
-        let bytes = read.unwrap_or_default();
-        if status.is_success() {
-            return Ok((status, serde_json::from_slice(&bytes).unwrap_or_default()));
-        }
-        let text: String = self
-            .plan
-            .without_secrets(&String::from_utf8_lossy(&bytes))
-            .chars()
-            .take(limits::DEPLOYMENT_REFUSAL_BYTES_MAX)
-            .collect();
-        Err((status, text))
+    ) -> Result<(StatusCode, Value), Refusal> {
+        let sent = self.door.send(method, id, api_version, body).await;
+        sent.map_err(|(status, text)| (status, self.kept(&text)))
+    }
+
+    fn kept(&self, refusal: &str) -> String {
+        let told = self.plan.without_secrets(refusal);
+        told.chars().take(limits::DEPLOYMENT_REFUSAL_BYTES_MAX).collect()
     }
 
     fn note(
@@ -249,7 +197,7 @@ impl Run {
             is_here && !kept.contains(&id.key())
         });
         for (id, _) in others {
-            let deleted = self.send(Method::DELETE, id.as_str(), DELETE_VERSION, None).await;
+            let deleted = self.send(Method::DELETE, id.as_str(), ANY_VERSION, None).await;
             let (status, refusal) = match deleted {
                 Ok((status, _)) => (status, None),
                 Err((status, refusal)) => (status, Some(refusal)),
@@ -278,13 +226,13 @@ impl Run {
         if !is_left {
             return;
         }
-        match self.settled(Plan::outputs).await {
+        match self.door.settled(&self.plan, &mut self.answers, Plan::outputs).await {
             Ok(outputs) => {
                 self.deployment.state = DeploymentState::Succeeded;
                 self.deployment.outputs = outputs;
             }
             Err(unsettled) => {
-                let detail = match unsettled {
+                let reason = match unsettled {
                     Unsettled::Violation(violation) => FailureDetail {
                         code: "DeploymentOutputEvaluationFailed".to_owned(),
                         message: format!(
@@ -292,10 +240,10 @@ impl Run {
                             self.words(&violation)
                         ),
                     },
-                    Unsettled::Refused(detail) => detail,
+                    Unsettled::Refused((status, text)) => detail(status, self.kept(&text)),
                 };
                 self.deployment.state = DeploymentState::Failed;
-                self.deployment.failure = Some(failed(vec![detail]));
+                self.deployment.failure = Some(failed(vec![reason]));
             }
         }
     }
@@ -305,16 +253,6 @@ impl Run {
 const FINISH_ATTEMPTS_MAX: usize = 600;
 /// How long it rests in between.
 const FINISH_PAUSE: std::time::Duration = std::time::Duration::from_secs(1);
-/// A version that every type of this face takes.
-const DELETE_VERSION: &str = "2024-11-01";
-
-/// Why a value cannot be found.
-enum Unsettled {
-    /// An expression has none.
-    Violation(TemplateViolation),
-    /// What it refers to was refused.
-    Refused(FailureDetail),
-}
 
 /// A refusal among the details of a failure: the name of its status, and the text as it was answered.
 fn detail(status: StatusCode, refusal: String) -> FailureDetail {
