@@ -49,6 +49,9 @@ pub const TAG_NAME_CHARS_MAX: usize = 512;
 pub const TAG_VALUE_CHARS_MAX: usize = 256;
 /// Identities in one request. Source: observed, "Assign exceed limit '150' in one request".
 pub const USER_ASSIGNED_PER_REQUEST_MAX: usize = 150;
+/// Instances of a scale set, whose capacity is what one caller can make the host listen for. Source: Azure, Virtual Machine
+/// Scale Sets overview, "Scale sets support up to 1,000 VM instances".
+pub const SCALE_SET_INSTANCES_MAX: usize = 1000;
 /// Access policies of a vault. Source: Azure Key Vault service limits.
 pub const ACCESS_POLICIES_MAX: usize = 1024;
 /// Characters of a secret. Source: Azure Key Vault, "Maximum secret size is 25k bytes".

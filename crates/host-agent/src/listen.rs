@@ -1,4 +1,4 @@
-//! The listeners of local endpoints: one per resource and kind, opened as soon as the resource exists.
+//! The listeners of local endpoints: one per workload and kind, opened as soon as the workload exists.
 //!
 //! An attachment binds a resource to a listener, never to a source address.
 
@@ -14,7 +14,7 @@ use hyper::body::Incoming;
 use keycard_crypto::encoding;
 use keycard_crypto::secret::Secret;
 use keycard_domain::compute::attachment::{Attachment, AttachmentError, Attachments, EndpointKind};
-use keycard_domain::compute::{ComputeKind, ComputeResource};
+use keycard_domain::compute::{ComputeKind, Workload};
 use keycard_domain::limits;
 use keycard_domain::resource_id::ArmResourceId;
 use keycard_domain::token::throttle::Throttle;
@@ -68,13 +68,13 @@ impl Listeners {
 
     /// Opens the listeners of new resources and closes those of resources that are gone.
     pub async fn follow(&self) {
-        let resources = self.view.resources();
-        let wanted: BTreeMap<String, &ComputeResource> =
-            resources.iter().map(|resource| (resource.id.key(), resource.as_ref())).collect();
+        let workloads = self.view.workloads().into_iter();
+        let wanted: BTreeMap<String, Workload> =
+            workloads.map(|workload| (workload.id.key(), workload)).collect();
         self.open.lock().await.retain(|(key, _), _| wanted.contains_key(key));
-        for resource in wanted.into_values() {
-            if let Err(error) = self.ensure(&resource.id, default_kind(resource.kind)).await {
-                tracing::error!(resource = %resource.id, %error, "a local endpoint could not be opened");
+        for Workload { id, bearer, .. } in wanted.into_values() {
+            if let Err(error) = self.ensure(&id, default_kind(bearer.kind)).await {
+                tracing::error!(resource = %id, %error, "a local endpoint could not be opened");
             }
         }
     }
@@ -125,7 +125,8 @@ impl Listeners {
 
     fn is_link_local(&self, id: &ArmResourceId) -> bool {
         self.link_local.as_ref().is_some_and(|named| {
-            named.eq_ignore_ascii_case(id.name()) || named.eq_ignore_ascii_case(id.as_str())
+            named.eq_ignore_ascii_case(&Workload::name(id))
+                || named.eq_ignore_ascii_case(id.as_str())
         })
     }
 
@@ -149,10 +150,10 @@ async fn serve_link_local(id: &ArmResourceId, lane: Arc<Lane>, closed: watch::Re
     }
 }
 
-/// The endpoint that each kind of resource has in Azure.
+/// The endpoint that the workloads of each kind of resource have in Azure.
 const fn default_kind(kind: ComputeKind) -> EndpointKind {
     match kind {
-        ComputeKind::VirtualMachine => EndpointKind::Imds,
+        ComputeKind::VirtualMachine | ComputeKind::ScaleSet => EndpointKind::Imds,
         ComputeKind::Site => EndpointKind::AppService,
     }
 }
@@ -170,7 +171,7 @@ impl Attachments for Listeners {
         resource: &ArmResourceId,
         kind: EndpointKind,
     ) -> Result<Attachment, AttachmentError> {
-        let known = self.view.resource(resource);
+        let known = self.view.workload(resource);
         let known = known.ok_or_else(|| AttachmentError::ResourceNotFound(resource.clone()))?;
         self.ensure(&known.id, kind).await
     }
