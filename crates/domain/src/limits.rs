@@ -27,6 +27,9 @@ pub const JWT_BYTES_MAX: usize = 32 * 1024;
 pub const SERVER_CONNECTIONS_MAX: usize = 8192;
 /// Open connections of one local endpoint.
 pub const LOCAL_CONNECTIONS_MAX: usize = 1024;
+/// Local endpoints of one host. Each holds a descriptor, of which the HTTPS listener needs its own, and one request can make
+/// [`SCALE_SET_INSTANCES_MAX`] of them.
+pub const LOCAL_ENDPOINTS_MAX: usize = 8192;
 /// How long a client may take to send a request's head. Slow clients only cost their own connection.
 pub const HEAD_TIME_MAX: std::time::Duration = std::time::Duration::from_secs(15);
 /// How long a client may take to send a request's body.

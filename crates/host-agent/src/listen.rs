@@ -40,6 +40,7 @@ pub struct Listeners {
     faces: Arc<Faces>,
     /// The resource, by id or name, that is also served at the link-local address.
     link_local: Option<String>,
+    endpoints_max: usize,
     open: Mutex<BTreeMap<(String, EndpointKind), OpenListener>>,
 }
 
@@ -63,7 +64,14 @@ impl Listeners {
             imds: imds::face(local.clone()),
             app_service: app_service::face(local.clone()),
         };
-        Self { view, local, faces: Arc::new(faces), link_local, open: Mutex::default() }
+        Self {
+            view,
+            local,
+            faces: Arc::new(faces),
+            link_local,
+            endpoints_max: limits::LOCAL_ENDPOINTS_MAX,
+            open: Mutex::default(),
+        }
     }
 
     /// Opens the listeners of new resources and closes those of resources that are gone.
@@ -72,10 +80,15 @@ impl Listeners {
         let wanted: BTreeMap<String, Workload> =
             workloads.map(|workload| (workload.id.key(), workload)).collect();
         self.open.lock().await.retain(|(key, _), _| wanted.contains_key(key));
+        let mut unopened = Vec::new();
         for Workload { id, bearer, .. } in wanted.into_values() {
             if let Err(error) = self.ensure(&id, default_kind(bearer.kind)).await {
-                tracing::error!(resource = %id, %error, "a local endpoint could not be opened");
+                unopened.push((id, error));
             }
+        }
+        if let Some((id, error)) = unopened.first() {
+            let count = unopened.len();
+            tracing::error!(resource = %id, %error, count, "local endpoints could not be opened");
         }
     }
 
@@ -87,6 +100,10 @@ impl Listeners {
         let mut open = self.open.lock().await;
         if let Some(listener) = open.get(&(id.key(), kind)) {
             return Ok(listener.attachment.clone());
+        }
+        if open.len() >= self.endpoints_max {
+            let reason = format!("a host has at most {} of them", self.endpoints_max);
+            return Err(AttachmentError::Unavailable(reason));
         }
         let listener = self.bind(id, kind).await?;
         let attachment = listener.attachment.clone();
@@ -252,12 +269,21 @@ async fn accept_up_to(
 mod tests {
     use super::*;
     use keycard_domain::clock::ManualClock;
+    use keycard_domain::compute::scale_set::Instances;
+    use keycard_domain::compute::{ComputeResource, PowerState};
+    use keycard_domain::directory::ServicePrincipal;
+    use keycard_domain::directory::identity_block::IdentityBlock;
     use keycard_domain::entropy::SeededEntropy;
+    use keycard_domain::ids::PrincipalId;
     use keycard_domain::operation::OperationContext;
     use keycard_domain::token::source::{AccessToken, TokenError, TokenRequest, TokenSource};
+    use serde_json::Map;
     use time::UtcDateTime;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpStream;
+    use uuid::Uuid;
+
+    const VM: &str = "/subscriptions/11111111-2222-3333-4444-555555555555/resourceGroups/g/providers/Microsoft.Compute/virtualMachines/vm";
 
     #[derive(Debug)]
     struct NoTokens;
@@ -273,23 +299,68 @@ mod tests {
         }
     }
 
-    /// A listener that serves so many connections at once.
-    async fn listen(connections_max: usize) -> (SocketAddr, watch::Sender<()>) {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let local = LocalFace {
+    fn local() -> LocalFace {
+        LocalFace {
             tokens: Arc::new(NoTokens),
             clock: Arc::new(ManualClock::at(UtcDateTime::UNIX_EPOCH)),
             entropy: Arc::new(SeededEntropy::new(1)),
             metadata_requests: None,
-        };
+        }
+    }
+
+    /// A host of so many workloads, all of one machine's identities.
+    #[derive(Debug)]
+    struct Running(std::ops::Range<u64>);
+
+    impl Running {
+        fn workload(number: u64) -> Workload {
+            let vm: ArmResourceId = VM.parse().unwrap();
+            let bearer = ComputeResource {
+                id: vm.clone(),
+                kind: ComputeKind::VirtualMachine,
+                location: "local".into(),
+                tags: BTreeMap::new(),
+                identity: IdentityBlock::default(),
+                power_state: PowerState::Running,
+                instance_id: Uuid::nil(),
+                properties: Map::new(),
+                other: Map::new(),
+                instances: Instances::default(),
+            };
+            let id = vm.numbered_part("parts", number);
+            Workload { id, power_state: PowerState::Running, bearer: Arc::new(bearer) }
+        }
+    }
+
+    impl HostView for Running {
+        fn workload(&self, id: &ArmResourceId) -> Option<Workload> {
+            self.workloads().into_iter().find(|workload| workload.id == *id)
+        }
+
+        fn principal(&self, _: PrincipalId) -> Option<Arc<ServicePrincipal>> {
+            None
+        }
+
+        fn workloads(&self) -> Vec<Workload> {
+            self.0.clone().map(Self::workload).collect()
+        }
+
+        fn token_endpoint(&self, _: &ServicePrincipal) -> String {
+            String::new()
+        }
+    }
+
+    /// A listener that serves so many connections at once.
+    async fn listen(connections_max: usize) -> (SocketAddr, watch::Sender<()>) {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let local = local();
         let faces = Arc::new(Faces {
             imds: imds::face(local.clone()),
             app_service: app_service::face(local.clone()),
         });
-        let vm = "/subscriptions/11111111-2222-3333-4444-555555555555/resourceGroups/g/providers/Microsoft.Compute/virtualMachines/vm";
         let endpoint = Arc::new(LocalEndpoint {
-            resource: vm.parse().unwrap(),
+            resource: VM.parse().unwrap(),
             authorities: authorities(address.port()),
             header: None,
             throttle: Throttle::default(),
@@ -325,5 +396,24 @@ mod tests {
         assert_eq!(early, Err(std::io::ErrorKind::WouldBlock), "the second is not served yet");
         drop(first);
         assert!(is_answered(&mut second).await);
+    }
+
+    #[tokio::test]
+    async fn beyond_the_bound_no_endpoint_is_opened_and_the_others_stay() {
+        let of = |view: Running| Listeners {
+            endpoints_max: 2,
+            ..Listeners::new(Arc::new(view), local(), None)
+        };
+        let numbers = |all: Vec<Attachment>| -> Vec<String> {
+            all.iter().map(|it| it.resource_id.name().to_owned()).collect()
+        };
+        let listeners = of(Running(0..3));
+        assert_eq!(numbers(listeners.list().await), ["0", "1"]);
+        for (number, is_open) in [(1, true), (2, false)] {
+            let id = Running::workload(number).id;
+            let attached = listeners.attach(&id, EndpointKind::Imds).await;
+            assert_eq!(attached.is_ok(), is_open, "{number}");
+        }
+        assert_eq!(numbers(of(Running(2..4)).list().await), ["2", "3"]);
     }
 }
