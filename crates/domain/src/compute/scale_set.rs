@@ -142,7 +142,8 @@ pub enum Selection {
 }
 
 impl Selection {
-    fn of(&self, instances: &Instances) -> Result<BTreeSet<InstanceId>, ScaleSetError> {
+    /// The instances that are meant, all of which have to be there.
+    pub fn of(&self, instances: &Instances) -> Result<BTreeSet<InstanceId>, ScaleSetError> {
         match self {
             Self::All => Ok(instances.iter().map(|(id, _)| id).collect()),
             Self::Of(ids) => match ids.iter().find(|id| instances.get(**id).is_none()) {

@@ -178,6 +178,36 @@ async fn a_set_is_shown_with_its_capacity_and_its_instances_with_its_identity() 
 }
 
 #[tokio::test]
+async fn the_instance_views_tell_who_runs_and_there_is_nothing_to_upgrade() {
+    let cloud = Cloud::start().await;
+    put_set(&cloud, "web", 3, (true, &[])).await;
+    let set = set_id(&cloud, "web");
+    let stopped = Some(json!({ "instanceIds": ["2"] }));
+    assert_eq!(post(&cloud, &format!("{set}/deallocate"), stopped).await.status, StatusCode::OK);
+    let view = async |path: &str| {
+        let answer = cloud.admin(Method::GET, &format!("{path}/instanceView"), VERSION, None).await;
+        assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
+        answer.body
+    };
+    assert_eq!(
+        view(&set).await["virtualMachine"]["statusesSummary"],
+        json!([
+            { "code": "PowerState/deallocated", "count": 1 },
+            { "code": "PowerState/running", "count": 2 },
+            { "code": "ProvisioningState/succeeded", "count": 3 },
+        ])
+    );
+    for (number, code) in [(1, "PowerState/running"), (2, "PowerState/deallocated")] {
+        let view = view(&instance_id(&cloud, "web", number)).await;
+        assert_eq!(view["statuses"][1]["code"], code);
+        assert_eq!(view["statuses"][0]["displayStatus"], "Provisioning succeeded");
+    }
+    let all = Some(json!({ "instanceIds": ["*"] }));
+    let upgraded = post(&cloud, &format!("{set}/manualupgrade"), all).await;
+    assert_eq!(upgraded.status, StatusCode::OK, "{}", upgraded.body);
+}
+
+#[tokio::test]
 async fn scaling_makes_new_instances_and_takes_the_newest_away() {
     let cloud = Cloud::start().await;
     put_set(&cloud, "web", 2, (true, &[])).await;
@@ -354,6 +384,8 @@ async fn an_instance_that_is_not_there_is_named() {
     for (verb, body, message) in [
         ("start", json!({ "instanceIds": ["0", "7"] }), not_active),
         ("delete", json!({ "instanceIds": ["0", "7"] }), not_active),
+        ("manualupgrade", json!({ "instanceIds": ["7"] }), not_active),
+        ("manualupgrade", json!({}), missing),
         ("delete", json!({ "instanceIds": ["0 1"] }), invalid),
         ("delete", json!({ "instanceIds": [] }), missing),
         ("delete", json!({}), missing),

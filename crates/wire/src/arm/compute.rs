@@ -12,6 +12,7 @@ use keycard_domain::compute::{self, ComputeKind, ComputeRequest, ComputeResource
 use keycard_domain::operation::OperationContext;
 use keycard_domain::resources::require_subscription;
 use keycard_domain::snapshot::Snapshot;
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::body::{JsonBody, page, require_container, resource_id};
@@ -263,15 +264,36 @@ pub(super) fn expands_instance_view(uri: &Uri) -> bool {
 }
 
 pub(super) fn instance_view(power_state: PowerState) -> Value {
-    let (code, text) = match power_state {
-        PowerState::Running => ("running", "VM running"),
-        PowerState::Stopped => ("stopped", "VM stopped"),
-        PowerState::Deallocated => ("deallocated", "VM deallocated"),
+    json!({ "statuses": statuses(power_state) })
+}
+
+/// A status of a machine, as its instance view has several.
+#[derive(Clone, Copy, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct InstanceStatus {
+    pub(super) code: &'static str,
+    level: &'static str,
+    display_status: &'static str,
+}
+
+impl InstanceStatus {
+    const fn new(code: &'static str, display_status: &'static str) -> Self {
+        Self { code, level: "Info", display_status }
+    }
+}
+
+/// All that is written is there at once.
+pub(super) const SUCCEEDED: InstanceStatus =
+    InstanceStatus::new("ProvisioningState/succeeded", "Provisioning succeeded");
+
+/// What the machine's instance view says of it.
+pub(super) const fn statuses(power_state: PowerState) -> [InstanceStatus; 2] {
+    let power = match power_state {
+        PowerState::Running => InstanceStatus::new("PowerState/running", "VM running"),
+        PowerState::Stopped => InstanceStatus::new("PowerState/stopped", "VM stopped"),
+        PowerState::Deallocated => InstanceStatus::new("PowerState/deallocated", "VM deallocated"),
     };
-    json!({ "statuses": [
-        { "code": "ProvisioningState/succeeded", "level": "Info", "displayStatus": "Provisioning succeeded" },
-        { "code": format!("PowerState/{code}"), "level": "Info", "displayStatus": text },
-    ]})
+    [SUCCEEDED, power]
 }
 
 pub(super) async fn remove(

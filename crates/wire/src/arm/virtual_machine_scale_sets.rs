@@ -1,7 +1,10 @@
 //! Scale sets and their instances: `Microsoft.Compute/virtualMachineScaleSets` and its `virtualMachines`.
 //!
 //! The set carries the identities; `sku.capacity` says how many instances there are. Only uniform orchestration, where
-//! instances are numbered parts of the set. Source: Microsoft.Compute REST API.
+//! instances are numbered parts of the set. What the set says holds for its instances at once, whatever its upgrade policy:
+//! there is never anything to upgrade. Source: Microsoft.Compute REST API.
+
+use std::collections::BTreeMap;
 
 use axum::Json;
 use axum::extract::State;
@@ -15,8 +18,8 @@ use serde_json::{Map, Value, json};
 
 use super::body::{JsonBody, page, resource_id};
 use super::compute::{
-    expands_instance_view, identity_json, instance_view, list, member, patch, put, read, remove,
-    resource_json,
+    SUCCEEDED, expands_instance_view, identity_json, instance_view, list, member, patch, put, read,
+    remove, resource_json, statuses,
 };
 use super::error::ArmError;
 use super::{Arm, row};
@@ -27,15 +30,22 @@ const SETS_IN_GROUP: &str = "/subscriptions/{subscription}/resourceGroups/{group
 const SETS: &str =
     "/subscriptions/{subscription}/providers/Microsoft.Compute/virtualMachineScaleSets";
 const DELETE_INSTANCES: &str = "/subscriptions/{subscription}/resourceGroups/{group}/providers/Microsoft.Compute/virtualMachineScaleSets/{name}/delete";
+const MANUAL_UPGRADE: &str = "/subscriptions/{subscription}/resourceGroups/{group}/providers/Microsoft.Compute/virtualMachineScaleSets/{name}/manualUpgrade";
+const VIEW: &str = "/subscriptions/{subscription}/resourceGroups/{group}/providers/Microsoft.Compute/virtualMachineScaleSets/{name}/instanceView";
 const INSTANCES: &str = "/subscriptions/{subscription}/resourceGroups/{group}/providers/Microsoft.Compute/virtualMachineScaleSets/{name}/virtualMachines";
 const INSTANCE: &str = "/subscriptions/{subscription}/resourceGroups/{group}/providers/Microsoft.Compute/virtualMachineScaleSets/{name}/virtualMachines/{instance}";
+const INSTANCE_VIEW: &str = "/subscriptions/{subscription}/resourceGroups/{group}/providers/Microsoft.Compute/virtualMachineScaleSets/{name}/virtualMachines/{instance}/instanceView";
 
 const READ: &str = "Microsoft.Compute/virtualMachineScaleSets/read";
 const WRITE: &str = "Microsoft.Compute/virtualMachineScaleSets/write";
 const DELETE: &str = "Microsoft.Compute/virtualMachineScaleSets/delete";
 const DELETE_INSTANCES_ACTION: &str = "Microsoft.Compute/virtualMachineScaleSets/delete/action";
+const UPGRADE: &str = "Microsoft.Compute/virtualMachineScaleSets/manualUpgrade/action";
+const READ_VIEW: &str = "Microsoft.Compute/virtualMachineScaleSets/instanceView/read";
 const READ_INSTANCE: &str = "Microsoft.Compute/virtualMachineScaleSets/virtualMachines/read";
 const DELETE_INSTANCE: &str = "Microsoft.Compute/virtualMachineScaleSets/virtualMachines/delete";
+const READ_INSTANCE_VIEW: &str =
+    "Microsoft.Compute/virtualMachineScaleSets/virtualMachines/instanceView/read";
 
 pub(super) fn routes() -> Vec<Route<Arm>> {
     let (get, delete) = (Method::GET, Method::DELETE);
@@ -47,8 +57,11 @@ pub(super) fn routes() -> Vec<Route<Arm>> {
         row(get.clone(), SETS_IN_GROUP, READ, list_sets),
         row(get.clone(), SETS, READ, list_sets),
         row(Method::POST, DELETE_INSTANCES, DELETE_INSTANCES_ACTION, delete_instances),
+        row(Method::POST, MANUAL_UPGRADE, UPGRADE, upgrade),
+        row(get.clone(), VIEW, READ_VIEW, show_view),
         row(get.clone(), INSTANCES, READ_INSTANCE, list_instances),
-        row(get, INSTANCE, READ_INSTANCE, show_instance),
+        row(get.clone(), INSTANCE, READ_INSTANCE, show_instance),
+        row(get, INSTANCE_VIEW, READ_INSTANCE_VIEW, show_instance_view),
         row(delete, INSTANCE, DELETE_INSTANCE, remove_instance),
     ];
     routes.extend(power_routes());
@@ -178,6 +191,40 @@ async fn delete_instances(
     Ok(StatusCode::OK)
 }
 
+/// Every instance is as the set says already; only whether they are there is to be found out.
+async fn upgrade(
+    Rbac(_): Rbac,
+    State(arm): State<Arm>,
+    params: Params,
+    JsonBody(body): JsonBody<Map<String, Value>>,
+) -> Result<StatusCode, ArmError> {
+    let selection = read_selection(&body)?.ok_or(ArmError::ParameterMissing("instanceIds"))?;
+    let snapshot = arm.state.snapshot();
+    selection.of(&compute::find(&snapshot, &resource_id(&params)?)?.instances)?;
+    Ok(StatusCode::OK)
+}
+
+async fn show_view(
+    Rbac(_): Rbac,
+    State(arm): State<Arm>,
+    params: Params,
+) -> Result<Json<Value>, ArmError> {
+    let snapshot = arm.state.snapshot();
+    let set = compute::find(&snapshot, &resource_id(&params)?)?;
+    let mut counts = BTreeMap::new();
+    for (_, instance) in set.instances.iter() {
+        for status in statuses(instance.power_state) {
+            *counts.entry(status.code).or_insert(0) += 1;
+        }
+    }
+    let counts: Vec<Value> =
+        counts.iter().map(|(code, count)| json!({ "code": code, "count": count })).collect();
+    Ok(Json(json!({
+        "virtualMachine": { "statusesSummary": counts },
+        "statuses": [SUCCEEDED],
+    })))
+}
+
 async fn list_instances(
     Rbac(_): Rbac,
     State(arm): State<Arm>,
@@ -206,6 +253,16 @@ async fn show_instance(
     let (set, id, instance) = scale_set::find_instance(&snapshot, &resource_id(&params)?)?;
     let expands = expands_instance_view(&uri);
     Ok(Json(instance_json(&snapshot, set, (id, instance), expands)))
+}
+
+async fn show_instance_view(
+    Rbac(_): Rbac,
+    State(arm): State<Arm>,
+    params: Params,
+) -> Result<Json<Value>, ArmError> {
+    let snapshot = arm.state.snapshot();
+    let (_, _, instance) = scale_set::find_instance(&snapshot, &resource_id(&params)?)?;
+    Ok(Json(instance_view(instance.power_state)))
 }
 
 async fn remove_instance(
