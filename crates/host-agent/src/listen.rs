@@ -398,6 +398,25 @@ mod tests {
         assert!(is_answered(&mut second).await);
     }
 
+    #[test]
+    fn one_workload_is_served_at_the_link_local_address_by_id_or_name() {
+        let group = VM.trim_end_matches("/virtualMachines/vm");
+        let instance = format!("{group}/virtualMachineScaleSets/web/virtualMachines/1");
+        for (named, id, is_meant) in [
+            ("VM", VM, true),
+            (&VM.to_uppercase(), VM, true),
+            ("web_1", &instance, true),
+            (&instance, &instance, true),
+            ("1", &instance, false),
+            ("web", &instance, false),
+            ("web_1", VM, false),
+        ] {
+            let listeners =
+                Listeners::new(Arc::new(Running(0..0)), local(), Some(named.to_owned()));
+            assert_eq!(listeners.is_link_local(&id.parse().unwrap()), is_meant, "{named} {id}");
+        }
+    }
+
     #[tokio::test]
     async fn beyond_the_bound_no_endpoint_is_opened_and_the_others_stay() {
         let of = |view: Running| Listeners {

@@ -1,6 +1,7 @@
 //! Scale sets: azure-semantics checklist 26 and 27, and what holds of a set and its instances as it does of a VM.
 
 use std::collections::BTreeSet;
+use std::process::Command;
 
 use http::{Method, StatusCode};
 use keycard::client::Answer;
@@ -229,6 +230,8 @@ async fn scaling_makes_new_instances_and_takes_the_newest_away() {
     assert_eq!(kept["identity"], set["identity"]);
     scale(&cloud, "web", 0).await;
     assert!(attached(&cloud).await.is_empty());
+    scale(&cloud, "web", 1).await;
+    assert_eq!(numbers(&cloud, "web").await, ["13"]);
 }
 
 #[tokio::test]
@@ -568,6 +571,16 @@ async fn a_restart_keeps_instances_their_power_and_their_count() {
         endpoints.push((id.rsplit('/').next().unwrap().to_owned(), status));
     }
     assert_eq!(endpoints, [("0".to_owned(), 400), ("1".to_owned(), 200)]);
+    let url = up.administration.attachments().await.unwrap()[1]["url"].clone();
+    for name in ["web_1", &format!("{set}/virtualMachines/1")] {
+        let shown = Command::new(env!("CARGO_BIN_EXE_keycard"))
+            .args(["env", "--output", "json", "--as", name])
+            .env("KEYCARD_HOME", directory.path().join("home"))
+            .output()
+            .unwrap();
+        let variables: Value = serde_json::from_slice(&shown.stdout).unwrap();
+        assert_eq!(variables["AZURE_POD_IDENTITY_AUTHORITY_HOST"], url, "{name}");
+    }
     ask(&up, Method::PUT, set.clone(), sized(3)).await;
     let list = ask(&up, Method::GET, format!("{set}/virtualMachines"), None).await;
     assert_eq!(list["value"][2]["instanceId"], "3", "the count goes on");
