@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::harness::{
-    ARM_AUDIENCE, Choice, Cloud, GRAPH_AUDIENCE, SECRETS_USER, VM_CONTRIBUTOR, claims,
+    ARM_AUDIENCE, Choice, Cloud, GRAPH_AUDIENCE, READER, SECRETS_USER, VM_CONTRIBUTOR, claims,
 };
 use crate::restart::Up;
 
@@ -128,6 +128,12 @@ async fn every_instance_gives_tokens_of_the_sets_own_identity_and_says_where_fro
         assert_eq!(claims["xms_az_rid"], lower(instance_id(&cloud, "web", number)), "{number}");
     }
     assert_eq!(credentials(&cloud, &principal(&set)).await, 3, "each host has a key of its own");
+    for identity in [set_id(&cloud, "web"), instance_id(&cloud, "web", 2)] {
+        let path = format!("{}/providers/Keycard.Local/explainAccess", cloud.group());
+        let question = json!({ "identity": identity, "action": "Microsoft.Compute/disks/read" });
+        let told = cloud.admin(Method::POST, &path, "2026-11-01", Some(question)).await;
+        assert_eq!(told.body["identity"]["principalId"], principal(&set), "{identity}");
+    }
     let named = format!("{QUERY}&msi_res_id={}", set_id(&cloud, "web"));
     assert_eq!(metadata(&cloud, "web", 1, &named).await.status, StatusCode::OK);
     let by_itself = format!("{QUERY}&msi_res_id={}", instance_id(&cloud, "web", 1));
@@ -400,6 +406,8 @@ async fn an_instance_that_is_not_there_is_named() {
             (StatusCode::BAD_REQUEST, &json!("InvalidParameter"))
         );
         assert_eq!(error["message"], message);
+        let target = (message != missing).then_some("instanceIds");
+        assert_eq!(error["target"].as_str(), target);
     }
     assert_eq!(numbers(&cloud, "web").await, ["0", "1"], "all of it or nothing");
     for path in ["7", "01", "x"] {
@@ -435,7 +443,9 @@ async fn a_deleted_instances_tokens_credential_and_endpoint_go_with_it() {
     for number in 0..4 {
         tokens.push(token(&cloud, "web", number).await);
     }
-    let endpoint = cloud.attachment(&instance_id(&cloud, "web", 1)).await;
+    let scope = instance_id(&cloud, "web", 1);
+    let assignment = cloud.grant(&scope, READER, &principal(&set)).await;
+    let endpoint = cloud.attachment(&scope).await;
     assert_eq!(credentials(&cloud, &principal(&set)).await, 4);
     let gone = cloud.admin(Method::DELETE, &instance_id(&cloud, "web", 1), VERSION, None).await;
     assert_eq!(gone.status, StatusCode::OK);
@@ -452,6 +462,8 @@ async fn a_deleted_instances_tokens_credential_and_endpoint_go_with_it() {
         assert_eq!(status(&cloud, &tokens[number], &url).await, expected, "{number}");
     }
     assert_eq!(credentials(&cloud, &principal(&set)).await, 1);
+    let assignment = cloud.admin(Method::GET, &assignment, "2022-04-01", None).await;
+    assert_eq!(assignment.status, StatusCode::NOT_FOUND, "a role on an instance goes with it");
     assert_eq!(attached(&cloud).await, BTreeSet::from(["web/virtualMachines/2".to_owned()]));
     let port = endpoint["url"].as_str().unwrap().trim_start_matches("http://").to_owned();
     assert!(tokio::net::TcpStream::connect(port).await.is_err(), "nobody listens any more");

@@ -635,6 +635,16 @@ fn scale_set(error: &ScaleSetError) -> Answer {
     }
 }
 
+/// The part of the request that is wrong, where Azure names it.
+const fn scale_set_target(error: &ScaleSetError) -> Option<&'static str> {
+    match error {
+        ScaleSetError::InstanceIdInvalid(_) | ScaleSetError::InstanceNotFound(_) => {
+            Some("instanceIds")
+        }
+        ScaleSetError::TooManyInstances { .. } => None,
+    }
+}
+
 fn vault(error: &VaultError) -> Answer {
     match error {
         VaultError::NameTaken(name) => Answer(
@@ -685,6 +695,10 @@ impl IntoResponse for ArmError {
         let mut error = json!({ "code": code, "message": message });
         if let (Self::ConditionInvalid(reason), Some(members)) = (&self, error.as_object_mut()) {
             members.insert("details".to_owned(), json!([{ "code": code, "message": reason }]));
+        }
+        if let (Self::ScaleSet(refused), Some(members)) = (&self, error.as_object_mut()) {
+            let target = scale_set_target(refused).map(|it| ("target".to_owned(), json!(it)));
+            members.extend(target);
         }
         let body = Json(json!({ "error": error }));
         (status, challenge, gateway, retry_after, body).into_response()
