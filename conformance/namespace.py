@@ -15,8 +15,10 @@ FIXED_NAMES = (
     "management.azure.com",
     "login.microsoftonline.com",
     "sts.windows.net",
+    "graph.microsoft.com",
     "management.keycard.localhost",
     "login.keycard.localhost",
+    "graph.keycard.localhost",
 )
 
 

@@ -23,6 +23,7 @@ def describe(keycard, told, in_namespace):
         "subscriptionId": ready["subscriptionId"],
         "authority": "https://login.microsoftonline.com" if in_namespace else ready["endpoints"]["tokenService"],
         "resourceManager": "https://management.azure.com" if in_namespace else ready["endpoints"]["resourceManager"],
+        "graph": "https://graph.microsoft.com" if in_namespace else ready["endpoints"]["graph"],
         "loopback": ready["endpoints"]["loopback"],
         "caFile": ready["caFile"],
         # Names under these suffixes mean 127.0.0.1 and must be resolved by the suite itself (plain glibc does not).

@@ -32,3 +32,11 @@ for (const sendCertificateChain of [false, true]) {
     return assertIsAdministrator(new ClientCertificateCredential(subject.tenantId, clientId, certificateFile, options));
   });
 }
+
+// The client signs one assertion and keeps it until it ends; the second resource is no replay of the first.
+test("a certificate gets tokens for several resources", async () => {
+  const credential = new ClientCertificateCredential(subject.tenantId, clientId, certificateFile, REACH);
+  for (const resource of [MANAGEMENT, "https://vault.azure.net", "https://graph.microsoft.com"]) {
+    assert.equal(claims((await credential.getToken(`${resource}/.default`)).token).aud, resource);
+  }
+});

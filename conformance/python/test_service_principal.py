@@ -105,6 +105,24 @@ def test_msal_gets_a_token_by_sha1_thumbprint(subject, administrator):
     assert_is_administrator(answer["access_token"], subject)
 
 
+def test_msal_presents_one_assertion_for_several_resources(subject, administrator):
+    """msal signs one assertion and keeps it until it ends; the second resource is no replay of the first."""
+    pem = pathlib.Path(administrator["certificateFile"]).read_bytes()
+    thumbprint = x509.load_pem_x509_certificate(pem).fingerprint(hashes.SHA1()).hex()
+    client = msal_application(subject, {"private_key": private_key_pem(pem), "thumbprint": thumbprint})
+    for resource in [MANAGEMENT, "https://vault.azure.net", "https://graph.microsoft.com"]:
+        answer = client.acquire_token_for_client([f"{resource}/.default"])
+        assert answer.get("token_source") == "identity_provider", answer
+
+
+def test_a_certificate_gets_tokens_for_several_resources(subject, administrator, reach):
+    with azure.identity.CertificateCredential(
+        subject["tenantId"], administrator["clientId"], administrator["certificateFile"], **reach
+    ) as credential:
+        for resource in [MANAGEMENT, "https://vault.azure.net", "https://graph.microsoft.com"]:
+            assert clients.claims(credential.get_token(f"{resource}/.default").token)["aud"] == resource
+
+
 def test_msal_caches_the_answer(subject, administrator):
     client = msal_application(subject, administrator["clientSecret"])
     first, second = (client.acquire_token_for_client([f"{MANAGEMENT}/.default"]) for _ in range(2))

@@ -7,7 +7,8 @@ use keycard_crypto::secret::Secret;
 use keycard_crypto::x509::CertificateAuthority;
 use serde::{Deserialize, Serialize};
 
-use crate::directory::application::{KeyCredential, PasswordCredential, TokenVersion};
+use crate::directory::application::credential::key_of_certificate;
+use crate::directory::application::{PasswordCredential, TokenVersion};
 use crate::directory::directory_role::{DirectoryRole, DirectoryRoleAssignment};
 use crate::directory::service_principal::ServicePrincipalKind;
 use crate::directory::tenant::{Issuer, Subscription, TenantKind};
@@ -264,6 +265,7 @@ fn plan(
         tenant_id: bootstrap.tenant_id,
         display_name: tenant.display_name.clone(),
         management_group: None,
+        alias: None,
     };
     changes.put(snapshot, &subscription);
     put_administrator(state, snapshot, changes, operation, (below, bootstrap));
@@ -411,10 +413,9 @@ async fn add_certificate(
     client_id: ClientId,
     certificate: Vec<u8>,
 ) -> Result<(), BootstrapError> {
-    keycard_crypto::signing_key::PublicKey::from_certificate_der(&certificate)
-        .map_err(|error| BootstrapError::CertificateInvalid(error.to_string()))?;
     let key_id = KeyId::new(state.entropy.uuid());
-    let credential = KeyCredential::of(key_id, certificate, operation.now.unix_timestamp());
+    let credential = key_of_certificate(&certificate, operation.now.unix_timestamp(), key_id)
+        .map_err(|error| BootstrapError::CertificateInvalid(error.to_string()))?;
     state
         .transact(operation, |snapshot, changes| {
             let application = snapshot.application_of_client(client_id);

@@ -246,6 +246,10 @@ pub const SIGNING_KEY_RETIRED_AFTER: Duration = Duration::hours(25);
 pub const TENANTS_MAX: usize = 1000;
 /// Characters of a tenant's name, which is a label of its domain. Source: RFC 1035, section 2.3.4.
 pub const TENANT_NAME_CHARS_MAX: usize = 63;
+/// Subscriptions of one tenant.
+pub const SUBSCRIPTIONS_PER_TENANT_MAX: usize = 1000;
+/// Characters of a subscription's name and of its alias. Source: Azure Resource Manager, naming rules.
+pub const SUBSCRIPTION_NAME_CHARS_MAX: usize = 64;
 /// Issuers whose tokens a tenant still accepts: the present one and those it used before a change of port or domain.
 pub const ISSUERS_KEPT_MAX: usize = 8;
 /// How often a write that lost a race is tried again before the caller sees the conflict.

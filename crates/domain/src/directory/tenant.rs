@@ -138,6 +138,9 @@ pub struct Subscription {
     /// The management group it hangs below, in lower case; `None` for the tenant's root group.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub management_group: Option<String>,
+    /// The alias that it was made under; the first one of a tenant has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alias: Option<String>,
 }
 
 impl Subscription {

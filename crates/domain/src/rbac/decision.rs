@@ -286,6 +286,7 @@ mod tests {
             tenant_id: TENANT,
             display_name: "s".into(),
             management_group: Some("team".into()),
+            alias: None,
         });
         snapshot
     }

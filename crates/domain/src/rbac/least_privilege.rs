@@ -198,6 +198,7 @@ mod tests {
             tenant_id: TENANT,
             display_name: "s".into(),
             management_group: None,
+            alias: None,
         });
         snapshot.insert_for_test(&ResourceGroup {
             subscription_id: SUBSCRIPTION,

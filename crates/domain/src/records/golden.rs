@@ -88,6 +88,7 @@ fn directory_records_are_frozen() {
             tenant_id: TENANT,
             display_name: "s".into(),
             management_group: None,
+            alias: None,
         },
         "subscriptions/00000000-0000-0000-0000-000000000002",
         r#"{"v":1,"r":{"id":"00000000-0000-0000-0000-000000000002","tenant_id":"00000000-0000-0000-0000-000000000001","display_name":"s"}}"#,

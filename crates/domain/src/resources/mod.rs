@@ -5,6 +5,7 @@
 pub mod management_group;
 pub mod management_group_tree;
 pub mod resource_group;
+pub mod subscription;
 
 use std::collections::BTreeMap;
 

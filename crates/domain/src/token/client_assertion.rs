@@ -54,13 +54,11 @@ pub struct RegisteredKey {
 pub fn verify(
     snapshot: &Snapshot,
     client: &ServicePrincipal,
-    assertion: &str,
+    jwt: UnverifiedJwt<'_>,
     token_services: &[String],
     now: UtcDateTime,
 ) -> Result<VerifiedAssertion, GrantError> {
     let unknown_key = || GrantError::AssertionKeyUnknown(client.client_id);
-    let jwt = UnverifiedJwt::parse(assertion.trim(), limits::JWT_BYTES_MAX)
-        .map_err(|_| GrantError::AssertionMalformed("not a JWT"))?;
     let thumbprint = jwt.thumbprint().ok_or_else(unknown_key)?;
     let (key, credential) =
         registered_key(snapshot, client, &thumbprint, now).ok_or_else(unknown_key)?;

@@ -80,19 +80,14 @@ impl Mismatch {
     }
 }
 
-/// The assertion, when it is meant as an outside issuer's: its issuer is not the client, and it names no certificate of
-/// the client's. Issuers that name their own certificate, as we do, are known by a credential of the client.
-pub fn read<'a>(
-    snapshot: &Snapshot,
-    client: ClientId,
-    assertion: &'a str,
-) -> Option<UnverifiedJwt<'a>> {
-    let jwt = UnverifiedJwt::parse(assertion.trim(), limits::JWT_BYTES_MAX).ok()?;
+/// Whether an assertion is meant as an outside issuer's: its issuer is not the client, and it names no certificate of the
+/// client's. Issuers that name their own certificate are known by a credential of the client.
+pub fn is_meant(snapshot: &Snapshot, client: ClientId, jwt: &UnverifiedJwt<'_>) -> bool {
     let issuer = text(jwt.claims_unverified(), "iss")
-        .filter(|issuer| !issuer.eq_ignore_ascii_case(&client.to_string()))?;
+        .filter(|issuer| !issuer.eq_ignore_ascii_case(&client.to_string()));
     let names_certificate = jwt.header().x5t.is_some() || jwt.header().x5t_s256.is_some();
-    let is_known = || of_client(snapshot, client).any(|it| it.trust.issuer == issuer);
-    (!names_certificate || is_known()).then_some(jwt)
+    let is_known = |issuer: &str| of_client(snapshot, client).any(|it| it.trust.issuer == issuer);
+    issuer.is_some_and(|issuer| !names_certificate || is_known(issuer))
 }
 
 /// Verifies an assertion by the client's federated credentials; tells which one takes it.
@@ -163,14 +158,14 @@ fn credential<'a>(
         let reason = if differs_in_case { Mismatch::SubjectCase } else { Mismatch::Subject };
         return Err(mismatch(reason, subject));
     }
-    let of_audience = |it: &&Versioned<FederatedCredential>| is_meant(snapshot, &it.trust, claims);
+    let of_audience = |it: &&Versioned<FederatedCredential>| is_for(snapshot, &it.trust, claims);
     of_subject()
         .find(of_audience)
         .ok_or_else(|| mismatch(Mismatch::Audience, &shown_audience(claims)))
 }
 
 /// Whether the audience is in `aud`, a text or a list. The exchange has two names, of which our own tokens bear either.
-fn is_meant(snapshot: &Snapshot, trust: &Trust, claims: &Map<String, Value>) -> bool {
+fn is_for(snapshot: &Snapshot, trust: &Trust, claims: &Map<String, Value>) -> bool {
     let is_exchange =
         |name: &str| Audiences::default().service(name) == Some(Service::TokenExchange);
     let is_own = || tenant_of(snapshot, &trust.issuer).is_some();
@@ -282,6 +277,16 @@ mod tests {
     const NOW: i64 = 1_800_000_000;
     const ISSUER: &str = "https://issuer.example";
     const EXCHANGE: &str = "api://AzureADTokenExchange";
+
+    /// The assertion, when it is one and is meant as an outside issuer's.
+    fn read<'a>(
+        snapshot: &Snapshot,
+        client: ClientId,
+        assertion: &'a str,
+    ) -> Option<UnverifiedJwt<'a>> {
+        let jwt = UnverifiedJwt::parse(assertion.trim(), limits::JWT_BYTES_MAX).ok()?;
+        is_meant(snapshot, client, &jwt).then_some(jwt)
+    }
 
     /// Counts how often it is asked; one key, with the id `k1`.
     #[derive(Debug, Default)]

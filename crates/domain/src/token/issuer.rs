@@ -6,7 +6,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use keycard_crypto::encoding;
-use keycard_crypto::jwt;
+use keycard_crypto::jwt::{self, UnverifiedJwt};
 use keycard_crypto::secret::Secret;
 use keycard_crypto::signing_pool::SigningPool;
 use serde::Serialize;
@@ -401,13 +401,15 @@ impl Issuer {
         operation: &OperationContext,
     ) -> Result<Credential, GrantError> {
         let now = operation.now;
-        if let Some(jwt) = federation::read(snapshot, principal.client_id, assertion) {
+        let jwt = UnverifiedJwt::parse(assertion.trim(), limits::JWT_BYTES_MAX)
+            .map_err(|_| GrantError::AssertionMalformed("not a JWT"))?;
+        if federation::is_meant(snapshot, principal.client_id, &jwt) {
             let keys = self.issuer_keys.as_ref();
             let id = federation::verify(snapshot, principal, jwt, keys, now).await?;
             return Ok(Credential::Federated(id));
         }
         let token_services = &self.addresses.token_services;
-        client_assertion::verify(snapshot, principal, assertion, token_services, now)
+        client_assertion::verify(snapshot, principal, jwt, token_services, now)
             .map(Credential::Certificate)
     }
 }

@@ -285,6 +285,7 @@ impl World {
                 tenant_id: self.tenant,
                 display_name: format!("subscription {number}"),
                 management_group: Some(self.management_groups[leaf].name.clone()),
+                alias: None,
             });
         }
     }

@@ -292,3 +292,46 @@ async fn what_was_answered_is_on_the_audit_log() {
     let text = serde_json::to_string(&records).unwrap();
     assert!(!text.contains(token.expose()) && !text.contains(admin.client_secret.expose()));
 }
+
+/// 80: whoever refused it, and however little could be read of it.
+#[tokio::test]
+async fn every_refused_token_request_is_on_the_audit_log_with_its_number() {
+    let directory = TempDir::new().unwrap();
+    let up = Up::start(directory.path()).await;
+    let client = Client::new(&std::fs::read_to_string(&up.description.ca_file).unwrap()).unwrap();
+    let (tenant, admin) = (&up.description.tenant_id, &up.description.administrator);
+    let id = &admin.client_id;
+    let scope = "scope=https://vault.azure.net/.default";
+    let basic = "grant_type=client_credentials";
+    let cases = [
+        (tenant.as_str(), format!("{basic}&client_id={id}&client_secret=wrong&{scope}"), 7_000_215),
+        (tenant, format!("{basic}&client_id={id}&{scope}"), 7_000_218),
+        (tenant, format!("{basic}&client_id={id}&client_secret=x&scope=https://a"), 1_002_012),
+        (tenant, format!("{basic}&client_id={id}&client_secret=x"), 900_144),
+        (tenant, format!("grant_type=password&client_id={id}&{scope}"), 70_003),
+        (tenant, format!("{basic}&client_id=nobody&client_secret=x&{scope}"), 700_016),
+        ("nowhere.example", format!("{basic}&client_id={id}&client_secret=x&{scope}"), 90_002),
+        ("common", format!("{basic}&client_id={id}&client_secret=x&{scope}"), 50_059),
+        (tenant, String::new(), 900_144),
+    ];
+    for (number, (tenant, form, expected)) in cases.iter().enumerate() {
+        let url = format!("{}/{tenant}/oauth2/v2.0/token", up.description.endpoints.loopback);
+        let correlation = uuid::Uuid::from_u128(number as u128).to_string();
+        let request = http::Request::post(url)
+            .header("content-type", "application/x-www-form-urlencoded")
+            .header("client-request-id", &correlation)
+            .body(form.clone().into())
+            .unwrap();
+        let answer = client.send(request).await.unwrap();
+        assert_eq!(answer.body["error_codes"], json!([expected]), "{form}");
+        let text = answer.body.to_string();
+        assert!(!text.contains("access_token"), "{text}");
+        let records = records(directory.path());
+        let record = records.iter().find(|it| it["correlationId"] == *correlation).unwrap();
+        assert_eq!(record["category"], "ServicePrincipalSignInLogs");
+        assert_eq!(record["resultType"], expected.to_string(), "{form}");
+        assert_eq!(record["tenantId"], *tenant);
+        assert_eq!(record["id"].as_str(), answer.body["trace_id"].as_str());
+        assert!(!record["resultDescription"].as_str().unwrap().is_empty());
+    }
+}

@@ -194,3 +194,53 @@ async fn tenants_are_made_under_free_names_by_administrators_on_servers_for_deve
     let got = make(&serving, serving.administration.token(), json!({ "name": "b" })).await;
     assert_eq!(got, (501, Some("NotImplemented".to_owned())));
 }
+
+/// The brief, row 3: what a tenant's identity is given counts in each of its subscriptions, and in no other tenant's.
+#[tokio::test]
+async fn an_identity_works_across_the_subscriptions_of_its_tenant() {
+    let cloud = development().await;
+    let path = "/providers/Microsoft.Subscription/aliases/second";
+    let body = json!({ "properties": { "displayName": "Second", "workload": "Production" } });
+    let make = async |status| {
+        let answer = cloud.admin(Method::PUT, path, "2021-10-01", Some(body.clone())).await;
+        assert_eq!(answer.status, status, "{}", answer.body);
+        answer.body["properties"]["subscriptionId"].as_str().unwrap().to_owned()
+    };
+    let second = make(StatusCode::CREATED).await;
+    assert_eq!(make(StatusCode::OK).await, second);
+    assert_ne!(second, cloud.description().subscription_id);
+    let shown = cloud.admin(Method::GET, path, "2021-10-01", None).await;
+    assert_eq!(shown.body["properties"]["provisioningState"], "Succeeded");
+    // A vault in the second subscription, an identity of the first.
+    let group = format!("/subscriptions/{second}/resourceGroups/rg2");
+    cloud.put(&group, "2024-11-01", json!({ "location": "local" })).await;
+    let vault = format!("{group}/providers/Microsoft.KeyVault/vaults/kv-two");
+    let properties = json!({
+        "tenantId": cloud.description().tenant_id, "sku": { "family": "A", "name": "standard" },
+        "enableRbacAuthorization": true,
+    });
+    cloud.put(&vault, "2023-07-01", json!({ "location": "local", "properties": properties })).await;
+    let vm = cloud.put_vm("vm1", true, &[]).await;
+    let principal = vm["identity"]["principalId"].as_str().unwrap();
+    let token = cloud.vm_token("vm1", VAULT_AUDIENCE, "").await;
+    let url = cloud.vault_url("kv-two", "/secrets?api-version=7.4");
+    let read = async || cloud.vault(Some(&token), Method::GET, &url, None).await.status.as_u16();
+    assert_eq!(read().await, 403);
+    cloud.grant(&vault, crate::harness::SECRETS_USER, principal).await;
+    assert_eq!(read().await, 200);
+    for (alias, body, expected) in [
+        ("a b", json!({ "properties": {} }), 400),
+        ("third", json!({ "properties": { "displayName": "" } }), 400),
+        ("third", json!({ "properties": { "subscriptionId": second } }), 501),
+        ("third", json!({ "properties": { "additionalProperties": { "tags": {} } } }), 501),
+        ("third", json!({ "properties": { "unknown": 1 } }), 400),
+    ] {
+        let path =
+            format!("/providers/Microsoft.Subscription/aliases/{}", alias.replace(' ', "%20"));
+        let answer = cloud.admin(Method::PUT, &path, "2021-10-01", Some(body.clone())).await;
+        assert_eq!(answer.status.as_u16(), expected, "{alias} {body}: {}", answer.body);
+    }
+    let stranger = cloud.vm_token("vm1", ARM_AUDIENCE, "").await;
+    let refused = cloud.arm(Some(&stranger), Method::PUT, path, "2021-10-01", Some(body)).await;
+    assert_eq!(refused.status, StatusCode::FORBIDDEN);
+}

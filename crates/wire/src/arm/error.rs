@@ -25,6 +25,7 @@ use keycard_domain::rbac::deny_assignment::DenyAssignmentError;
 use keycard_domain::resource_id::ArmResourceId;
 use keycard_domain::resources::ResourceError;
 use keycard_domain::resources::management_group::ManagementGroupError;
+use keycard_domain::resources::subscription::SubscriptionError;
 use keycard_domain::state::WriteError;
 use keycard_domain::token::forge::ForgeError;
 use keycard_domain::token::signing_key::SigningKeyError;
@@ -91,6 +92,7 @@ pub(super) enum ArmError {
     Clock(ClockError),
     Forge(ForgeError),
     NewTenant(NewTenantError),
+    Subscription(SubscriptionError),
     SigningKey(SigningKeyError),
     RoleDefinitionNotFound(String),
     NotFound {
@@ -156,6 +158,12 @@ impl From<ForgeError> for ArmError {
 impl From<NewTenantError> for ArmError {
     fn from(error: NewTenantError) -> Self {
         Self::NewTenant(error)
+    }
+}
+
+impl From<SubscriptionError> for ArmError {
+    fn from(error: SubscriptionError) -> Self {
+        Self::Subscription(error)
     }
 }
 
@@ -296,6 +304,7 @@ impl ArmError {
                 Answer(StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable", error.to_string())
             }
             Self::NewTenant(error) => new_tenant(error),
+            Self::Subscription(error) => subscription(error),
             Self::SigningKey(SigningKeyError::NotFound(id)) => Answer(
                 StatusCode::NOT_FOUND,
                 "SigningKeyNotFound",
@@ -486,6 +495,16 @@ fn new_tenant(error: &NewTenantError) -> Answer {
         NewTenantError::KeysUnusable(_) | NewTenantError::Write(_) => {
             (StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable")
         }
+    };
+    Answer(status, code, format!("{error}."))
+}
+
+fn subscription(error: &SubscriptionError) -> Answer {
+    let (status, code) = match error {
+        SubscriptionError::AliasInvalid(_) => (BAD, "InvalidSubscriptionAlias"),
+        SubscriptionError::NameInvalid => (BAD, "InvalidSubscriptionName"),
+        SubscriptionError::TooMany => (BAD, "SubscriptionLimitExceeded"),
+        SubscriptionError::Write(_) => (StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable"),
     };
     Answer(status, code, format!("{error}."))
 }

@@ -21,6 +21,7 @@ mod resource_groups;
 mod role_assignments;
 mod role_definitions;
 mod signing_keys;
+mod subscription_aliases;
 mod subscriptions;
 mod tenants;
 mod user_assigned_identities;
@@ -73,6 +74,7 @@ pub fn face(arm: Arm) -> Face<Arm> {
     let routes = [
         metadata::routes(),
         subscriptions::routes(),
+        subscription_aliases::routes(),
         resource_groups::routes(),
         user_assigned_identities::routes(),
         federated_identity_credentials::routes(),

@@ -152,6 +152,15 @@ pub(in crate::directory) fn replace_keys(
     Ok(keys)
 }
 
+/// The credential of a certificate, for as long as the certificate runs.
+pub(crate) fn key_of_certificate(
+    certificate: &[u8],
+    now: i64,
+    key_id: KeyId,
+) -> Result<KeyCredential, CredentialError> {
+    new_key(&KeyEntry::default(), certificate, now, || key_id)
+}
+
 fn present_key(
     present: &[KeyCredential],
     entry: &KeyEntry,

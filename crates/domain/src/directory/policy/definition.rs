@@ -220,6 +220,7 @@ fn read_claim(entry: ClaimEntry) -> Result<MappedClaim, DefinitionError> {
 
 /// What the token service writes, or a verifier could take for a word of its: nobody can set these.
 ///
+/// `scope` is not among them: brokers and stores elsewhere read their permissions there.
 /// Source: Microsoft identity platform, "Claims customization", table "JSON Web Token (JWT) restricted claim set".
 const RESERVED: &[&str] = &[
     "_claim_names",
@@ -264,7 +265,6 @@ const RESERVED: &[&str] = &[
     "rh",
     "role",
     "roles",
-    "scope",
     "scp",
     "sid",
     "sub",

@@ -224,6 +224,7 @@ fn subscription(it: &SubscriptionOf) -> Subscription {
         tenant_id: TenantId::new(Uuid::from_u128(it.tenant)),
         display_name: String::new(),
         management_group: it.parent.clone(),
+        alias: None,
     }
 }
 
