@@ -54,6 +54,11 @@ impl ComputeKind {
         matches!(self, Self::VirtualMachine | Self::ScaleSet)
     }
 
+    /// Whether the resource runs no workload itself, but by its instances.
+    const fn has_instances(self) -> bool {
+        matches!(self, Self::ScaleSet)
+    }
+
     /// VM and scale set: 1 to 64 characters; site: 2 to 60. Source: Azure naming rules.
     const fn name_lengths(self) -> (usize, usize) {
         match self {

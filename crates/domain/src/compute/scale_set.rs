@@ -10,7 +10,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{ComputeError, ComputeKind, ComputeResource, PowerState, find};
+use super::{ComputeError, ComputeResource, PowerState, find};
 use crate::credential::remove_credentials_on;
 use crate::limits;
 use crate::operation::OperationContext;
@@ -143,7 +143,7 @@ pub enum Selection {
 
 impl Selection {
     /// The instances that are meant, all of which have to be there.
-    pub fn of(&self, instances: &Instances) -> Result<BTreeSet<InstanceId>, ScaleSetError> {
+    pub fn among(&self, instances: &Instances) -> Result<BTreeSet<InstanceId>, ScaleSetError> {
         match self {
             Self::All => Ok(instances.iter().map(|(id, _)| id).collect()),
             Self::Of(ids) => match ids.iter().find(|id| instances.get(**id).is_none()) {
@@ -237,7 +237,13 @@ pub async fn set_power_state(
     state
         .transact(operation, |snapshot, changes| {
             let set = find(snapshot, set)?;
-            plan_power_state(snapshot, changes, set, &selection.of(&set.instances)?, power_state);
+            plan_power_state(
+                snapshot,
+                changes,
+                set,
+                &selection.among(&set.instances)?,
+                power_state,
+            );
             Ok(())
         })
         .await
@@ -283,7 +289,7 @@ pub async fn delete_instances(
     state
         .transact(operation, |snapshot, changes| {
             let set = find(snapshot, set)?;
-            plan_delete_instances(snapshot, changes, set, &selection.of(&set.instances)?);
+            plan_delete_instances(snapshot, changes, set, &selection.among(&set.instances)?);
             Ok(())
         })
         .await
@@ -317,13 +323,6 @@ fn plan_delete_instances(
     let mut set = set.record.as_ref().clone();
     set.instances.present.retain(|id, _| !gone.contains(id));
     changes.put(snapshot, &set);
-}
-
-impl ComputeKind {
-    /// Whether the resource runs no workload itself, but by its instances.
-    pub(super) const fn has_instances(self) -> bool {
-        matches!(self, Self::ScaleSet)
-    }
 }
 
 #[cfg(test)]

@@ -4,7 +4,9 @@
 
 use std::sync::Arc;
 
-use super::scale_set::{INSTANCE_TYPE, instance_name, instance_resource_id, set_and_instance};
+use super::scale_set::{
+    INSTANCE_TYPE, Instance, InstanceId, instance_name, instance_resource_id, set_and_instance,
+};
 use super::{ComputeResource, PowerState};
 use crate::records::Versioned;
 use crate::resource_id::ArmResourceId;
@@ -28,22 +30,13 @@ impl Workload {
             return Self::of(resource);
         }
         let (set, number) = set_and_instance(snapshot, id)?;
-        let instance = set.instances.get(number)?;
-        Some(Self {
-            id: instance_resource_id(&set.id, number),
-            power_state: instance.power_state,
-            bearer: Arc::clone(&set.record),
-        })
+        Some(Self::of_instance(set, (number, set.instances.get(number)?)))
     }
 
     /// All workloads.
     pub fn all(snapshot: &Snapshot) -> impl Iterator<Item = Self> {
         snapshot.compute_resources.iter().flat_map(|(_, resource)| {
-            let instances = resource.instances.iter().map(|(number, instance)| Self {
-                id: instance_resource_id(&resource.id, number),
-                power_state: instance.power_state,
-                bearer: Arc::clone(&resource.record),
-            });
+            let instances = resource.instances.iter().map(|it| Self::of_instance(resource, it));
             Self::of(resource).into_iter().chain(instances)
         })
     }
@@ -62,6 +55,17 @@ impl Workload {
             power_state: resource.power_state,
             bearer: Arc::clone(&resource.record),
         })
+    }
+
+    fn of_instance(
+        set: &Versioned<ComputeResource>,
+        (number, instance): (InstanceId, &Instance),
+    ) -> Self {
+        Self {
+            id: instance_resource_id(&set.id, number),
+            power_state: instance.power_state,
+            bearer: Arc::clone(&set.record),
+        }
     }
 }
 

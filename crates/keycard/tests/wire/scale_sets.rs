@@ -240,6 +240,29 @@ async fn scaling_makes_new_instances_and_takes_the_newest_away() {
     assert_eq!(numbers(&cloud, "web").await, ["13"]);
 }
 
+/// As `az vmss scale` and `az vmss update` do: all that was read is sent back with one thing changed.
+#[tokio::test]
+async fn what_was_read_can_be_put_back() {
+    let cloud = Cloud::start().await;
+    let identity = cloud.put_identity("mi-1").await;
+    let set = put_set(&cloud, "web", 1, (true, &["mi-1"])).await;
+    let url = secret_for(&cloud, identity["properties"]["principalId"].as_str().unwrap()).await;
+    let named =
+        format!("{QUERY}&client_id={}", identity["properties"]["clientId"].as_str().unwrap());
+    let answer = metadata(&cloud, "web", 0, &named).await;
+    let token = Secret::new(answer.body["access_token"].as_str().unwrap().to_owned());
+    cloud.clock.advance(time::Duration::seconds(10));
+    let mut body = set.clone();
+    body["sku"]["capacity"] = json!(2);
+    let after = cloud.put(&set_id(&cloud, "web"), VERSION, body).await;
+    assert_eq!(numbers(&cloud, "web").await, ["0", "1"]);
+    for member in ["identity", "properties", "location"] {
+        assert_eq!(after[member], set[member]);
+    }
+    assert_eq!(after["sku"]["name"], "Standard_B1s");
+    assert_eq!(status(&cloud, &token, &url).await, 200, "the assignment is the former one");
+}
+
 #[tokio::test]
 async fn a_set_has_a_largest_size_and_only_one_orchestration() {
     let cloud = Cloud::start().await;

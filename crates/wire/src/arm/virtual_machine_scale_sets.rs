@@ -200,7 +200,7 @@ async fn upgrade(
 ) -> Result<StatusCode, ArmError> {
     let selection = read_selection(&body)?.ok_or(ArmError::ParameterMissing("instanceIds"))?;
     let snapshot = arm.state.snapshot();
-    selection.of(&compute::find(&snapshot, &resource_id(&params)?)?.instances)?;
+    selection.among(&compute::find(&snapshot, &resource_id(&params)?)?.instances)?;
     Ok(StatusCode::OK)
 }
 
