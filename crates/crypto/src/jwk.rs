@@ -10,8 +10,11 @@ use crate::public_key::PublicKey;
 /// Most keys that are read from one foreign key set; the largest issuers publish under twenty.
 pub const KEY_SET_KEYS_MAX: usize = 100;
 
-/// Longest number in a key: an RSA modulus of 8192 bits and a leading zero.
-const NUMBER_BYTES_MAX: usize = 1025;
+/// Longest modulus of a foreign RSA key: whoever chooses the key chooses what verifying costs.
+const FOREIGN_RSA_BITS_MAX: usize = 4096;
+
+/// Longest number in a key: such a modulus and a leading zero.
+const NUMBER_BYTES_MAX: usize = FOREIGN_RSA_BITS_MAX / 8 + 1;
 
 /// The public members of a token-signing key, in the order Microsoft's key set has them. There's no
 /// `alg`, as there. Source: Microsoft Learn, "Access tokens in the Microsoft identity platform".
@@ -136,7 +139,9 @@ fn foreign_key(value: serde_json::Value) -> Option<ForeignKey> {
     }
     let number = |text: Option<String>| base64_decode_any(&text?, NUMBER_BYTES_MAX);
     let key = match (text.kty.as_str(), text.crv.as_deref()) {
-        ("RSA", _) => PublicKey::rsa(&number(text.n)?, &number(text.e)?).ok()?,
+        ("RSA", _) => {
+            PublicKey::rsa(&number(text.n)?, &number(text.e)?).ok().filter(is_bearable)?
+        }
         ("EC", Some("P-256")) => {
             let coordinates = [number(text.x)?, number(text.y)?];
             if coordinates.iter().any(|coordinate| coordinate.len() != 32) {
@@ -147,6 +152,17 @@ fn foreign_key(value: serde_json::Value) -> Option<ForeignKey> {
         _ => return None,
     };
     Some(ForeignKey { kid: text.kid, key })
+}
+
+/// Whether verifying with an RSA key costs no more than with those that issuers use: at most 65537 as exponent.
+fn is_bearable(key: &PublicKey) -> bool {
+    match key {
+        PublicKey::Rsa { n, e } => {
+            let is_small = e.len() < 3 || e.as_slice() == [1, 0, 1];
+            n.len() <= FOREIGN_RSA_BITS_MAX / 8 && is_small
+        }
+        PublicKey::EcP256 { .. } => true,
+    }
 }
 
 #[cfg(test)]
@@ -187,6 +203,9 @@ mod tests {
             json!({ "kty": "RSA", "use": "enc", "n": n, "e": "AQAB" }),
             json!({ "kty": "RSA", "n": "AQAB", "e": "AQAB" }),
             json!({ "kty": "RSA", "n": n }),
+            json!({ "kty": "RSA", "n": n, "e": "AQAD" }),
+            json!({ "kty": "RSA", "n": n, "e": "AQABAQ" }),
+            json!({ "kty": "RSA", "n": base64url_encode(&[0xff; 513]), "e": "AQAB" }),
             json!({ "kty": "EC", "crv": "P-384", "x": "AA", "y": "AA" }),
             json!({ "kty": "EC", "crv": "P-256", "x": "AA", "y": n }),
         ] {

@@ -157,7 +157,7 @@ pub const MAPPED_CLAIM_NAME_BYTES_MAX: usize = 128;
 pub const MAPPED_CLAIM_VALUE_BYTES_MAX: usize = 1024;
 /// How long a deleted application or service principal is kept. Source: Microsoft Graph, "List deletedItems".
 pub const DELETED_OBJECT_RETENTION: Duration = Duration::days(30);
-/// Deleted objects that upkeep leaves, the latest ones; hosts that come and go by the thousand leave one each.
+/// Deleted objects of a directory that upkeep leaves, the latest ones; hosts that come and go by the thousand leave one each.
 pub const DELETED_OBJECTS_KEPT_MAX: usize = 100_000;
 /// Deleted objects that are removed in one commit.
 pub const DELETED_OBJECTS_PURGED_PER_COMMIT: usize = 500;
@@ -177,7 +177,10 @@ pub const FEDERATED_TEXT_CHARS_MAX: usize = 600;
 /// Terms of a claims matching expression; what people write has one or two.
 pub const CLAIMS_EXPRESSION_TERMS_MAX: usize = 10;
 /// Bytes of a claim that an expression looks at; a longer one never fits. Subjects stay below 600.
-pub const MATCHED_CLAIM_BYTES_MAX: usize = 2048;
+pub const MATCHED_CLAIM_BYTES_MAX: usize = 1024;
+/// Steps that matching the patterns of one token request may take, some milliseconds; an ordinary pattern takes as many as
+/// its claim has characters.
+pub const MATCHING_STEPS_MAX: usize = 500_000;
 /// Issuers of federated credentials whose keys are kept at once.
 pub const FEDERATED_ISSUERS_KEPT_MAX: usize = 1000;
 /// Bytes of an issuer's discovery document; the largest known ones have four thousand.
@@ -188,6 +191,8 @@ pub const KEY_SET_BYTES_MAX: usize = 256 * 1024;
 pub const ISSUER_FETCH_TIME_MAX: std::time::Duration = std::time::Duration::from_secs(5);
 /// Issuers that are asked at the same time.
 pub const ISSUER_FETCHES_MAX: usize = 16;
+/// Issuers of the credentials of one client that are asked at once.
+pub const ISSUER_FETCHES_OF_CLIENT_MAX: usize = 2;
 /// How long an issuer's keys are used before they are fetched again.
 pub const ISSUER_KEYS_FRESH: Duration = Duration::hours(1);
 /// How long they go on being used when fetching them again fails.
@@ -213,6 +218,9 @@ pub const CLOCK_ADVANCE_MAX: Duration = Duration::days(3660);
 pub const CLOCK_ADVANCE_STEP: Duration = Duration::hours(12);
 /// Clock skew that a verifier allows in `nbf` and `exp`. Source: Microsoft identity platform, five minutes.
 pub const CLOCK_SKEW: Duration = Duration::minutes(5);
+/// How far the second of a token may lie ahead, because all former ones were revoked again and again: verifiers refuse what
+/// is further ahead than the skew.
+pub const REVOKED_AHEAD_MAX: Duration = Duration::seconds(200);
 /// How far `iat` and `nbf` lie before the moment of issue. Source: observed in Azure's tokens.
 pub const ISSUED_BACKDATED_BY: Duration = Duration::minutes(5);
 /// Longest validity of a client assertion that is accepted, so that a stolen one ages.

@@ -170,11 +170,7 @@ fn can_be_given(application: &Application, role: AppRoleId) -> bool {
     if role == DEFAULT_ACCESS {
         return application.app_roles.is_empty();
     }
-    let is_meant = |types: &[String]| types.iter().any(|it| it == "Application");
-    application
-        .app_roles
-        .iter()
-        .any(|it| it.id == role && it.is_enabled && is_meant(&it.allowed_member_types))
+    application.app_roles.iter().any(|it| it.id == role && it.counts())
 }
 
 fn application_of(
@@ -270,7 +266,7 @@ pub fn role_values(
     };
     let given: BTreeSet<AppRoleId> =
         given(snapshot, tenant, principal, resource).map(|it| it.app_role_id).collect();
-    let counts = application.app_roles.iter().filter(|it| it.is_enabled && given.contains(&it.id));
+    let counts = application.app_roles.iter().filter(|it| it.counts() && given.contains(&it.id));
     let values: BTreeSet<&String> = counts.filter_map(|role| role.value.as_ref()).collect();
     values.into_iter().cloned().collect()
 }

@@ -76,6 +76,13 @@ pub struct AppRole {
     pub allowed_member_types: Vec<String>,
 }
 
+impl AppRole {
+    /// Whether programs can be given it, and have it who were.
+    pub fn counts(&self) -> bool {
+        self.is_enabled && self.allowed_member_types.iter().any(|it| it == "Application")
+    }
+}
+
 /// A client secret, known by its digest. The secret has 256 random bits, so a plain digest cannot be searched.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PasswordCredential {

@@ -2,7 +2,10 @@
 //!
 //! Source: Microsoft Graph, "List deletedItems (directory objects)".
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
+use time::UtcDateTime;
 use uuid::Uuid;
 
 use super::application::registration::{UriTaken, check_client_names, claim_uris};
@@ -123,7 +126,8 @@ pub fn find(
 }
 
 /// Brings an object back: an application with the service principal that went with it, or a service principal whose
-/// application is there. Its role assignments count again; memberships, app roles and links to policies are gone.
+/// application is there. Its role assignments count again; memberships, app roles and links to policies are gone, and so
+/// are the tokens that it had.
 pub async fn restore(
     state: &State,
     operation: &OperationContext,
@@ -135,10 +139,10 @@ pub async fn restore(
             let deleted = find(snapshot, tenant, id)?;
             match &deleted.object {
                 FormerObject::ServicePrincipal(principal) => {
-                    restore_principal(snapshot, changes, principal)?;
+                    restore_principal(snapshot, changes, principal, operation.now)?;
                 }
                 FormerObject::Application(application) => {
-                    restore_application(snapshot, changes, deleted.deleted_at, application)?;
+                    restore_application(snapshot, changes, deleted, application, operation.now)?;
                 }
             }
             changes.delete(snapshot, deleted.record.as_ref());
@@ -151,6 +155,7 @@ fn restore_principal(
     snapshot: &Snapshot,
     changes: &mut Changes,
     principal: &ServicePrincipal,
+    now: UtcDateTime,
 ) -> Result<(), DeletedObjectError> {
     let client = principal.client_id;
     if principal.identity_resource().is_some() {
@@ -166,31 +171,33 @@ fn restore_principal(
     let display_name = application.display_name.clone();
     // Written as it is: whoever deletes the application or makes another principal at the same time finds it changed.
     changes.put(snapshot, application.record.as_ref());
-    changes.put(snapshot, &ServicePrincipal { display_name, ..principal.clone() });
+    changes.put(snapshot, &ServicePrincipal { display_name, ..principal.with_tokens_revoked(now) });
     Ok(())
 }
 
 fn restore_application(
     snapshot: &Snapshot,
     changes: &mut Changes,
-    deleted_at: i64,
+    deleted: &DeletedObject,
     application: &Application,
+    now: UtcDateTime,
 ) -> Result<(), DeletedObjectError> {
     check_client_names(snapshot, application)
         .and_then(|()| claim_uris(snapshot, changes, application, &[]))
         .map_err(|UriTaken(uri)| DeletedObjectError::IdentifierUriTaken(uri))?;
     changes.put(snapshot, application);
-    let went_along = list(snapshot, application.tenant_id).find_map(|deleted| {
-        let is_same = deleted.object.client_id() == application.client_id;
-        let principal = match &deleted.object {
+    let went_along = list(snapshot, application.tenant_id).find_map(|other| {
+        let is_same = other.object.client_id() == application.client_id;
+        let principal = match &other.object {
             FormerObject::ServicePrincipal(principal) => Some(principal),
             FormerObject::Application(_) => None,
         };
-        principal.filter(|_| is_same && deleted.deleted_at == deleted_at).map(|it| (deleted, it))
+        let is_same = is_same && other.deleted_at == deleted.deleted_at;
+        principal.filter(|_| is_same).map(|principal| (other, principal))
     });
-    if let Some((deleted, principal)) = went_along {
-        changes.delete(snapshot, deleted.record.as_ref());
-        changes.put(snapshot, principal);
+    if let Some((other, principal)) = went_along {
+        changes.delete(snapshot, other.record.as_ref());
+        changes.put(snapshot, &principal.with_tokens_revoked(now));
     }
     Ok(())
 }
@@ -216,13 +223,14 @@ pub async fn purge(
         .await
 }
 
-/// Removes the objects whose time is over, and the earliest beyond the number that is kept.
+/// Removes the objects whose time is over, and each directory's earliest beyond the number that is kept.
 pub(crate) async fn purge_outlived(
     state: &State,
     operation: &OperationContext,
 ) -> Result<(), WriteError> {
     let horizon = operation.now - limits::DELETED_OBJECT_RETENTION;
-    let mut ids = outlived(&state.snapshot(), horizon.unix_timestamp());
+    let horizon = horizon.unix_timestamp();
+    let mut ids = outlived(&state.snapshot(), horizon, limits::DELETED_OBJECTS_KEPT_MAX);
     while !ids.is_empty() {
         let batch =
             ids.split_off(ids.len().saturating_sub(limits::DELETED_OBJECTS_PURGED_PER_COMMIT));
@@ -245,16 +253,20 @@ fn forget(snapshot: &Snapshot, changes: &mut Changes, deleted: &DeletedObject) {
     }
 }
 
-fn outlived(snapshot: &Snapshot, horizon: i64) -> Vec<String> {
-    let all = snapshot.deleted_objects.iter();
-    let mut dated: Vec<(i64, String)> =
-        all.map(|(id, deleted)| (deleted.deleted_at, id.to_owned())).collect();
-    dated.sort_unstable();
-    let surplus = dated.len().saturating_sub(limits::DELETED_OBJECTS_KEPT_MAX);
-    let is_over = |(index, (deleted_at, _)): &(usize, (i64, String))| {
-        *index < surplus || *deleted_at <= horizon
-    };
-    dated.into_iter().enumerate().filter(is_over).map(|(_, (_, id))| id).collect()
+fn outlived(snapshot: &Snapshot, horizon: i64, kept_max: usize) -> Vec<String> {
+    let mut of_tenants: BTreeMap<TenantId, Vec<(i64, &str)>> = BTreeMap::new();
+    for (id, deleted) in snapshot.deleted_objects.iter() {
+        let tenant = deleted.object.tenant_id();
+        of_tenants.entry(tenant).or_default().push((deleted.deleted_at, id));
+    }
+    let mut over = Vec::new();
+    for mut dated in of_tenants.into_values() {
+        dated.sort_unstable();
+        let surplus = dated.len().saturating_sub(kept_max);
+        let outdated = dated.partition_point(|(deleted_at, _)| *deleted_at <= horizon);
+        over.extend(dated.iter().take(surplus.max(outdated)).map(|(_, id)| (*id).to_owned()));
+    }
+    over
 }
 
 #[cfg(test)]
@@ -288,9 +300,20 @@ mod tests {
             snapshot.insert_for_test(&DeletedObject { deleted_at, object });
         }
         let id = |n| Uuid::from_u128(n).to_string();
-        assert_eq!(outlived(&snapshot, 100), [id(3), id(1)]);
-        assert_eq!(outlived(&snapshot, 89), Vec::<String>::new());
+        assert_eq!(outlived(&snapshot, 100, 10), [id(3), id(1)]);
+        assert_eq!(outlived(&snapshot, 89, 10), Vec::<String>::new());
         assert_eq!(limits::DELETED_OBJECT_RETENTION, time::Duration::days(30));
+    }
+
+    #[test]
+    fn a_directory_that_deletes_many_displaces_only_its_own() {
+        let mut snapshot = Snapshot::default();
+        for (n, tenant, deleted_at) in [(1, 7, 1), (2, 8, 2), (3, 8, 3), (4, 8, 4)] {
+            let tenant_id = TenantId::new(Uuid::from_u128(tenant));
+            let object = FormerObject::Application(Application { tenant_id, ..application(n) });
+            snapshot.insert_for_test(&DeletedObject { deleted_at, object });
+        }
+        assert_eq!(outlived(&snapshot, 0, 1), [2, 3].map(|n| Uuid::from_u128(n).to_string()));
     }
 
     #[test]

@@ -18,7 +18,7 @@ use crate::resource_id::ArmResourceId;
 use crate::resources::ResourceError;
 use crate::snapshot::Snapshot;
 use crate::state::{Changes, State, WriteError};
-use claims_expression::{ClaimsExpression, ClaimsExpressionError};
+use claims_expression::{ClaimsExpression, ClaimsExpressionError, Steps};
 
 /// The type of these resources below a user-assigned identity.
 pub const RESOURCE_TYPE: &str =
@@ -94,10 +94,10 @@ pub enum SubjectRule {
 
 impl SubjectRule {
     /// Whether an assertion with these claims is meant.
-    pub fn covers(&self, claims: &Map<String, Value>) -> bool {
+    pub fn covers(&self, claims: &Map<String, Value>, steps: &mut Steps) -> bool {
         match self {
             Self::Exact(subject) => claims.get("sub").and_then(Value::as_str) == Some(subject),
-            Self::Matching(expression) => expression.matches(claims),
+            Self::Matching(expression) => expression.matches(claims, steps),
         }
     }
 }

@@ -13,6 +13,7 @@ use super::directory_role::administers;
 use super::user_assigned_identity::remove_principal;
 use crate::credential::{IdentityCredential, credentials_of};
 use crate::ids::{ApplicationId, ClientId, KeyId, PrincipalId, TenantId};
+use crate::limits;
 use crate::operation::OperationContext;
 use crate::records::{Record, Versioned};
 use crate::resource_id::ArmResourceId;
@@ -68,11 +69,28 @@ impl Record for ServicePrincipal {
 }
 
 impl ServicePrincipal {
-    /// The principal once all tokens that it has are revoked. Times in tokens are whole seconds, so each revocation is of a
-    /// second of its own.
+    /// The second, since 1970, of which a token is that is issued now: times in tokens are whole seconds, so that after a
+    /// revocation in this very second it is the next one.
+    pub fn second_of_issue(&self, now: UtcDateTime) -> i64 {
+        let earliest = self.tokens_valid_from.map_or(i64::MIN, |from| from + 1);
+        now.unix_timestamp().max(earliest)
+    }
+
+    /// In how many seconds a token can be issued again that verifiers take, when revocations lie too close to each other.
+    pub fn issues_again_in(&self, now: UtcDateTime) -> Option<u32> {
+        let ahead = self.second_of_issue(now) - now.unix_timestamp();
+        let excess = ahead - limits::REVOKED_AHEAD_MAX.whole_seconds();
+        (excess > 0).then(|| u32::try_from(excess).unwrap_or(u32::MAX))
+    }
+
+    /// The principal once all tokens that it has are revoked, each time those of a further second. When none can have been
+    /// issued since the last time, nothing changes.
     pub(super) fn with_tokens_revoked(&self, now: UtcDateTime) -> Self {
-        let former = self.tokens_valid_from.map_or(i64::MIN, |from| from + 1);
-        Self { tokens_valid_from: Some(now.unix_timestamp().max(former)), ..self.clone() }
+        let mut revoked = self.clone();
+        if self.issues_again_in(now).is_none() {
+            revoked.tokens_valid_from = Some(self.second_of_issue(now));
+        }
+        revoked
     }
 
     /// The managed identity's own resource id: the host's for a system-assigned one.
@@ -306,4 +324,43 @@ pub(crate) fn count_made(snapshot: &Snapshot, changes: &mut Changes, name: Strin
     let made = snapshot.times_made(&name);
     changes.put(snapshot, &Generation { path: name, deletions: made + 1 });
     made
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: i64 = 1_800_000_000;
+
+    #[test]
+    fn however_often_tokens_are_revoked_none_outlives_it_and_new_ones_count_soon() {
+        let at = |second| UtcDateTime::from_unix_timestamp(second).unwrap();
+        let mut principal = ServicePrincipal {
+            id: PrincipalId::new(Uuid::from_u128(1)),
+            client_id: ClientId::new(Uuid::from_u128(2)),
+            tenant_id: TenantId::new(Uuid::from_u128(3)),
+            display_name: "p".into(),
+            kind: ServicePrincipalKind::Application,
+            is_enabled: true,
+            created_at: 0,
+            keys: vec![],
+            requires_assignment: false,
+            tokens_valid_from: None,
+        };
+        let issued = |principal: &ServicePrincipal| {
+            principal.issues_again_in(at(NOW)).is_none().then(|| principal.second_of_issue(at(NOW)))
+        };
+        assert_eq!(issued(&principal), Some(NOW));
+        for _ in 0..1000 {
+            let former = issued(&principal);
+            principal = principal.with_tokens_revoked(at(NOW));
+            assert!(former <= principal.tokens_valid_from, "a token outlived its revocation");
+            assert!(issued(&principal).is_none_or(|new| Some(new) > principal.tokens_valid_from));
+        }
+        assert_eq!(principal.tokens_valid_from, Some(NOW + 200));
+        assert_eq!(principal.issues_again_in(at(NOW)), Some(1));
+        assert_eq!(principal.issues_again_in(at(NOW + 1)), None);
+        let later = principal.with_tokens_revoked(at(NOW + 1000));
+        assert_eq!(later.tokens_valid_from, Some(NOW + 1000));
+    }
 }

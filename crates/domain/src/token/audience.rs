@@ -133,6 +133,14 @@ impl<'a> Target<'a> {
         Some(Self::Application { application, principal })
     }
 
+    /// What it is called, whichever of its names was used.
+    pub fn name(&self) -> String {
+        match self {
+            Self::Service(service) => service.display_name().to_owned(),
+            Self::Application { application, .. } => application.client_id.to_string(),
+        }
+    }
+
     /// The form of tokens for it.
     pub fn token_version(&self) -> TokenVersion {
         match self {

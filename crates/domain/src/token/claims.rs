@@ -222,11 +222,8 @@ fn mapped<'a>(
     claims.iter().map(|claim| (claim.name.as_str(), value(claim))).collect()
 }
 
-/// A token that is issued in the very second in which all former ones were revoked is of the next one, since times in
-/// tokens are whole seconds.
 fn back_dated(now: UtcDateTime, principal: &ServicePrincipal) -> i64 {
-    let earliest = principal.tokens_valid_from.map_or(i64::MIN, |from| from + 1);
-    now.unix_timestamp().max(earliest) - limits::ISSUED_BACKDATED_BY.whole_seconds()
+    principal.second_of_issue(now) - limits::ISSUED_BACKDATED_BY.whole_seconds()
 }
 
 /// When a token with these claims was issued: `iat`, with the back-dating taken out.

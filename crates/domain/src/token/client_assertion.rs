@@ -19,13 +19,22 @@ use crate::snapshot::Snapshot;
 /// The forms in which clients name the tenant's token service in `aud`, below its address.
 const AUDIENCE_FORMS: &[&str] = &["/oauth2/v2.0/token", "/oauth2/token", "/v2.0", "/", ""];
 
-/// Whether a value of `aud` names the tenant's token service, at one of its addresses.
-fn names_token_service(aud: &str, token_services: &[String], tenant: TenantId) -> bool {
-    let tenant = tenant.to_string();
-    let form = |base: &String| {
-        aud.strip_prefix(base.as_str())?.strip_prefix('/')?.strip_prefix(tenant.as_str())
+/// Whether a value of `aud` names the tenant's token service, at one of its addresses and by one of the tenant's names.
+fn names_token_service(
+    aud: &str,
+    token_services: &[String],
+    snapshot: &Snapshot,
+    tenant: TenantId,
+) -> bool {
+    let below = |base: &String| {
+        let (start, path) = aud.split_at_checked(base.len())?;
+        start.eq_ignore_ascii_case(base).then_some(path)?.strip_prefix('/')
     };
-    token_services.iter().filter_map(form).any(|form| AUDIENCE_FORMS.contains(&form))
+    token_services.iter().filter_map(below).any(|path| {
+        let (name, form) = path.split_at(path.find('/').unwrap_or(path.len()));
+        let is_tenant = || snapshot.tenant_named(name).is_some_and(|it| it.id == tenant);
+        AUDIENCE_FORMS.contains(&form) && is_tenant()
+    })
 }
 
 /// A verified assertion.
@@ -64,7 +73,7 @@ pub fn verify(
         registered_key(snapshot, client, &thumbprint, now).ok_or_else(unknown_key)?;
     let signed_text = jwt.signed_text();
     let claims = jwt.verify(&key).map_err(|_| unknown_key())?;
-    let ends_at = check_claims(&claims, client, token_services, now)?;
+    let ends_at = check_claims(&claims, client, token_services, snapshot, now)?;
     let jti = text(&claims, "jti").filter(|jti| !jti.is_empty());
     let name = jti.unwrap_or(signed_text).to_owned();
     Ok(VerifiedAssertion { credential, name, ends_at })
@@ -103,6 +112,7 @@ fn check_claims(
     claims: &Map<String, Value>,
     client: &ServicePrincipal,
     token_services: &[String],
+    snapshot: &Snapshot,
     now: UtcDateTime,
 ) -> Result<i64, GrantError> {
     let client_id = client.client_id.to_string();
@@ -111,7 +121,7 @@ fn check_claims(
             return Err(GrantError::AssertionClaimWrong(claim));
         }
     }
-    let is_meant = |aud| names_token_service(aud, token_services, client.tenant_id);
+    let is_meant = |aud| names_token_service(aud, token_services, snapshot, client.tenant_id);
     if !text(claims, "aud").is_some_and(is_meant) {
         return Err(GrantError::AssertionClaimWrong("aud"));
     }

@@ -10,25 +10,27 @@ use keycard_crypto::jwk::ForeignKey;
 use keycard_crypto::jwt::{self, Algorithm, UnverifiedJwt};
 use keycard_crypto::signing_key::PublicKey;
 use serde_json::{Map, Value};
-use time::UtcDateTime;
+use time::{Duration, UtcDateTime};
 
 use super::audience::{Audiences, Service};
-use super::claims::issued_at;
 use super::grant::GrantError;
-use super::signing_key;
+use super::{signing_key, verify};
+use crate::directory::federated_credential::claims_expression::Steps;
 use crate::directory::federated_credential::{FederatedCredential, SubjectRule, Trust, of_client};
 use crate::directory::{ServicePrincipal, Tenant};
-use crate::ids::{ClientId, FederatedCredentialId, PrincipalId};
-use crate::limits;
+use crate::ids::{ClientId, PrincipalId};
+use crate::limits::{self, Limits};
 use crate::records::Versioned;
 use crate::snapshot::Snapshot;
 
 /// Tells the keys with which issuers outside sign.
 #[async_trait]
 pub trait IssuerKeys: std::fmt::Debug + Send + Sync + 'static {
-    /// The RSA keys that an issuer publishes for signatures. When none has this id, the issuer may have new ones.
+    /// The RSA keys that an issuer publishes for signatures, asked on behalf of a client that trusts it. When none has this
+    /// id, the issuer may have new ones.
     async fn keys(
         &self,
+        client: ClientId,
         issuer: &str,
         key_id: Option<&str>,
         now: UtcDateTime,
@@ -91,13 +93,16 @@ pub fn is_meant(snapshot: &Snapshot, client: ClientId, jwt: &UnverifiedJwt<'_>) 
 }
 
 /// Verifies an assertion by the client's federated credentials; tells which one takes it.
+///
+/// Keys may have to be fetched meanwhile: whether the credential is still there is [`is_held`].
 pub async fn verify(
+    limits: &Limits,
     snapshot: &Snapshot,
     client: &ServicePrincipal,
     jwt: UnverifiedJwt<'_>,
     issuer_keys: &dyn IssuerKeys,
     now: UtcDateTime,
-) -> Result<FederatedCredentialId, GrantError> {
+) -> Result<Arc<FederatedCredential>, GrantError> {
     let credential = credential(snapshot, client.client_id, jwt.claims_unverified())?;
     let issuer = &credential.trust.issuer;
     let unknown_key = || GrantError::FederationKeyUnknown { issuer: issuer.clone() };
@@ -109,16 +114,24 @@ pub async fn verify(
     let keys = match own_tenant {
         Some(tenant) => own_keys(snapshot, client, tenant, issuer)?,
         None => issuer_keys
-            .keys(issuer, key_id, now)
+            .keys(client.client_id, issuer, key_id, now)
             .await
             .map_err(|error| GrantError::IssuerUnavailable { issuer: issuer.clone(), error })?,
     };
     let claims = signed_claims(&jwt, &keys).ok_or_else(unknown_key)?;
-    check_times(&claims, now)?;
-    if let Some(tenant) = own_tenant {
-        check_own(snapshot, tenant, issuer, &claims)?;
+    match own_tenant {
+        Some(_) => {
+            check_times(&claims, now, Duration::ZERO)?;
+            check_own(limits, snapshot, client, issuer, &claims)?;
+        }
+        None => check_times(&claims, now, limits::CLOCK_SKEW)?,
     }
-    Ok(credential.id)
+    Ok(Arc::clone(&credential.record))
+}
+
+/// Whether the client still has a credential, as it was when an assertion was verified by it.
+pub fn is_held(snapshot: &Snapshot, credential: &FederatedCredential) -> bool {
+    of_client(snapshot, credential.client_id).any(|it| *it.record == *credential)
 }
 
 fn text<'a>(claims: &'a Map<String, Value>, claim: &str) -> Option<&'a str> {
@@ -149,8 +162,10 @@ fn credential<'a>(
         let reason = if differs_in_case { Mismatch::IssuerCase } else { Mismatch::Issuer };
         return Err(mismatch(reason, issuer));
     }
-    let of_subject = || of_issuer().filter(|it| it.trust.subject.covers(claims));
-    if of_subject().next().is_none() {
+    let mut steps = Steps::default();
+    let of_subject: Vec<_> =
+        of_issuer().filter(|it| it.trust.subject.covers(claims, &mut steps)).collect();
+    if of_subject.is_empty() {
         let differs_in_case = of_issuer().any(|it| match &it.trust.subject {
             SubjectRule::Exact(known) => known.eq_ignore_ascii_case(subject),
             SubjectRule::Matching(_) => false,
@@ -159,7 +174,8 @@ fn credential<'a>(
         return Err(mismatch(reason, subject));
     }
     let of_audience = |it: &&Versioned<FederatedCredential>| is_for(snapshot, &it.trust, claims);
-    of_subject()
+    of_subject
+        .into_iter()
         .find(of_audience)
         .ok_or_else(|| mismatch(Mismatch::Audience, &shown_audience(claims)))
 }
@@ -190,8 +206,8 @@ fn shown_audience(claims: &Map<String, Value>) -> String {
 
 /// The keys of a tenant of this keycard, which nobody needs to be asked for.
 ///
-/// Only an application may be acted for by a managed identity, whose token then bears the v2 issuer; one managed identity
-/// cannot become another. Source: Microsoft Learn, "Configure an application to trust a managed identity".
+/// Only an application of the same tenant may be acted for by a managed identity, whose token then bears the v2 issuer; one
+/// managed identity cannot become another. Source: Microsoft Learn, "Configure an application to trust a managed identity".
 fn own_keys(
     snapshot: &Snapshot,
     client: &ServicePrincipal,
@@ -199,7 +215,7 @@ fn own_keys(
     issuer: &str,
 ) -> Result<Arc<[ForeignKey]>, GrantError> {
     let is_v2 = tenant.issuers.iter().any(|known| known.v2 == issuer);
-    if !is_v2 || client.identity_resource().is_some() {
+    if !is_v2 || client.identity_resource().is_some() || client.tenant_id != tenant.id {
         return Err(GrantError::FederationForbidden { issuer: issuer.to_owned() });
     }
     let ring = signing_key::ring(snapshot, tenant.id).into_iter();
@@ -210,19 +226,27 @@ fn own_keys(
     Ok(keys.collect())
 }
 
-/// The claims, when one of the keys signed them: the one that the header names, where the keys have names.
+/// The claims, when one of the keys signed them: the one that the header names, where the keys have names. Only a set of one
+/// key lets the header leave it open. Source: OpenID Connect Core 1.0, section 10.1.
 fn signed_claims(jwt: &UnverifiedJwt<'_>, keys: &[ForeignKey]) -> Option<Map<String, Value>> {
     let key_id = jwt.header().kid.as_deref();
+    let is_rsa = |key: &&ForeignKey| matches!(key.key, PublicKey::Rsa { .. });
+    let is_alone = keys.iter().filter(is_rsa).count() == 1;
     let is_named = |key: &&ForeignKey| match (key_id, key.kid.as_deref()) {
         (Some(wanted), Some(known)) => wanted == known,
-        (None, _) | (_, None) => true,
+        (_, None) => true,
+        (None, Some(_)) => is_alone,
     };
-    let is_rsa = |key: &&ForeignKey| matches!(key.key, PublicKey::Rsa { .. });
     keys.iter().filter(is_rsa).filter(is_named).find_map(|key| jwt.clone().verify(&key.key).ok())
 }
 
-/// A token without an end is not taken; how long it may live is the issuer's business.
-fn check_times(claims: &Map<String, Value>, now: UtcDateTime) -> Result<(), GrantError> {
+/// A token without an end is not taken; how long it may live is the issuer's business. The clock of an issuer outside may
+/// differ from ours; a token of our own ends when it says so.
+fn check_times(
+    claims: &Map<String, Value>,
+    now: UtcDateTime,
+    grace: Duration,
+) -> Result<(), GrantError> {
     let (now, skew) = (now.unix_timestamp(), limits::CLOCK_SKEW.whole_seconds());
     let time = |claim: &str| match claims.get(claim) {
         None => Ok(None),
@@ -231,28 +255,30 @@ fn check_times(claims: &Map<String, Value>, now: UtcDateTime) -> Result<(), Gran
             .ok_or(GrantError::AssertionMalformed("a time is not a number")),
     };
     let expires = time("exp")?.ok_or(GrantError::AssertionOutsideValidity)?;
-    if expires <= now - skew || time("nbf")?.is_some_and(|starts| starts > now + skew) {
+    if expires <= now - grace.whole_seconds()
+        || time("nbf")?.is_some_and(|starts| starts > now + skew)
+    {
         return Err(GrantError::AssertionOutsideValidity);
     }
     Ok(())
 }
 
-/// A token of our own counts while its managed identity lives and its tokens were not revoked.
+/// A token of our own counts while its managed identity lives, and for as long as it would at a service of keycard's.
 fn check_own(
+    limits: &Limits,
     snapshot: &Snapshot,
-    tenant: &Tenant,
+    client: &ServicePrincipal,
     issuer: &str,
     claims: &Map<String, Value>,
 ) -> Result<(), GrantError> {
+    let forbidden = || GrantError::FederationForbidden { issuer: issuer.to_owned() };
     let id = text(claims, "sub").and_then(|subject| subject.parse::<PrincipalId>().ok());
-    let issued = issued_at(claims).unwrap_or(i64::MIN);
-    let lives = id.and_then(|id| snapshot.service_principal(id)).is_some_and(|principal| {
-        principal.tenant_id == tenant.id
-            && principal.is_enabled
-            && principal.identity_resource().is_some()
-            && principal.tokens_valid_from.is_none_or(|from| from <= issued)
-    });
-    if lives { Ok(()) } else { Err(GrantError::FederationForbidden { issuer: issuer.to_owned() }) }
+    let principal = id.and_then(|id| snapshot.service_principal(id)).ok_or_else(forbidden)?;
+    let lives = principal.tenant_id == client.tenant_id
+        && principal.is_enabled
+        && principal.identity_resource().is_some();
+    let counts = verify::check_alive(limits, snapshot, claims, principal.id).is_ok();
+    if lives && counts { Ok(()) } else { Err(forbidden()) }
 }
 
 #[cfg(test)]
@@ -270,7 +296,8 @@ mod tests {
     use crate::directory::service_principal::ServicePrincipalKind;
     use crate::directory::tenant::Issuer;
     use crate::directory::tenant::TenantKind;
-    use crate::ids::TenantId;
+    use crate::ids::{FederatedCredentialId, TenantId};
+    use crate::limits::Profile;
     use crate::resource_id::ArmResourceId;
     use crate::token::signing_key::{SigningKeyRing, TokenSigningKey};
 
@@ -299,6 +326,7 @@ mod tests {
     impl IssuerKeys for OneKey {
         async fn keys(
             &self,
+            _: ClientId,
             _: &str,
             _: Option<&str>,
             _: UtcDateTime,
@@ -386,8 +414,9 @@ mod tests {
         snapshot.insert_for_test(&credential(2, client.client_id, flexible));
         let jwt = read(&snapshot, client.client_id, assertion).expect("a federated assertion");
         let now = UtcDateTime::from_unix_timestamp(NOW).unwrap();
-        let id = verify(&snapshot, &client, jwt, keys, now).await?;
-        Ok(id.as_uuid().as_u128())
+        let limits = Limits::of(Profile::Standard);
+        let taken = verify(&limits, &snapshot, &client, jwt, keys, now).await?;
+        Ok(taken.id.as_uuid().as_u128())
     }
 
     async fn check(header: Value, claims: Value, expected: Result<u128, &str>, asked: usize) {
@@ -441,6 +470,12 @@ mod tests {
         check(json!({ "alg": "RS256", "kid": "k2" }), good_claims(), Err("7000272"), 1).await;
         check(json!({ "alg": "RS256", "kid": "k0" }), good_claims(), Err("7000272"), 1).await;
         check(json!({ "alg": "RS256" }), good_claims(), Ok(1), 1).await;
+        let signing_key = test_keys::signing_key().public_key();
+        let key = |kid: &str| ForeignKey { kid: Some(kid.to_owned()), key: signing_key.clone() };
+        let unnamed = signed(&json!({ "alg": "RS256" }), &good_claims());
+        let unnamed = UnverifiedJwt::parse(&unnamed, limits::JWT_BYTES_MAX).unwrap();
+        assert!(signed_claims(&unnamed, &[key("k1")]).is_some());
+        assert_eq!(signed_claims(&unnamed, &[key("k1"), key("k2")]), None);
         let own_key = json!({ "alg": "RS256", "kid": "k9", "jku": "https://x", "jwk": {} });
         check(own_key, good_claims(), Err("7000272"), 1).await;
         let keys = OneKey::default();
@@ -520,7 +555,7 @@ mod tests {
         });
         let at = UtcDateTime::from_unix_timestamp(NOW).unwrap();
         let certificate = test_keys::signing_key()
-            .self_signed_certificate("k", at.into(), (at + time::Duration::days(1)).into())
+            .self_signed_certificate("k", at.into(), (at + Duration::days(1)).into())
             .unwrap();
         let key = TokenSigningKey {
             key_id: "k1".into(),
@@ -543,9 +578,12 @@ mod tests {
         let assertion = signed(&header(), &claims);
         let jwt = read(&snapshot, client.client_id, &assertion).expect("a federated assertion");
         let keys = OneKey::default();
-        let outcome = verify(&snapshot, &client, jwt, &keys, at).await;
+        let limits = Limits::of(Profile::Standard);
+        let outcome = verify(&limits, &snapshot, &client, jwt, &keys, at).await;
         assert_eq!(keys.asked.load(Ordering::Relaxed), 0, "our own keys are known");
-        outcome.map(|id| id.as_uuid().as_u128()).map_err(|error| error.result_type().to_owned())
+        outcome
+            .map(|taken| taken.id.as_uuid().as_u128())
+            .map_err(|error| error.result_type().to_owned())
     }
 
     #[tokio::test]

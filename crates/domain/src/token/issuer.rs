@@ -15,7 +15,7 @@ use time::Duration;
 use super::audience::{Audiences, Target};
 use super::claims::{Facts, GroupClaims, ProofKind, claims};
 use super::client_assertion::{self, RegisteredKey, VerifiedAssertion};
-use super::federation::{self, IssuerKeys};
+use super::federation::{self, IssuerKeys, Mismatch};
 use super::grant::{
     ClientProof, GrantError, GrantRequest, GrantedToken, RefusedRequest, TokenService,
 };
@@ -24,9 +24,10 @@ use super::signing_key::{self, OpenKeys};
 use super::throttle::FairThrottle;
 use crate::audit::{AuditRecord, SignIn};
 use crate::directory::application::{SecretCheck, TokenVersion};
+use crate::directory::federated_credential::FederatedCredential;
 use crate::directory::group::{self, Reach};
 use crate::directory::{ServicePrincipal, Tenant, app_role_assignment, policy};
-use crate::ids::{ClientId, FederatedCredentialId, KeyId, TenantId};
+use crate::ids::{ClientId, KeyId, TenantId};
 use crate::limits;
 use crate::operation::OperationContext;
 use crate::records::Versioned;
@@ -43,8 +44,14 @@ pub struct Issuer {
     addresses: Addresses,
     issuer_keys: Arc<dyn IssuerKeys>,
     keys: OpenKeys,
+    of_tenants: ArcSwap<BTreeMap<TenantId, Arc<OfTenant>>>,
+}
+
+/// What is counted and remembered for each tenant by itself, so that none can use up what another needs.
+#[derive(Debug, Default)]
+struct OfTenant {
+    throttle: FairThrottle,
     used: UsedAssertions,
-    throttles: ArcSwap<BTreeMap<TenantId, Arc<FairThrottle>>>,
 }
 
 /// Where the faces are that tokens and assertions name, each without a final slash.
@@ -70,7 +77,7 @@ enum Credential {
     Certificate(VerifiedAssertion),
     /// A federated credential. The issuer's token is good as often as its issuer lets it be: workloads read it from a
     /// file and present it for each resource, and after each restart.
-    Federated(FederatedCredentialId),
+    Federated(Arc<FederatedCredential>),
 }
 
 impl Credential {
@@ -78,6 +85,17 @@ impl Credential {
         match self {
             Self::Secret(_) => ProofKind::Secret,
             Self::Certificate(_) | Self::Federated(_) => ProofKind::Certificate,
+        }
+    }
+
+    /// What an assertion was verified by has to be there still.
+    fn check_held(&self, snapshot: &Snapshot) -> Result<(), GrantError> {
+        match self {
+            Self::Federated(credential) if !federation::is_held(snapshot, credential) => {
+                let presented = credential.trust.issuer.clone();
+                Err(GrantError::FederationMismatch { mismatch: Mismatch::Issuer, presented })
+            }
+            Self::Secret(_) | Self::Certificate(_) | Self::Federated(_) => Ok(()),
         }
     }
 
@@ -166,8 +184,7 @@ impl Issuer {
             addresses,
             issuer_keys,
             keys: OpenKeys::default(),
-            used: UsedAssertions::default(),
-            throttles: ArcSwap::default(),
+            of_tenants: ArcSwap::default(),
         }
     }
 
@@ -191,9 +208,18 @@ impl Issuer {
     ) -> Result<GrantedToken, GrantError> {
         self.await_signing_key(request.tenant, operation).await?;
         let snapshot = self.state.snapshot_to_keep();
-        let tenant =
-            snapshot.tenant(request.tenant).ok_or(GrantError::TenantNotFound(request.tenant))?;
-        let proven = self.prove(&snapshot, tenant, request, operation).await?;
+        let not_found = || GrantError::TenantNotFound(request.tenant);
+        snapshot.tenant(request.tenant).ok_or_else(not_found)?;
+        let credential = self.prove(&snapshot, request, operation).await?;
+        // An issuer may have been asked meanwhile: what went since gives no token.
+        let snapshot = self.state.snapshot_to_keep();
+        let tenant = snapshot.tenant(request.tenant).ok_or_else(not_found)?;
+        let principal = client(&snapshot, tenant.id, &request.client_id)?;
+        credential.check_held(&snapshot)?;
+        if let Some(retry_after_seconds) = principal.issues_again_in(operation.now) {
+            return Err(GrantError::Throttled { retry_after_seconds });
+        }
+        let proven = Proven { principal, credential };
         note_client(sign_in, &proven);
         let target = Target::named(&self.audiences, &snapshot, tenant.id, &request.resource)
             .ok_or_else(|| GrantError::ResourceNotFound {
@@ -202,39 +228,26 @@ impl Issuer {
             })?;
         note_target(sign_in, &target);
         let roles = roles(&snapshot, &proven, &target, request)?;
-        let first_use = self.first_use(request, &proven, operation)?;
         let draft = Draft { snapshot: &snapshot, request, tenant, proven, target, roles };
+        let own = self.of_tenant(tenant.id);
+        let first_use = first_use(&own.used, &draft, operation)?;
         let unique_id = self.unique_token_id();
-        let signed = match self.throttle(&draft, operation) {
+        let signed = match self.throttle(&own.throttle, &draft, operation) {
             Ok(()) => self.sign(operation, &draft, &unique_id).await,
             Err(error) => Err(error),
         };
+        let signed = signed.and_then(|token| {
+            // The token may have waited for a signing thread: who went meanwhile gets none.
+            client(&self.state.snapshot(), request.tenant, &request.client_id)?;
+            Ok(token)
+        });
         match (&signed, first_use) {
             (Ok(_), _) => sign_in.unique_token_identifier = Some(unique_id),
             // It led to no token: the client may present it again.
-            (Err(_), Some(unused)) => self.used.take_back(unused),
+            (Err(_), Some(unused)) => own.used.take_back(unused),
             (Err(_), None) => {}
         }
         signed
-    }
-
-    /// Notes the use of an assertion, which is good once for each resource and set of capabilities.
-    fn first_use(
-        &self,
-        request: &GrantRequest,
-        proven: &Proven<'_>,
-        operation: &OperationContext,
-    ) -> Result<Option<Use>, GrantError> {
-        let Credential::Certificate(assertion) = &proven.credential else { return Ok(None) };
-        let mut purpose = vec![request.resource.as_str()];
-        purpose.extend(request.capabilities.iter().map(String::as_str));
-        let client = proven.principal.client_id.to_string();
-        let used = Use::new(&client, &assertion.name, &purpose, assertion.ends_at);
-        if self.used.note(used, operation.now.unix_timestamp()) {
-            Ok(Some(used))
-        } else {
-            Err(GrantError::AssertionReplayed)
-        }
     }
 
     async fn sign(
@@ -352,16 +365,25 @@ impl Issuer {
         }
     }
 
-    fn throttle(&self, draft: &Draft<'_>, operation: &OperationContext) -> Result<(), GrantError> {
-        let (tenant, client) = (draft.tenant.id, draft.proven.principal.client_id);
-        let throttle = self.throttles.load().get(&tenant).map(Arc::clone).unwrap_or_else(|| {
-            self.throttles.rcu(|known| {
-                let mut known = BTreeMap::clone(known);
-                known.entry(tenant).or_default();
-                known
-            });
-            self.throttles.load().get(&tenant).map(Arc::clone).unwrap_or_default()
+    fn of_tenant(&self, tenant: TenantId) -> Arc<OfTenant> {
+        if let Some(known) = self.of_tenants.load().get(&tenant) {
+            return Arc::clone(known);
+        }
+        self.of_tenants.rcu(|known| {
+            let mut known = BTreeMap::clone(known);
+            known.entry(tenant).or_default();
+            known
         });
+        self.of_tenants.load().get(&tenant).map(Arc::clone).unwrap_or_default()
+    }
+
+    fn throttle(
+        &self,
+        throttle: &FairThrottle,
+        draft: &Draft<'_>,
+        operation: &OperationContext,
+    ) -> Result<(), GrantError> {
+        let client = draft.proven.principal.client_id;
         throttle
             .admit(client, self.state.limits.tenant_mints, operation.now)
             .map_err(|retry_after_seconds| GrantError::Throttled { retry_after_seconds })
@@ -374,23 +396,22 @@ impl Issuer {
     }
 
     /// Finds the client in the tenant and checks its proof.
-    async fn prove<'a>(
+    async fn prove(
         &self,
-        snapshot: &'a Snapshot,
-        tenant: &Tenant,
+        snapshot: &Snapshot,
         request: &GrantRequest,
         operation: &OperationContext,
-    ) -> Result<Proven<'a>, GrantError> {
-        let principal = client(snapshot, tenant, &request.client_id)?;
-        let credential = match request.proof.as_ref().ok_or(GrantError::ProofMissing)? {
+    ) -> Result<Credential, GrantError> {
+        let principal = client(snapshot, request.tenant, &request.client_id)?;
+        match request.proof.as_ref().ok_or(GrantError::ProofMissing)? {
             ClientProof::Secret(secret) => {
-                Credential::Secret(check_secret(snapshot, principal.client_id, secret, operation)?)
+                check_secret(snapshot, principal.client_id, secret, operation)
+                    .map(Credential::Secret)
             }
             ClientProof::Assertion(assertion) => {
-                self.check_assertion(snapshot, principal, assertion.expose(), operation).await?
+                self.check_assertion(snapshot, principal, assertion.expose(), operation).await
             }
-        };
-        Ok(Proven { principal, credential })
+        }
     }
 
     async fn check_assertion(
@@ -404,9 +425,10 @@ impl Issuer {
         let jwt = UnverifiedJwt::parse(assertion.trim(), limits::JWT_BYTES_MAX)
             .map_err(|_| GrantError::AssertionMalformed("not a JWT"))?;
         if federation::is_meant(snapshot, principal.client_id, &jwt) {
-            let keys = self.issuer_keys.as_ref();
-            let id = federation::verify(snapshot, principal, jwt, keys, now).await?;
-            return Ok(Credential::Federated(id));
+            let (limits, keys) = (&self.state.limits, self.issuer_keys.as_ref());
+            return federation::verify(limits, snapshot, principal, jwt, keys, now)
+                .await
+                .map(Credential::Federated);
         }
         let token_services = &self.addresses.token_services;
         client_assertion::verify(snapshot, principal, jwt, token_services, now)
@@ -422,13 +444,13 @@ fn shortened(text: &str) -> String {
 /// The living principal of the client that a request names.
 fn client<'a>(
     snapshot: &'a Snapshot,
-    tenant: &Tenant,
+    tenant: TenantId,
     client_id: &str,
 ) -> Result<&'a Versioned<ServicePrincipal>, GrantError> {
     let found = client_id.parse().ok().and_then(|id| snapshot.service_principal_of_client(id));
-    found.filter(|principal| principal.tenant_id == tenant.id && principal.is_enabled).ok_or_else(
-        || GrantError::ClientNotFound { client_id: client_id.to_owned(), tenant: tenant.id },
-    )
+    found
+        .filter(|principal| principal.tenant_id == tenant && principal.is_enabled)
+        .ok_or_else(|| GrantError::ClientNotFound { client_id: client_id.to_owned(), tenant })
 }
 
 fn check_secret(
@@ -473,6 +495,25 @@ fn mapped<'a>(snapshot: &'a Snapshot, target: &Target<'_>) -> &'a [policy::Mappe
     }
 }
 
+/// Notes the use of an assertion, which is good once for each thing that tokens are for, however the client names it, and
+/// once more with capabilities.
+fn first_use(
+    used: &UsedAssertions,
+    draft: &Draft<'_>,
+    operation: &OperationContext,
+) -> Result<Option<Use>, GrantError> {
+    let Credential::Certificate(assertion) = &draft.proven.credential else { return Ok(None) };
+    let client = draft.proven.principal.client_id.to_string();
+    let mut purpose = vec![draft.target.name()];
+    purpose.extend(draft.request.capabilities.iter().cloned());
+    let this = Use::new(&client, &assertion.name, &purpose, assertion.ends_at);
+    if used.note(this, operation.now.unix_timestamp()) {
+        Ok(Some(this))
+    } else {
+        Err(GrantError::AssertionReplayed)
+    }
+}
+
 fn note_client(sign_in: &mut SignIn, Proven { principal, credential }: &Proven<'_>) {
     sign_in.service_principal_id = Some(principal.id.to_string());
     sign_in.service_principal_name = Some(principal.display_name.clone());
@@ -486,7 +527,9 @@ fn note_client(sign_in: &mut SignIn, Proven { principal, credential }: &Proven<'
             sign_in.service_principal_credential_key_id = Some(key_id.to_string());
             sign_in.service_principal_credential_thumbprint = Some(encoding::hex_encode(sha256));
         }
-        Credential::Federated(id) => sign_in.federated_credential_id = Some(id.to_string()),
+        Credential::Federated(credential) => {
+            sign_in.federated_credential_id = Some(credential.id.to_string());
+        }
     }
 }
 

@@ -21,9 +21,9 @@ pub struct Use {
 
 impl Use {
     /// The use of a client's assertion, named by its `jti` or its signed text, for a purpose.
-    pub fn new(client: &str, assertion: &str, purpose: &[&str], ends_at: i64) -> Self {
+    pub fn new(client: &str, assertion: &str, purpose: &[String], ends_at: i64) -> Self {
         let mut text = Vec::with_capacity(256);
-        for part in [client, assertion].iter().chain(purpose) {
+        for part in [client, assertion].into_iter().chain(purpose.iter().map(String::as_str)) {
             text.extend_from_slice(&part.len().to_be_bytes());
             text.extend_from_slice(part.as_bytes());
         }
@@ -88,13 +88,13 @@ mod tests {
     #[test]
     fn an_assertion_is_used_once_for_each_purpose_until_it_ends() {
         let used = UsedAssertions::default();
-        let one = |jti: &str, purpose: &str| Use::new("client", jti, &[purpose], 6000);
+        let one = |jti: &str, purpose: &str| Use::new("client", jti, &[purpose.into()], 6000);
         assert!(used.note(one("a", "vault"), 5000));
         assert!(!used.note(one("a", "vault"), 5001));
         assert!(!used.note(one("a", "vault"), 6000 + 299), "as long as it could be presented");
         assert!(used.note(one("a", "graph"), 5002));
         assert!(used.note(one("b", "vault"), 5003));
-        assert!(used.note(Use::new("clien", "ta", &["vault"], 6000), 5004));
+        assert!(used.note(Use::new("clien", "ta", &["vault".into()], 6000), 5004));
         used.take_back(one("b", "vault"));
         used.take_back(one("never", "vault"));
         assert!(used.note(one("b", "vault"), 5005));

@@ -11,7 +11,7 @@ use super::signing_key::OpenKeys;
 use crate::compute::Workload;
 use crate::directory::Tenant;
 use crate::ids::{PrincipalId, TenantId};
-use crate::limits;
+use crate::limits::{self, Limits};
 use crate::operation::Principal;
 use crate::resource_id::ArmResourceId;
 use crate::snapshot::Snapshot;
@@ -127,7 +127,7 @@ impl TokenVerifier {
         check_times(&claims, state.clock.now().unix_timestamp())?;
         check_audience(&claims, |found| is_meant(&snapshot, tenant.id, found))?;
         let principal = principal(&claims, tenant)?;
-        check_alive(state, &snapshot, &claims, principal.principal_id)?;
+        check_alive(&state.limits, &snapshot, &claims, principal.principal_id)?;
         Ok(principal)
     }
 }
@@ -188,22 +188,22 @@ fn principal(claims: &Map<String, Value>, tenant: &Tenant) -> Result<Principal, 
 
 /// In the standard profile a token dies with what it was given for; in the azure profile it lives until `exp`, unless all
 /// tokens of the principal were revoked.
-fn check_alive(
-    state: &State,
+pub(super) fn check_alive(
+    limits: &Limits,
     snapshot: &Snapshot,
     claims: &Map<String, Value>,
     principal_id: PrincipalId,
 ) -> Result<(), BearerError> {
     let principal = snapshot.service_principal(principal_id);
     let is_alive = principal.is_some_and(|principal| principal.is_enabled);
-    if state.limits.deleted_is_revoked && !is_alive {
+    if limits.deleted_is_revoked && !is_alive {
         return Err(BearerError::Revoked);
     }
     let valid_from = principal.and_then(|principal| principal.tokens_valid_from);
     if valid_from.is_some_and(|from| issued_at(claims).is_none_or(|issued| issued <= from)) {
         return Err(BearerError::Revoked);
     }
-    if state.limits.unassigned_is_revoked && !is_still_assigned(snapshot, claims, principal_id) {
+    if limits.unassigned_is_revoked && !is_still_assigned(snapshot, claims, principal_id) {
         return Err(BearerError::Revoked);
     }
     Ok(())

@@ -351,6 +351,8 @@ async fn assertions_are_taken_in_every_spelling_that_clients_have() {
         format!("{login}/{tenant}/v2.0"),
         format!("{login}/{tenant}"),
         format!("https://login.microsoftonline.com/{tenant}/oauth2/v2.0/token"),
+        format!("https://LOGIN.microsoftonline.com/{}/v2.0", tenant.to_ascii_uppercase()),
+        format!("{login}/keycard.onmicrosoft.com/oauth2/token"),
     ] {
         certified.check(|_, claims| claims["aud"] = json!(audience), good()).await;
     }
@@ -368,6 +370,11 @@ async fn an_assertion_that_is_not_the_clients_is_refused() {
     certified
         .check(|_, claims| claims["aud"] = json!("https://elsewhere.example"), refused(700_027))
         .await;
+    let login = certified.cloud.description().endpoints.token_service.clone();
+    for tenant in ["other.onmicrosoft.com", "", "common"] {
+        let audience = format!("{login}/{tenant}/oauth2/token");
+        certified.check(|_, claims| claims["aud"] = json!(audience), refused(700_027)).await;
+    }
     certified.check(|_, claims| claims["aud"] = json!(null), refused(700_027)).await;
     certified.check(|_, claims| claims["iss"] = json!("someone"), refused(700_027)).await;
     certified.check(|_, claims| claims["sub"] = json!("someone"), refused(700_027)).await;
@@ -403,7 +410,9 @@ async fn a_replayed_assertion_is_refused() {
     assert_eq!(certified.present(&assertion).await, good());
     assert_eq!(certified.present(&assertion).await, replayed());
     assert_eq!(certified.present_for("https://storage.azure.com", &assertion).await, good());
-    assert_eq!(certified.present_for("https://storage.azure.com", &assertion).await, replayed());
+    for other_name in ["https://storage.azure.com/", "e406a681-f3d4-42a8-90b6-c2b029497af1"] {
+        assert_eq!(certified.present_for(other_name, &assertion).await, replayed());
+    }
     // What led to no token was not used up.
     let assertion = fresh();
     assert_eq!(certified.present_for("https://nobody.example", &assertion).await.0, 400);

@@ -58,6 +58,8 @@ struct FakeIssuer {
     published: Arc<Mutex<Vec<Jwk>>>,
     manner: Arc<Mutex<Manner>>,
     asked: Arc<AtomicUsize>,
+    /// Who holds it keeps the answers back.
+    pause: Arc<tokio::sync::Mutex<()>>,
     server: JoinHandle<()>,
 }
 
@@ -76,12 +78,15 @@ impl FakeIssuer {
         let published = Arc::new(Mutex::new(Vec::new()));
         let manner = Arc::new(Mutex::new(Manner::Good));
         let asked = Arc::new(AtomicUsize::new(0));
+        let pause = Arc::<tokio::sync::Mutex<()>>::default();
         let (keys, mood, count, own) =
             (Arc::clone(&published), Arc::clone(&manner), Arc::clone(&asked), url.clone());
+        let paused = Arc::clone(&pause);
         let server = tokio::spawn(async move {
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
                 count.fetch_add(1, Ordering::Relaxed);
+                drop(paused.lock().await);
                 let answer = |path: &str| page(*mood.lock().unwrap(), &own, &keys, path);
                 match &tls {
                     Some(tls) => match tls.accept(stream).await {
@@ -92,7 +97,7 @@ impl FakeIssuer {
                 }
             }
         });
-        let issuer = Self { url, published, manner, asked, server };
+        let issuer = Self { url, published, manner, asked, pause, server };
         issuer.publish(&[("k1", test_keys::signing_key().public_key())]);
         issuer
     }
@@ -386,6 +391,25 @@ async fn an_issuer_that_does_not_answer_as_it_should_is_not_the_clients_fault() 
 }
 
 #[tokio::test]
+async fn a_credential_that_goes_while_its_issuer_is_asked_gives_no_token() {
+    let (cloud, issuer) = (local_cloud().await, FakeIssuer::start().await);
+    let client = cloud.federate("mi-1", &issuer).await;
+    let held = issuer.pause.lock().await;
+    let removal = async {
+        while issuer.asked() == 0 {
+            tokio::task::yield_now().await;
+        }
+        let path = cloud.credential_path("mi-1", "main");
+        let gone = cloud.admin(Method::DELETE, &path, VERSION, None).await;
+        assert_eq!(gone.status, StatusCode::OK, "{}", gone.body);
+        drop(held);
+    };
+    let assertion = signed(&issuer.claims(&cloud));
+    let (number, ()) = tokio::join!(cloud.number(&client, &assertion), removal);
+    assert_eq!(number, 700_211);
+}
+
+#[tokio::test]
 async fn a_local_issuer_is_refused_where_it_is_not_allowed() {
     let (cloud, issuer) = (Cloud::start().await, FakeIssuer::start().await);
     let client = cloud.federate("mi-1", &issuer).await;
@@ -657,6 +681,41 @@ async fn a_managed_identitys_token_is_an_assertion_for_applications_only() {
     // as one of the client's own.
     let vault = cloud.vm_token("vm1", VAULT_AUDIENCE, "").await;
     assert_eq!(cloud.number(&client, vault.expose()).await, 700_027);
+
+    // It counts no longer than it does elsewhere: until it ends, or the identity is taken from the VM.
+    assert_eq!(cloud.number(&client, token.expose()).await, 0);
+    cloud.put_vm("vm1", false, &[]).await;
+    assert_eq!(cloud.number(&client, token.expose()).await, 700_222);
+}
+
+#[tokio::test]
+async fn an_unassigned_identitys_token_is_no_assertion_any_more() {
+    let cloud = Cloud::start().await;
+    let (tenant, login) =
+        (&cloud.description().tenant_id, &cloud.description().endpoints.token_service);
+    let issuer = format!("{login}/{tenant}/v2.0");
+    let identity = cloud.put_identity("mi-1").await;
+    let subject = identity["properties"]["principalId"].as_str().unwrap();
+    cloud.put_vm("vm1", false, &["mi-1"]).await;
+    let directory = Directory::of(&cloud).await;
+    let application = directory.application("orders").await;
+    let path = format!("/applications/{}/federatedIdentityCredentials", application.id);
+    let body =
+        json!({ "name": "main", "issuer": issuer, "subject": subject, "audiences": [EXCHANGE] });
+    directory.make(&path, body).await;
+
+    let token = cloud.vm_token("vm1", EXCHANGE, "").await;
+    let lasts = claims(&token)["exp"].as_i64().unwrap() - cloud.now();
+    assert_eq!(cloud.number(&application.client, token.expose()).await, 0);
+    cloud.put_vm("vm1", true, &[]).await;
+    assert_eq!(cloud.number(&application.client, token.expose()).await, 700_222);
+
+    cloud.put_vm("vm1", false, &["mi-1"]).await;
+    cloud.clock.advance(Duration::seconds(1));
+    let token = cloud.vm_token("vm1", EXCHANGE, "").await;
+    assert_eq!(cloud.number(&application.client, token.expose()).await, 0);
+    cloud.clock.advance(Duration::seconds(lasts));
+    assert_eq!(cloud.number(&application.client, token.expose()).await, 700_024);
 }
 
 /// What a client asks for with an assertion.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use http::Method;
 use keycard::client::Administration;
 use keycard::system_clock::TurnableClock;
+use keycard_crypto::secret::Secret;
 use serde_json::{Value, json};
 
 use crate::graph::{Directory, code, vm};
@@ -60,6 +61,12 @@ async fn a_restored_application_works_again_with_its_principal() {
     assert_eq!(directory.patch(&path, uri.clone()).await.0, 204);
     let secret = directory.make(&format!("{path}/addPassword"), json!({})).await;
     let secret = secret["secretText"].as_str().unwrap();
+    let signed_in = directory.sign_in(&application.client, secret).await.1;
+    let former = Secret::new(signed_in["access_token"].as_str().unwrap().to_owned());
+    let asks = async || {
+        cloud.graph(Some(&former), Method::GET, "/organization", None).await.status.as_u16()
+    };
+    assert_ne!(asks().await, 401);
     assert_eq!(directory.delete(&path).await, 204);
     assert_eq!(directory.delete(&path).await, 404);
     assert_ne!(directory.sign_in(&application.client, secret).await.0, 200);
@@ -71,6 +78,7 @@ async fn a_restored_application_works_again_with_its_principal() {
     let (status, restored) = restore(&directory, &application.id).await;
     assert_eq!((status, &restored["appId"]), (200, &json!(application.client)));
     assert_eq!(restored["deletedDateTime"], Value::Null);
+    assert_eq!(asks().await, 401, "what was issued before stays dead");
     assert_eq!(directory.sign_in(&application.client, secret).await.0, 200);
     assert_eq!(
         directory.get(&format!("/servicePrincipals/{}", application.principal)).await.0,

@@ -262,6 +262,21 @@ async fn revoked_tokens_are_refused_and_a_new_one_is_had_at_once() {
     }
 }
 
+#[tokio::test]
+async fn an_identity_whose_tokens_are_revoked_all_the_time_gets_none_for_a_moment() {
+    let (cloud, _, url, _) = reader(Choice::default()).await;
+    let path = format!("{}/revokeTokens", cloud.identity_id("mi-1"));
+    for _ in 0..202 {
+        let answer = cloud.admin(Method::POST, &path, "2023-07-31-preview", None).await;
+        assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
+    }
+    let answer = cloud.metadata("vm1", METADATA).await;
+    assert_eq!(answer.status, StatusCode::TOO_MANY_REQUESTS, "{}", answer.body);
+    cloud.clock.advance(time::Duration::seconds(1));
+    let fresh = cloud.vm_token("vm1", VAULT_AUDIENCE, "").await;
+    assert_eq!(status(&cloud, &fresh, &url).await, 200);
+}
+
 /// data-planes 6: the tokens of a withdrawn key die, those of a rotated one live on.
 #[tokio::test]
 async fn a_withdrawn_signing_keys_tokens_are_refused_and_given_by_no_cache() {

@@ -123,6 +123,16 @@ pub(super) async fn keys(
     }
 }
 
+/// The authority that an address names, where that is the token service, and the tenant.
+fn authority(entra: &Entra, asked: &Uri) -> Option<(String, String)> {
+    let authority = asked.authority()?.as_str();
+    let face = entra.names.face(&host_of(authority)?)?;
+    let tenant = asked.path().trim_matches('/').split('/').next()?;
+    let is_name = tenant.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte));
+    let is_ours = matches!(face, FaceName::TokenService | FaceName::Loopback) && is_name;
+    is_ours.then(|| (authority.to_owned(), tenant.to_owned()))
+}
+
 pub(super) async fn instance(
     Public(operation): Public,
     State(entra): State<Entra>,
@@ -131,16 +141,10 @@ pub(super) async fn instance(
 ) -> Response {
     let query = Parameters::of(&uri);
     let asked: Option<Uri> = query.get("authorization_endpoint").and_then(|text| text.parse().ok());
-    let host = asked.as_ref().and_then(Uri::host).unwrap_or_default();
-    let is_ours =
-        matches!(entra.names.face(host), Some(FaceName::TokenService | FaceName::Loopback));
-    if !is_ours {
+    let Some((authority, tenant)) = asked.as_ref().and_then(|asked| authority(&entra, asked))
+    else {
         return Failure::new(EntraError::InstanceInvalid, &operation, &entra.names).into_response();
-    }
-    let authority =
-        asked.as_ref().and_then(Uri::authority).map_or(host, http::uri::Authority::as_str);
-    let path = asked.as_ref().map(Uri::path).unwrap_or_default();
-    let tenant = path.trim_matches('/').split('/').next().unwrap_or("common");
+    };
     Json(json!({
         "tenant_discovery_endpoint": format!("{base}/{tenant}/v2.0/.well-known/openid-configuration"),
         "api-version": "1.1",

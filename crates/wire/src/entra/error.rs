@@ -26,6 +26,8 @@ pub(super) enum EntraError {
     TenantMissing,
     /// A required parameter is missing.
     ParameterMissing(&'static str),
+    /// The request contradicts itself: a parameter or a proof stands twice.
+    RequestMalformed(&'static str),
     /// The grant type is not offered.
     GrantTypeUnsupported(String),
     /// The scope names no resource.
@@ -107,6 +109,12 @@ impl EntraError {
                 BAD,
                 "invalid_request",
                 format!("The request body must contain the following parameter: '{name}'."),
+            ),
+            Self::RequestMalformed(why) => row(
+                9_002_313,
+                BAD,
+                "invalid_request",
+                format!("Invalid request. Request is malformed or invalid: {why}."),
             ),
             Self::GrantTypeUnsupported(name) => row(
                 70003,

@@ -2,6 +2,8 @@
 //!
 //! Source: RFC 6749, section 4.4; Microsoft identity platform, OAuth 2.0 client credentials flow.
 
+use std::sync::Arc;
+
 use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
@@ -74,11 +76,16 @@ async fn grant(
 ) -> Result<GrantedToken, EntraError> {
     let form = read_form(headers, body).await;
     let read = |form: &Parameters| {
+        if form.has_duplicates() {
+            return Err(EntraError::RequestMalformed("a parameter stands more than once"));
+        }
         check_grant_type(form)?;
+        let tenant = tenant(entra, params)?;
+        let (client_id, proof) = client(form, headers)?;
         Ok(GrantRequest {
-            tenant: tenant(entra, params)?,
-            client_id: client_id(form, headers)?,
-            proof: proof(form, headers)?,
+            tenant,
+            client_id,
+            proof,
             resource: resource(form)?,
             capabilities: capabilities(form),
         })
@@ -91,10 +98,16 @@ async fn grant(
             return Err(error);
         }
     };
-    let granted = timeout(limits::GRANT_TIME_MAX, entra.tokens.grant(operation, request)).await;
-    granted
-        .unwrap_or(Err(GrantError::SigningUnavailable("the token was not granted in time")))
-        .map_err(EntraError::Grant)
+    // A task of its own: a client that leaves, or is told that it took too long, changes nothing of what is recorded.
+    let (tokens, operation) = (Arc::clone(&entra.tokens), operation.clone());
+    let granting = tokio::spawn(async move { tokens.grant(&operation, request).await });
+    let unavailable = |why| Err(GrantError::SigningUnavailable(why));
+    let granted = match timeout(limits::GRANT_TIME_MAX, granting).await {
+        Ok(Ok(granted)) => granted,
+        Ok(Err(_)) => unavailable("the token was not granted"),
+        Err(_) => unavailable("the token was not granted in time"),
+    };
+    granted.map_err(EntraError::Grant)
 }
 
 /// What the sign-in log keeps of a request that names no grant.
@@ -143,7 +156,11 @@ fn check_grant_type(form: &Parameters) -> Result<(), EntraError> {
 
 /// Client id and secret in the `Authorization` header. Source: RFC 6749, section 2.3.1.
 fn basic(headers: &HeaderMap) -> Option<(String, Secret)> {
-    let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?.strip_prefix("Basic ")?;
+    let header = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, value) = header.split_once(' ')?;
+    if !scheme.eq_ignore_ascii_case("Basic") {
+        return None;
+    }
     let decoded = encoding::base64_decode_any(value, limits::TOKEN_FORM_BYTES_MAX)?;
     let text = String::from_utf8(decoded).ok()?;
     let (id, secret) = text.split_once(':')?;
@@ -154,25 +171,37 @@ fn basic(headers: &HeaderMap) -> Option<(String, Secret)> {
     Some((decode(id), Secret::new(decode(secret))))
 }
 
-fn client_id(form: &Parameters, headers: &HeaderMap) -> Result<String, EntraError> {
-    form.non_empty("client_id")
-        .map(str::to_owned)
-        .or_else(|| basic(headers).map(|(id, _)| id))
-        .ok_or(EntraError::ParameterMissing("client_id"))
-}
-
 /// The type of the only assertions that are taken. Source: RFC 7523, section 2.2.
 const JWT_BEARER: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 
-fn proof(form: &Parameters, headers: &HeaderMap) -> Result<Option<ClientProof>, EntraError> {
-    if let Some(assertion) = form.non_empty("client_assertion") {
-        return match form.non_empty("client_assertion_type") {
-            Some(JWT_BEARER) => Ok(Some(ClientProof::Assertion(Secret::new(assertion.to_owned())))),
-            _ => Err(EntraError::ParameterMissing("client_assertion_type")),
-        };
-    }
-    let secret = form.non_empty("client_secret").map(|secret| Secret::new(secret.to_owned()));
-    Ok(secret.or_else(|| basic(headers).map(|(_, secret)| secret)).map(ClientProof::Secret))
+/// Who the client says it is, and how it proves that: in one way. Source: RFC 6749, section 2.3.
+fn client(
+    form: &Parameters,
+    headers: &HeaderMap,
+) -> Result<(String, Option<ClientProof>), EntraError> {
+    let (basic_id, basic_secret) = basic(headers).unzip();
+    let id = match (form.non_empty("client_id").map(str::to_owned), basic_id) {
+        (Some(id), Some(other)) if !id.eq_ignore_ascii_case(&other) => {
+            return Err(EntraError::RequestMalformed("two clients are named"));
+        }
+        (Some(id), _) | (None, Some(id)) => id,
+        (None, None) => return Err(EntraError::ParameterMissing("client_id")),
+    };
+    let secret = |name| form.non_empty(name).map(|text| Secret::new(text.to_owned()));
+    let proof = match (secret("client_assertion"), secret("client_secret"), basic_secret) {
+        (Some(assertion), None, None) => {
+            if form.non_empty("client_assertion_type") != Some(JWT_BEARER) {
+                return Err(EntraError::ParameterMissing("client_assertion_type"));
+            }
+            Some(ClientProof::Assertion(assertion))
+        }
+        (None, Some(secret), None) | (None, None, Some(secret)) => {
+            Some(ClientProof::Secret(secret))
+        }
+        (None, None, None) => None,
+        _ => return Err(EntraError::RequestMalformed("the client proves itself in two ways")),
+    };
+    Ok((id, proof))
 }
 
 /// v2: what stands before `/.default` is the resource; `https://x//.default` means `https://x/`.
@@ -294,10 +323,48 @@ mod tests {
     #[test]
     fn a_client_may_name_itself_in_the_authorization_header() {
         let mut headers = HeaderMap::new();
-        let value = format!("Basic {}", encoding::base64_encode(b"id:s%2Bcret"));
-        headers.insert(header::AUTHORIZATION, value.parse().unwrap());
-        let (id, secret) = basic(&headers).unwrap();
-        assert_eq!((id.as_str(), secret.expose()), ("id", "s+cret"));
+        for scheme in ["Basic", "basic"] {
+            let value = format!("{scheme} {}", encoding::base64_encode(b"id:s%2Bcret"));
+            headers.insert(header::AUTHORIZATION, value.parse().unwrap());
+            let (id, secret) = basic(&headers).unwrap();
+            assert_eq!((id.as_str(), secret.expose()), ("id", "s+cret"));
+        }
+    }
+
+    #[test]
+    fn a_client_names_itself_once_and_proves_itself_in_one_way() {
+        let assertion = "client_assertion=a.b.c&client_assertion_type=urn%3Aietf%3Aparams%3Aoauth%3Aclient-assertion-type%3Ajwt-bearer";
+        let mut with_basic = HeaderMap::new();
+        let value = format!("Basic {}", encoding::base64_encode(b"id:secret"));
+        with_basic.insert(header::AUTHORIZATION, value.parse().unwrap());
+        let without = HeaderMap::new();
+        let missing = EntraError::ParameterMissing;
+        let malformed = EntraError::RequestMalformed;
+        let twice = || Err(malformed("the client proves itself in two ways"));
+        for (form, headers, expected) in [
+            ("client_id=id&client_secret=s".to_owned(), &without, Ok("secret")),
+            (format!("client_id=id&{assertion}"), &without, Ok("assertion")),
+            ("client_id=id".to_owned(), &without, Ok("nothing")),
+            (String::new(), &with_basic, Ok("secret")),
+            ("client_id=ID".to_owned(), &with_basic, Ok("secret")),
+            (String::new(), &without, Err(missing("client_id"))),
+            (
+                "client_id=id&client_assertion=a.b.c".to_owned(),
+                &without,
+                Err(missing("client_assertion_type")),
+            ),
+            ("client_id=x".to_owned(), &with_basic, Err(malformed("two clients are named"))),
+            ("client_secret=s".to_owned(), &with_basic, twice()),
+            (format!("client_id=id&{assertion}"), &with_basic, twice()),
+            (format!("client_id=id&client_secret=s&{assertion}"), &without, twice()),
+        ] {
+            let found = client(&Parameters::parse(&form), headers).map(|(_, proof)| match proof {
+                Some(ClientProof::Secret(_)) => "secret",
+                Some(ClientProof::Assertion(_)) => "assertion",
+                None => "nothing",
+            });
+            assert_eq!(found, expected, "{form}");
+        }
     }
 
     #[test]

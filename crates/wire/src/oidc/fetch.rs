@@ -21,6 +21,7 @@ use keycard_domain::token::federation::IssuerKeysError;
 use serde::Deserialize;
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
+use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
 use super::address::{Endpoint, LocalIssuers};
@@ -65,10 +66,12 @@ impl Fetcher {
         Self { local, tls: tls.map(TlsConnector::from), time_max, permits, resolutions }
     }
 
-    /// The keys for signatures of an issuer, by RSA.
+    /// The keys for signatures of an issuer, by RSA. When many are asked at once, it waits for its turn no longer than the
+    /// fetch may take then.
     pub(super) async fn fetch(&self, issuer: &str) -> Result<Arc<[ForeignKey]>, IssuerKeysError> {
-        let _permit = self.permits.try_acquire().map_err(|_| IssuerKeysError::Busy)?;
-        tokio::time::timeout(self.time_max, self.fetch_keys(issuer))
+        let turn = timeout(self.time_max, self.permits.acquire()).await;
+        let Ok(Ok(_permit)) = turn else { return Err(IssuerKeysError::Busy) };
+        timeout(self.time_max, self.fetch_keys(issuer))
             .await
             .unwrap_or_else(|_| Err(unreachable("not in time")))
     }

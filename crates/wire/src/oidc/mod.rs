@@ -1,7 +1,8 @@
 //! The keys of issuers outside, fetched by OpenID Connect Discovery and kept for a while.
 //!
 //! One fetch per issuer at a time; who waited for it takes what it brought. Known keys are used while others are being
-//! fetched, and for a day when that fails.
+//! fetched, and for a day when that fails. Whoever manages an identity chooses its issuers, so that slow or many ones of one
+//! client must not stand in the way of the others'.
 
 mod address;
 mod fetch;
@@ -12,6 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use keycard_crypto::jwk::ForeignKey;
 use keycard_crypto::tls::ClientConfig;
+use keycard_domain::ids::ClientId;
 use keycard_domain::limits;
 use keycard_domain::token::federation::{IssuerKeys, IssuerKeysError};
 use time::{Duration, UtcDateTime};
@@ -24,6 +26,41 @@ use fetch::Fetcher;
 pub struct OidcKeys {
     fetcher: Fetcher,
     issuers: Mutex<BTreeMap<String, Issuer>>,
+    flights: Mutex<BTreeMap<ClientId, usize>>,
+}
+
+/// One fetch on behalf of a client, counted while it lasts.
+struct Flight<'a> {
+    flights: &'a Mutex<BTreeMap<ClientId, usize>>,
+    client: ClientId,
+}
+
+impl<'a> Flight<'a> {
+    fn start(flights: &'a Mutex<BTreeMap<ClientId, usize>>, client: ClientId) -> Option<Self> {
+        let mut running = lock(flights);
+        let count = running.entry(client).or_default();
+        if *count >= limits::ISSUER_FETCHES_OF_CLIENT_MAX {
+            return None;
+        }
+        *count += 1;
+        Some(Self { flights, client })
+    }
+}
+
+impl Drop for Flight<'_> {
+    fn drop(&mut self) {
+        let mut running = lock(self.flights);
+        if let Some(count) = running.get_mut(&self.client) {
+            *count -= 1;
+            if *count == 0 {
+                running.remove(&self.client);
+            }
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What is known of an issuer, and when it was last asked for.
@@ -60,13 +97,9 @@ impl Attempt {
 }
 
 impl KnownKeys {
-    fn fetched(&self) -> MutexGuard<'_, Option<Fetched>> {
-        self.fetched.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// The keys, when they are no older than this.
     fn within(&self, age_max: Duration, now: i64) -> Option<Arc<[ForeignKey]>> {
-        let fetched = self.fetched();
+        let fetched = lock(&self.fetched);
         let young = fetched.as_ref().filter(|it| now - it.at < age_max.whole_seconds());
         young.map(|it| Arc::clone(&it.keys))
     }
@@ -98,30 +131,48 @@ impl OidcKeys {
         time_max: std::time::Duration,
     ) -> Self {
         let fetcher = Fetcher::new(local, tls, time_max);
-        Self { fetcher, issuers: Mutex::default() }
+        Self { fetcher, issuers: Mutex::default(), flights: Mutex::default() }
     }
 
     fn known(&self, issuer: &str, now: i64) -> Arc<KnownKeys> {
-        let mut issuers = self.issuers.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut issuers = lock(&self.issuers);
         if let Some(known) = issuers.get_mut(issuer) {
             known.used_at = now;
             return Arc::clone(&known.keys);
         }
-        if issuers.len() >= limits::FEDERATED_ISSUERS_KEPT_MAX {
-            let idlest = issuers.iter().min_by_key(|(_, it)| it.used_at);
-            let idlest = idlest.map(|(name, _)| name.clone()).unwrap_or_default();
-            issuers.remove(&idlest);
-        }
         let keys = Arc::<KnownKeys>::default();
-        issuers.insert(issuer.to_owned(), Issuer { keys: Arc::clone(&keys), used_at: now });
+        let is_kept =
+            make_room(&mut issuers, |it| it.keys.within(limits::ISSUER_KEYS_USABLE, now).is_none());
+        if is_kept {
+            issuers.insert(issuer.to_owned(), Issuer { keys: Arc::clone(&keys), used_at: now });
+        }
         keys
     }
+
+    /// Keeps an issuer whose keys were found.
+    fn keep(&self, issuer: &str, keys: &Arc<KnownKeys>, now: i64) {
+        let mut issuers = lock(&self.issuers);
+        if !issuers.contains_key(issuer) && make_room(&mut issuers, |_| true) {
+            issuers.insert(issuer.to_owned(), Issuer { keys: Arc::clone(keys), used_at: now });
+        }
+    }
+}
+
+/// Whether there is room for another issuer, if need be because the idlest of those that may go was forgotten.
+fn make_room(issuers: &mut BTreeMap<String, Issuer>, may_go: impl Fn(&Issuer) -> bool) -> bool {
+    if issuers.len() < limits::FEDERATED_ISSUERS_KEPT_MAX {
+        return true;
+    }
+    let idlest = issuers.iter().filter(|(_, it)| may_go(it)).min_by_key(|(_, it)| it.used_at);
+    let idlest = idlest.map(|(name, _)| name.clone());
+    idlest.is_some_and(|name| issuers.remove(&name).is_some())
 }
 
 #[async_trait]
 impl IssuerKeys for OidcKeys {
     async fn keys(
         &self,
+        client: ClientId,
         issuer: &str,
         key_id: Option<&str>,
         now: UtcDateTime,
@@ -150,12 +201,16 @@ impl IssuerKeys for OidcKeys {
             (Some(_), Some(keys)) => return Ok(keys),
             (Some(Attempt { failure: Some(failure), .. }), None) => return Err(failure.clone()),
             (Some(_) | None, usable) => {
-                let outcome = self.fetcher.fetch(issuer).await;
+                let outcome = match Flight::start(&self.flights, client) {
+                    Some(_flight) => self.fetcher.fetch(issuer).await,
+                    None => Err(IssuerKeysError::Busy),
+                };
                 if outcome != Err(IssuerKeysError::Busy) {
                     *last = Some(Attempt { at: now, failure: outcome.as_ref().err().cloned() });
                 }
                 if let Ok(keys) = &outcome {
-                    *known.fetched() = Some(Fetched { keys: Arc::clone(keys), at: now });
+                    *lock(&known.fetched) = Some(Fetched { keys: Arc::clone(keys), at: now });
+                    self.keep(issuer, &known, now);
                 }
                 outcome.or_else(|failure| usable.ok_or(failure))
             }
@@ -253,6 +308,11 @@ mod tests {
         }
     }
 
+    fn client(number: u8) -> ClientId {
+        let text = format!("00000000-0000-4000-8000-0000000000{number:02x}");
+        text.parse().unwrap()
+    }
+
     fn local() -> OidcKeys {
         OidcKeys::new(LocalIssuers::Allowed, None)
     }
@@ -265,7 +325,7 @@ mod tests {
         after: i64,
     ) -> Result<Vec<String>, IssuerKeysError> {
         let now = UtcDateTime::from_unix_timestamp(NOW + after).unwrap();
-        let keys = keys.keys(issuer, key_id, now).await?;
+        let keys = keys.keys(client(1), issuer, key_id, now).await?;
         Ok(keys.iter().map(|key| key.kid.clone().unwrap()).collect())
     }
 
@@ -440,13 +500,53 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn beyond_the_bound_the_idlest_issuer_is_forgotten() {
-        let keys = OidcKeys::new(LocalIssuers::Refused, None);
-        for n in 0..=limits::FEDERATED_ISSUERS_KEPT_MAX {
-            keys.known(&format!("https://{n}.example"), i64::try_from(n).unwrap());
+    async fn slow_issuers_of_one_client_leave_the_others_alone() {
+        let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let silent = format!("http://{}", silent.local_addr().unwrap());
+        let issuer = FakeIssuer::start(&["a"]).await;
+        let keys = Arc::new(local());
+        let slow: Vec<_> = (0..3)
+            .map(|n| {
+                let (keys, url) = (Arc::clone(&keys), format!("{silent}/{n}"));
+                tokio::spawn(async move { ask(&keys, &url, None, 0).await })
+            })
+            .collect();
+        while lock(&keys.flights).get(&client(1)) != Some(&2) {
+            tokio::task::yield_now().await;
         }
-        let issuers = keys.issuers.lock().unwrap();
-        assert_eq!(issuers.len(), limits::FEDERATED_ISSUERS_KEPT_MAX);
-        assert!(!issuers.contains_key("https://0.example"));
+        let now = UtcDateTime::from_unix_timestamp(NOW).unwrap();
+        let refused = keys.keys(client(1), &issuer.url, None, now).await.unwrap_err();
+        assert_eq!(refused, IssuerKeysError::Busy);
+        assert_eq!(keys.keys(client(2), &issuer.url, None, now).await.unwrap().len(), 1);
+        for one in &slow {
+            one.abort();
+        }
+        for one in slow {
+            let _ = one.await;
+        }
+        assert!(lock(&keys.flights).is_empty(), "whoever leaves gives his place back");
+    }
+
+    #[tokio::test]
+    async fn beyond_the_bound_the_idlest_issuer_without_keys_is_forgotten() {
+        let issuer = FakeIssuer::start(&["a"]).await;
+        let keys = local();
+        ask(&keys, &issuer.url, None, -10).await.unwrap();
+        for n in 0..=limits::FEDERATED_ISSUERS_KEPT_MAX {
+            keys.known(&format!("https://{n}.example"), NOW + i64::try_from(n).unwrap());
+        }
+        let kept = |name: &str| lock(&keys.issuers).contains_key(name);
+        assert_eq!(lock(&keys.issuers).len(), limits::FEDERATED_ISSUERS_KEPT_MAX);
+        assert!(!kept("https://0.example"));
+        assert!(kept(&issuer.url), "idler, but its keys are known");
+        for it in lock(&keys.issuers).values() {
+            *lock(&it.keys.fetched) = Some(Fetched { keys: Arc::from([]), at: NOW });
+        }
+        keys.known("https://new.example", NOW);
+        assert!(!kept("https://new.example"), "it has no keys yet");
+        let another = FakeIssuer::start(&["a"]).await;
+        ask(&keys, &another.url, None, 0).await.unwrap();
+        assert!(kept(&another.url));
+        assert!(!kept(&issuer.url), "now the idlest");
     }
 }

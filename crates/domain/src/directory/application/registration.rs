@@ -414,7 +414,8 @@ pub(in crate::directory) fn claim_uris(
 ) -> Result<(), UriTaken> {
     let services = Audiences::default();
     for uri in application.identifier_uris.iter().filter(|uri| !former.contains(uri)) {
-        let is_taken = services.service(uri).is_some()
+        // Who compares audiences loosely must not take an application's tokens for a service's.
+        let is_taken = services.service(uri.trim_end_matches(['/', '.'])).is_some()
             || snapshot
                 .application_named(application.tenant_id, uri)
                 .is_some_and(|other| other.id != application.id);

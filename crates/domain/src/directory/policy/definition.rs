@@ -218,7 +218,8 @@ fn read_claim(entry: ClaimEntry) -> Result<MappedClaim, DefinitionError> {
     }
 }
 
-/// What the token service writes, or a verifier could take for a word of its: nobody can set these.
+/// What the token service writes, or a verifier could take for a word of its: nobody can set these, nor names that are
+/// addresses, as assertions of other protocols have.
 ///
 /// `scope` is not among them: brokers and stores elsewhere read their permissions there.
 /// Source: Microsoft identity platform, "Claims customization", table "JSON Web Token (JWT) restricted claim set".
@@ -227,62 +228,94 @@ const RESERVED: &[&str] = &[
     "_claim_sources",
     "acct",
     "acr",
-    "act",
     "acrs",
+    "act",
+    "actor",
+    "actortoken",
     "aio",
     "amr",
+    "app_displayname",
+    "appctx",
     "appid",
     "appidacr",
+    "assertion",
     "at_hash",
     "aud",
+    "auth_data",
     "auth_time",
     "azp",
     "azpacr",
     "c_hash",
+    "capolids",
+    "cc",
     "client_id",
+    "cloud_instance_name",
     "cnf",
+    "credential_keys",
     "deviceid",
     "exp",
     "groups",
     "hasgroups",
+    "home_oid",
     "iat",
+    "identityprovider",
+    "idhash",
     "idp",
     "idtyp",
     "in_corp",
+    "inviteticket",
     "ipaddr",
+    "is_device_managed",
+    "isbrowserhostedapp",
     "iss",
     "jti",
+    "jwk",
     "kid",
     "login_hint",
     "may_act",
     "name",
+    "nameid",
     "nbf",
     "nonce",
     "oid",
     "onprem_sid",
+    "onpremsid",
+    "p2p",
+    "pop_jwk",
     "preferred_username",
+    "primarysid",
     "puid",
+    "refreshtoken",
     "rh",
     "role",
     "roles",
     "scp",
     "sid",
+    "signin_state",
     "sub",
     "tenant_ctry",
+    "tenant_region_scope",
     "tid",
+    "tokenautologonenabled",
     "ttr",
     "typ",
     "unique_name",
     "upn",
     "uti",
     "ver",
+    "verified_primary_email",
+    "verified_secondary_email",
     "wids",
+    "win_ver",
+    "x5c",
+    "x5c_ca",
     "x5t",
 ];
 
 fn is_reserved(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
-    name.starts_with("xms_") || RESERVED.contains(&name.as_str())
+    ["xms_", "http://", "https://"].iter().any(|start| name.starts_with(start))
+        || RESERVED.contains(&name.as_str())
 }
 
 #[cfg(test)]
@@ -387,7 +420,12 @@ mod tests {
 
     #[test]
     fn nobody_sets_a_claim_that_the_token_service_writes() {
-        for name in RESERVED.iter().chain(&["xms_mirid", "XMS_anything", "Roles"]) {
+        for name in RESERVED.iter().chain(&[
+            "xms_mirid",
+            "XMS_anything",
+            "Roles",
+            "https://schemas.example/claims/name",
+        ]) {
             let entry = format!(r#"[{{"JwtClaimType":"{name}","Value":"x"}}]"#);
             let expected = Err(DefinitionError::ClaimReserved((*name).to_owned()));
             assert_eq!(claims(&entry), expected, "{name}");
