@@ -536,15 +536,21 @@ async fn in_the_azure_profile_a_deleted_instances_token_lives_on() {
 #[tokio::test]
 async fn a_deleted_set_takes_its_principal_and_instances_along() {
     let cloud = Cloud::start().await;
-    let set = put_set(&cloud, "web", 2, (true, &[])).await;
+    let identity = cloud.put_identity("mi-1").await;
+    let assigned = |member: &str| identity["properties"][member].as_str().unwrap();
+    let set = put_set(&cloud, "web", 2, (true, &["mi-1"])).await;
     let url = secret_for(&cloud, &principal(&set)).await;
     let token = token(&cloud, "web", 1).await;
     assert_eq!(status(&cloud, &token, &url).await, 200);
+    let named = format!("{QUERY}&client_id={}", assigned("clientId"));
+    assert_eq!(metadata(&cloud, "web", 0, &named).await.status, StatusCode::OK);
+    assert_eq!(credentials(&cloud, assigned("principalId")).await, 1);
     let delete = async |path: &str| cloud.admin(Method::DELETE, path, VERSION, None).await.status;
     assert_eq!(delete(&set_id(&cloud, "web")).await, StatusCode::OK);
     assert_eq!(delete(&set_id(&cloud, "web")).await, StatusCode::NO_CONTENT);
     assert_eq!(status(&cloud, &token, &url).await, 401);
     assert!(attached(&cloud).await.is_empty());
+    assert_eq!(credentials(&cloud, assigned("principalId")).await, 0);
     let again = put_set(&cloud, "web", 1, (true, &[])).await;
     assert_ne!(principal(&again), principal(&set));
     assert_eq!(numbers(&cloud, "web").await, ["0"], "another set counts anew");
