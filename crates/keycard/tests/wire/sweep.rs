@@ -21,6 +21,7 @@ fn url(cloud: &Cloud, face: &str, row: &Row) -> String {
         .replace("{name}", "11111111-1111-1111-1111-111111111111")
         .replace("{version}", "0123456789abcdef0123456789abcdef")
         .replace("{kind}", "imds")
+        .replace("{instance}", "0")
         .replace("{location}", "local")
         .replace("{api}", "v1.0");
     match face {

@@ -11,11 +11,13 @@ use keycard_domain::bootstrap::NewTenantError;
 use keycard_domain::clock::ClockError;
 use keycard_domain::compute::ComputeError;
 use keycard_domain::compute::attachment::AttachmentError;
+use keycard_domain::compute::scale_set::ScaleSetError;
 use keycard_domain::directory::federated_credential::{self, FederatedCredentialError};
 use keycard_domain::directory::identity_block::{ASSIGN_ACTION, IdentityBlockError};
 use keycard_domain::directory::user_assigned_identity::{self, UserAssignedIdentityError};
 use keycard_domain::ids::TenantId;
 use keycard_domain::key_vault::vault::VaultError;
+use keycard_domain::limits;
 use keycard_domain::operation::OperationContext;
 use keycard_domain::rbac::assignment::AssignmentError;
 use keycard_domain::rbac::custom_role::CustomRoleError;
@@ -58,6 +60,7 @@ pub(super) enum ArmError {
     MethodNotAllowed,
     Body(BodyError),
     BodyMalformed(String),
+    ParameterMissing(&'static str),
     FilterUnsupported(String),
     Unsupported(&'static str),
     Resource(ResourceError),
@@ -68,6 +71,7 @@ pub(super) enum ArmError {
         resource: ArmResourceId,
         operation: Box<OperationContext>,
     },
+    ScaleSet(ScaleSetError),
     Vault(VaultError),
     Assignment {
         error: AssignmentError,
@@ -127,6 +131,12 @@ impl From<FederatedCredentialError> for ArmError {
     }
 }
 
+impl From<ScaleSetError> for ArmError {
+    fn from(error: ScaleSetError) -> Self {
+        Self::ScaleSet(error)
+    }
+}
+
 impl From<VaultError> for ArmError {
     fn from(error: VaultError) -> Self {
         Self::Vault(error)
@@ -178,6 +188,7 @@ impl ArmError {
     ) -> Self {
         match error {
             ComputeError::Resource(error) => Self::Resource(error),
+            ComputeError::ScaleSet(error) => Self::ScaleSet(error),
             ComputeError::Identity(error) => Self::IdentityBlock {
                 error,
                 resource: resource.clone(),
@@ -259,6 +270,11 @@ impl ArmError {
                     "The request content was invalid and could not be deserialized: '{reason}'."
                 ),
             ),
+            Self::ParameterMissing(name) => Answer(
+                BAD,
+                "InvalidParameter",
+                format!("Required parameter '{name}' is missing (null)."),
+            ),
             Self::FilterUnsupported(filter) => {
                 Answer(BAD, "UnsupportedQuery", format!("The filter '{filter}' is not supported."))
             }
@@ -273,6 +289,7 @@ impl ArmError {
             Self::IdentityBlock { error, resource, operation } => {
                 identity_block(error, resource, operation)
             }
+            Self::ScaleSet(error) => scale_set(error),
             Self::Vault(error) => vault(error),
             Self::Assignment { error, tenant } => authorization::assignment(error, *tenant),
             Self::CustomRole { error, operation } => authorization::custom_role(error, operation),
@@ -610,6 +627,43 @@ fn identity_block(
     }
 }
 
+fn scale_set(error: &ScaleSetError) -> Answer {
+    match error {
+        ScaleSetError::InstanceIdInvalid(id) => Answer(
+            BAD,
+            "InvalidParameter",
+            format!(
+                "The provided instanceId {id} is invalid. It must be a non-negative integer or the character \"*\"."
+            ),
+        ),
+        ScaleSetError::InstanceNotFound(id) => Answer(
+            BAD,
+            "InvalidParameter",
+            format!(
+                "The provided instanceId {id} is not an active Virtual Machine Scale Set VM instanceId."
+            ),
+        ),
+        ScaleSetError::TooManyInstances { name, .. } => Answer(
+            StatusCode::CONFLICT,
+            "OperationNotAllowed",
+            format!(
+                "Unable to create or update Virtual Machine Scale Set '{name}' as it exceeds the total limit of '{max}' Virtual Machine instances.",
+                max = limits::SCALE_SET_INSTANCES_MAX
+            ),
+        ),
+    }
+}
+
+/// The part of the request that is wrong, where Azure names it.
+const fn scale_set_target(error: &ScaleSetError) -> Option<&'static str> {
+    match error {
+        ScaleSetError::InstanceIdInvalid(_) | ScaleSetError::InstanceNotFound(_) => {
+            Some("instanceIds")
+        }
+        ScaleSetError::TooManyInstances { .. } => None,
+    }
+}
+
 fn vault(error: &VaultError) -> Answer {
     match error {
         VaultError::NameTaken(name) => Answer(
@@ -660,6 +714,10 @@ impl IntoResponse for ArmError {
         let mut error = json!({ "code": code, "message": message });
         if let (Self::ConditionInvalid(reason), Some(members)) = (&self, error.as_object_mut()) {
             members.insert("details".to_owned(), json!([{ "code": code, "message": reason }]));
+        }
+        if let (Self::ScaleSet(refused), Some(members)) = (&self, error.as_object_mut()) {
+            let target = scale_set_target(refused).map(|it| ("target".to_owned(), json!(it)));
+            members.extend(target);
         }
         let body = Json(json!({ "error": error }));
         (status, challenge, gateway, retry_after, body).into_response()

@@ -26,6 +26,7 @@ mod subscriptions;
 mod tenants;
 mod user_assigned_identities;
 mod vaults;
+mod virtual_machine_scale_sets;
 
 use std::sync::Arc;
 
@@ -78,6 +79,7 @@ pub fn face(arm: Arm) -> Face<Arm> {
         user_assigned_identities::routes(),
         federated_identity_credentials::routes(),
         compute::routes(),
+        virtual_machine_scale_sets::routes(),
         vaults::routes(),
         role_definitions::routes(),
         role_assignments::routes(),
