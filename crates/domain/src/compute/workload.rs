@@ -8,6 +8,7 @@ use super::scale_set::{
     INSTANCE_TYPE, Instance, InstanceId, instance_name, instance_resource_id, set_and_instance,
 };
 use super::{ComputeResource, PowerState};
+use crate::ids::PrincipalId;
 use crate::records::Versioned;
 use crate::resource_id::ArmResourceId;
 use crate::snapshot::Snapshot;
@@ -31,6 +32,11 @@ impl Workload {
         }
         let (set, number) = set_and_instance(snapshot, id)?;
         Some(Self::of_instance(set, (number, set.instances.get(number)?)))
+    }
+
+    /// Whether it acts as this identity.
+    pub fn has_identity(&self, principal: PrincipalId) -> bool {
+        self.bearer.identity.principals().any(|id| id == principal)
     }
 
     /// All workloads.

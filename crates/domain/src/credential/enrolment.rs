@@ -140,7 +140,7 @@ fn find_identity<'a>(
 ) -> Result<&'a ServicePrincipal, EnrolmentError> {
     let workload =
         Workload::find(snapshot, &request.resource).ok_or(EnrolmentError::IdentityNotFound)?;
-    let has_it = workload.bearer.identity.principals().any(|id| id == request.principal_id);
+    let has_it = workload.has_identity(request.principal_id);
     let principal =
         snapshot.service_principal(request.principal_id).ok_or(EnrolmentError::IdentityNotFound)?;
     let found = Found { principal_id: principal.id, client_id: principal.client_id };
