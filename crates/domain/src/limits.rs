@@ -27,6 +27,9 @@ pub const JWT_BYTES_MAX: usize = 32 * 1024;
 pub const SERVER_CONNECTIONS_MAX: usize = 8192;
 /// Open connections of one local endpoint.
 pub const LOCAL_CONNECTIONS_MAX: usize = 1024;
+/// Local endpoints of one host. Each holds a descriptor, of which the HTTPS listener needs its own, and one request can make
+/// [`SCALE_SET_INSTANCES_MAX`] of them.
+pub const LOCAL_ENDPOINTS_MAX: usize = 8192;
 /// How long a client may take to send a request's head. Slow clients only cost their own connection.
 pub const HEAD_TIME_MAX: std::time::Duration = std::time::Duration::from_secs(15);
 /// How long a client may take to send a request's body.
@@ -49,6 +52,9 @@ pub const TAG_NAME_CHARS_MAX: usize = 512;
 pub const TAG_VALUE_CHARS_MAX: usize = 256;
 /// Identities in one request. Source: observed, "Assign exceed limit '150' in one request".
 pub const USER_ASSIGNED_PER_REQUEST_MAX: usize = 150;
+/// Instances of a scale set, whose capacity is what one caller can make the host listen for. Source: Azure, Virtual Machine
+/// Scale Sets overview, "Scale sets support up to 1,000 VM instances".
+pub const SCALE_SET_INSTANCES_MAX: usize = 1000;
 /// Access policies of a vault. Source: Azure Key Vault service limits.
 pub const ACCESS_POLICIES_MAX: usize = 1024;
 /// Characters of a secret. Source: Azure Key Vault, "Maximum secret size is 25k bytes".

@@ -88,6 +88,24 @@ impl ArmResourceId {
         self.0.rsplit('/').next().unwrap_or_default()
     }
 
+    /// The resource that this one is a part of; `None` when it is no part.
+    pub fn parent(&self) -> Option<Self> {
+        let (rest, _name) = self.0.rsplit_once('/')?;
+        rest.rsplit_once('/')?.0.parse().ok()
+    }
+
+    /// The id of a numbered part of this resource.
+    pub fn numbered_part(&self, part_type: &'static str, number: u64) -> Self {
+        Self(format!("{self}/{part_type}/{number}").into())
+    }
+
+    /// Whether this is a part of the other resource, however deep.
+    pub fn is_part_of(&self, other: &Self) -> bool {
+        let (own, whole) = (self.0.as_bytes(), other.0.as_bytes());
+        own.get(whole.len()) == Some(&b'/')
+            && own.get(..whole.len()).is_some_and(|start| start.eq_ignore_ascii_case(whole))
+    }
+
     /// The id with `resourcegroups` in lower case, as the managed identity provider writes it.
     pub fn with_lowercase_group_segment(&self) -> String {
         self.0.replacen("/resourceGroups/", "/resourcegroups/", 1)
@@ -199,6 +217,28 @@ mod tests {
         let shouted: ArmResourceId = VM.to_uppercase().parse().unwrap();
         assert_eq!(id, shouted);
         assert_eq!(id.key(), shouted.key());
+    }
+
+    #[test]
+    fn a_part_names_its_whole() {
+        let whole: ArmResourceId = VM.parse().unwrap();
+        let part = whole.numbered_part("parts", 7);
+        assert_eq!(part.as_str().parse::<ArmResourceId>().unwrap(), part);
+        assert_eq!((part.parent(), whole.parent()), (Some(whole.clone()), None));
+        let longer: ArmResourceId = format!("{VM}0/parts/7").parse().unwrap();
+        for (one, other, expected) in [
+            (&part, &whole, true),
+            (
+                &VM.to_uppercase().parse::<ArmResourceId>().unwrap().numbered_part("p", 1),
+                &whole,
+                true,
+            ),
+            (&whole, &whole, false),
+            (&whole, &part, false),
+            (&longer, &whole, false),
+        ] {
+            assert_eq!(one.is_part_of(other), expected, "{one} of {other}");
+        }
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The listeners of local endpoints: one per resource and kind, opened as soon as the resource exists.
+//! The listeners of local endpoints: one per workload and kind, opened as soon as the workload exists.
 //!
 //! An attachment binds a resource to a listener, never to a source address.
 
@@ -14,7 +14,7 @@ use hyper::body::Incoming;
 use keycard_crypto::encoding;
 use keycard_crypto::secret::Secret;
 use keycard_domain::compute::attachment::{Attachment, AttachmentError, Attachments, EndpointKind};
-use keycard_domain::compute::{ComputeKind, ComputeResource};
+use keycard_domain::compute::{ComputeKind, Workload};
 use keycard_domain::limits;
 use keycard_domain::resource_id::ArmResourceId;
 use keycard_domain::token::throttle::Throttle;
@@ -40,6 +40,7 @@ pub struct Listeners {
     faces: Arc<Faces>,
     /// The resource, by id or name, that is also served at the link-local address.
     link_local: Option<String>,
+    endpoints_max: usize,
     open: Mutex<BTreeMap<(String, EndpointKind), OpenListener>>,
 }
 
@@ -63,19 +64,31 @@ impl Listeners {
             imds: imds::face(local.clone()),
             app_service: app_service::face(local.clone()),
         };
-        Self { view, local, faces: Arc::new(faces), link_local, open: Mutex::default() }
+        Self {
+            view,
+            local,
+            faces: Arc::new(faces),
+            link_local,
+            endpoints_max: limits::LOCAL_ENDPOINTS_MAX,
+            open: Mutex::default(),
+        }
     }
 
     /// Opens the listeners of new resources and closes those of resources that are gone.
     pub async fn follow(&self) {
-        let resources = self.view.resources();
-        let wanted: BTreeMap<String, &ComputeResource> =
-            resources.iter().map(|resource| (resource.id.key(), resource.as_ref())).collect();
+        let workloads = self.view.workloads().into_iter();
+        let wanted: BTreeMap<String, Workload> =
+            workloads.map(|workload| (workload.id.key(), workload)).collect();
         self.open.lock().await.retain(|(key, _), _| wanted.contains_key(key));
-        for resource in wanted.into_values() {
-            if let Err(error) = self.ensure(&resource.id, default_kind(resource.kind)).await {
-                tracing::error!(resource = %resource.id, %error, "a local endpoint could not be opened");
+        let mut unopened = Vec::new();
+        for Workload { id, bearer, .. } in wanted.into_values() {
+            if let Err(error) = self.ensure(&id, default_kind(bearer.kind)).await {
+                unopened.push((id, error));
             }
+        }
+        if let Some((id, error)) = unopened.first() {
+            let count = unopened.len();
+            tracing::error!(resource = %id, %error, count, "local endpoints could not be opened");
         }
     }
 
@@ -87,6 +100,10 @@ impl Listeners {
         let mut open = self.open.lock().await;
         if let Some(listener) = open.get(&(id.key(), kind)) {
             return Ok(listener.attachment.clone());
+        }
+        if open.len() >= self.endpoints_max {
+            let reason = format!("a host has at most {} of them", self.endpoints_max);
+            return Err(AttachmentError::Unavailable(reason));
         }
         let listener = self.bind(id, kind).await?;
         let attachment = listener.attachment.clone();
@@ -125,7 +142,8 @@ impl Listeners {
 
     fn is_link_local(&self, id: &ArmResourceId) -> bool {
         self.link_local.as_ref().is_some_and(|named| {
-            named.eq_ignore_ascii_case(id.name()) || named.eq_ignore_ascii_case(id.as_str())
+            named.eq_ignore_ascii_case(&Workload::name(id))
+                || named.eq_ignore_ascii_case(id.as_str())
         })
     }
 
@@ -149,10 +167,10 @@ async fn serve_link_local(id: &ArmResourceId, lane: Arc<Lane>, closed: watch::Re
     }
 }
 
-/// The endpoint that each kind of resource has in Azure.
+/// The endpoint that the workloads of each kind of resource have in Azure.
 const fn default_kind(kind: ComputeKind) -> EndpointKind {
     match kind {
-        ComputeKind::VirtualMachine => EndpointKind::Imds,
+        ComputeKind::VirtualMachine | ComputeKind::ScaleSet => EndpointKind::Imds,
         ComputeKind::Site => EndpointKind::AppService,
     }
 }
@@ -170,7 +188,7 @@ impl Attachments for Listeners {
         resource: &ArmResourceId,
         kind: EndpointKind,
     ) -> Result<Attachment, AttachmentError> {
-        let known = self.view.resource(resource);
+        let known = self.view.workload(resource);
         let known = known.ok_or_else(|| AttachmentError::ResourceNotFound(resource.clone()))?;
         self.ensure(&known.id, kind).await
     }
@@ -251,12 +269,21 @@ async fn accept_up_to(
 mod tests {
     use super::*;
     use keycard_domain::clock::ManualClock;
+    use keycard_domain::compute::scale_set::Instances;
+    use keycard_domain::compute::{ComputeResource, PowerState};
+    use keycard_domain::directory::ServicePrincipal;
+    use keycard_domain::directory::identity_block::IdentityBlock;
     use keycard_domain::entropy::SeededEntropy;
+    use keycard_domain::ids::PrincipalId;
     use keycard_domain::operation::OperationContext;
     use keycard_domain::token::source::{AccessToken, TokenError, TokenRequest, TokenSource};
+    use serde_json::Map;
     use time::UtcDateTime;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpStream;
+    use uuid::Uuid;
+
+    const VM: &str = "/subscriptions/11111111-2222-3333-4444-555555555555/resourceGroups/g/providers/Microsoft.Compute/virtualMachines/vm";
 
     #[derive(Debug)]
     struct NoTokens;
@@ -272,23 +299,68 @@ mod tests {
         }
     }
 
-    /// A listener that serves so many connections at once.
-    async fn listen(connections_max: usize) -> (SocketAddr, watch::Sender<()>) {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let local = LocalFace {
+    fn local() -> LocalFace {
+        LocalFace {
             tokens: Arc::new(NoTokens),
             clock: Arc::new(ManualClock::at(UtcDateTime::UNIX_EPOCH)),
             entropy: Arc::new(SeededEntropy::new(1)),
             metadata_requests: None,
-        };
+        }
+    }
+
+    /// A host of so many workloads, all of one machine's identities.
+    #[derive(Debug)]
+    struct Running(std::ops::Range<u64>);
+
+    impl Running {
+        fn workload(number: u64) -> Workload {
+            let vm: ArmResourceId = VM.parse().unwrap();
+            let bearer = ComputeResource {
+                id: vm.clone(),
+                kind: ComputeKind::VirtualMachine,
+                location: "local".into(),
+                tags: BTreeMap::new(),
+                identity: IdentityBlock::default(),
+                power_state: PowerState::Running,
+                instance_id: Uuid::nil(),
+                properties: Map::new(),
+                other: Map::new(),
+                instances: Instances::default(),
+            };
+            let id = vm.numbered_part("parts", number);
+            Workload { id, power_state: PowerState::Running, bearer: Arc::new(bearer) }
+        }
+    }
+
+    impl HostView for Running {
+        fn workload(&self, id: &ArmResourceId) -> Option<Workload> {
+            self.workloads().into_iter().find(|workload| workload.id == *id)
+        }
+
+        fn principal(&self, _: PrincipalId) -> Option<Arc<ServicePrincipal>> {
+            None
+        }
+
+        fn workloads(&self) -> Vec<Workload> {
+            self.0.clone().map(Self::workload).collect()
+        }
+
+        fn token_endpoint(&self, _: &ServicePrincipal) -> String {
+            String::new()
+        }
+    }
+
+    /// A listener that serves so many connections at once.
+    async fn listen(connections_max: usize) -> (SocketAddr, watch::Sender<()>) {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let local = local();
         let faces = Arc::new(Faces {
             imds: imds::face(local.clone()),
             app_service: app_service::face(local.clone()),
         });
-        let vm = "/subscriptions/11111111-2222-3333-4444-555555555555/resourceGroups/g/providers/Microsoft.Compute/virtualMachines/vm";
         let endpoint = Arc::new(LocalEndpoint {
-            resource: vm.parse().unwrap(),
+            resource: VM.parse().unwrap(),
             authorities: authorities(address.port()),
             header: None,
             throttle: Throttle::default(),
@@ -324,5 +396,43 @@ mod tests {
         assert_eq!(early, Err(std::io::ErrorKind::WouldBlock), "the second is not served yet");
         drop(first);
         assert!(is_answered(&mut second).await);
+    }
+
+    #[test]
+    fn one_workload_is_served_at_the_link_local_address_by_id_or_name() {
+        let group = VM.trim_end_matches("/virtualMachines/vm");
+        let instance = format!("{group}/virtualMachineScaleSets/web/virtualMachines/1");
+        for (named, id, is_meant) in [
+            ("VM", VM, true),
+            (&VM.to_uppercase(), VM, true),
+            ("web_1", &instance, true),
+            (&instance, &instance, true),
+            ("1", &instance, false),
+            ("web", &instance, false),
+            ("web_1", VM, false),
+        ] {
+            let listeners =
+                Listeners::new(Arc::new(Running(0..0)), local(), Some(named.to_owned()));
+            assert_eq!(listeners.is_link_local(&id.parse().unwrap()), is_meant, "{named} {id}");
+        }
+    }
+
+    #[tokio::test]
+    async fn beyond_the_bound_no_endpoint_is_opened_and_the_others_stay() {
+        let of = |view: Running| Listeners {
+            endpoints_max: 2,
+            ..Listeners::new(Arc::new(view), local(), None)
+        };
+        let numbers = |all: Vec<Attachment>| -> Vec<String> {
+            all.iter().map(|it| it.resource_id.name().to_owned()).collect()
+        };
+        let listeners = of(Running(0..3));
+        assert_eq!(numbers(listeners.list().await), ["0", "1"]);
+        for (number, is_open) in [(1, true), (2, false)] {
+            let id = Running::workload(number).id;
+            let attached = listeners.attach(&id, EndpointKind::Imds).await;
+            assert_eq!(attached.is_ok(), is_open, "{number}");
+        }
+        assert_eq!(numbers(of(Running(2..4)).list().await), ["2", "3"]);
     }
 }

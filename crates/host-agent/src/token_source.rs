@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
-use keycard_domain::compute::{ComputeResource, PowerState};
+use keycard_domain::compute::{PowerState, Workload};
 use keycard_domain::credential::enrolment::{EnrolmentError, IdentityNames};
 use keycard_domain::directory::{ServicePrincipal, lookup};
 use keycard_domain::ids::PrincipalId;
@@ -27,14 +27,14 @@ use crate::credential_store::{CredentialError, CredentialStore};
 
 /// What a host knows of its resources and their identities.
 pub trait HostView: std::fmt::Debug + Send + Sync + 'static {
-    /// The resource, if it exists.
-    fn resource(&self, id: &ArmResourceId) -> Option<Arc<ComputeResource>>;
+    /// The workload with this resource id, if it exists.
+    fn workload(&self, id: &ArmResourceId) -> Option<Workload>;
 
     /// The live principal behind an identity; a broken reference has none.
     fn principal(&self, id: PrincipalId) -> Option<Arc<ServicePrincipal>>;
 
-    /// All resources of this host.
-    fn resources(&self) -> Vec<Arc<ComputeResource>>;
+    /// All workloads of this host.
+    fn workloads(&self) -> Vec<Workload>;
 
     /// Where the tenant's token service is, for the audience of assertions.
     fn token_endpoint(&self, principal: &ServicePrincipal) -> String;
@@ -139,17 +139,17 @@ impl HostTokenSource {
             }
             self.credentials.forget(&resource, principal);
         }
-        self.cache().retain(|resource, _| self.view.resource(resource).is_some());
+        self.cache().retain(|resource, _| self.view.workload(resource).is_some());
     }
 
     /// Since when tokens of a living identity may be given on a running resource; `None` when none may be.
     fn given_since(&self, (resource, principal): &Assignment) -> Option<Since> {
-        let resource = self.view.resource(resource)?;
+        let workload = self.view.workload(resource)?;
         let revoked_at = self.view.principal(*principal)?.tokens_valid_from;
-        if resource.power_state != PowerState::Running {
+        if workload.power_state != PowerState::Running {
             return None;
         }
-        let identity = &resource.identity;
+        let identity = &workload.bearer.identity;
         let own = identity.system_assigned.as_ref().filter(|own| own.principal_id == *principal);
         let assigned = identity.user_assigned.iter().find(|of| of.principal_id == *principal);
         let assigned_at = own.map(|_| 0).or_else(|| assigned.map(|it| it.assigned_at))?;
@@ -243,14 +243,14 @@ impl TokenSource for HostTokenSource {
         let Caller::Workload(id) = &operation.caller else {
             return Err(TokenError::IdentityNotFound);
         };
-        let resource = self.view.resource(id).ok_or(TokenError::IdentityNotFound)?;
-        if resource.power_state != PowerState::Running {
+        let workload = self.view.workload(id).ok_or(TokenError::IdentityNotFound)?;
+        if workload.power_state != PowerState::Running {
             return Err(TokenError::NotRunning);
         }
-        let found = lookup::find(&resource, &request.selector, request.default_rule)?;
+        let found = lookup::find(&workload.bearer, &request.selector, request.default_rule)?;
         let principal =
             self.view.principal(found.principal_id).ok_or(TokenError::IdentityNotFound)?;
-        let assignment = (resource.id.clone(), principal.id);
+        let assignment = (workload.id, principal.id);
         let since = self.given_since(&assignment).ok_or(TokenError::IdentityNotFound)?;
         let licence = self.licence(&assignment, since);
         let slot = self.slot(&assignment, &request.resource);
@@ -260,7 +260,7 @@ impl TokenSource for HostTokenSource {
         if let Some(token) = cached.filter(|token| token.reuse.is_good_at(now)) {
             return Ok(token.clone());
         }
-        let fetched = self.fetch(operation, &resource.id, &principal, &request.resource).await;
+        let fetched = self.fetch(operation, &assignment.0, &principal, &request.resource).await;
         // What was taken away while the token was on its way is not given out any more.
         let now_since = self.given_since(&assignment);
         if now_since != Some(since) || licence.is_withdrawn() {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use keycard_domain::compute::ComputeResource;
+use keycard_domain::compute::Workload;
 use keycard_domain::directory::ServicePrincipal;
 use keycard_domain::ids::PrincipalId;
 use keycard_domain::resource_id::ArmResourceId;
@@ -18,9 +18,8 @@ pub(crate) struct LocalHostView {
 }
 
 impl HostView for LocalHostView {
-    fn resource(&self, id: &ArmResourceId) -> Option<Arc<ComputeResource>> {
-        let snapshot = self.state.snapshot();
-        snapshot.compute_resources.get(&id.key()).map(|resource| Arc::clone(&resource.record))
+    fn workload(&self, id: &ArmResourceId) -> Option<Workload> {
+        Workload::find(&self.state.snapshot(), id)
     }
 
     fn principal(&self, id: PrincipalId) -> Option<Arc<ServicePrincipal>> {
@@ -29,13 +28,8 @@ impl HostView for LocalHostView {
         principal.map(|principal| Arc::clone(&principal.record))
     }
 
-    fn resources(&self) -> Vec<Arc<ComputeResource>> {
-        let snapshot = self.state.snapshot();
-        snapshot
-            .compute_resources
-            .iter()
-            .map(|(_, resource)| Arc::clone(&resource.record))
-            .collect()
+    fn workloads(&self) -> Vec<Workload> {
+        Workload::all(&self.state.snapshot()).collect()
     }
 
     fn token_endpoint(&self, principal: &ServicePrincipal) -> String {

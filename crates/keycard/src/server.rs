@@ -17,6 +17,7 @@ use keycard_crypto::x509::CertificateAuthority;
 use keycard_domain::audit::AuditLog;
 use keycard_domain::bootstrap::{Bootstrap, IssuerForm, bootstrap};
 use keycard_domain::clock::{Clock, ClockControl, ClockOffset};
+use keycard_domain::compute::Workload;
 use keycard_domain::credential::enrolment::{IdentityNames, LocalEnrolment};
 use keycard_domain::deployment;
 use keycard_domain::entropy::Entropy;
@@ -368,19 +369,19 @@ fn has_lost_a_key(seen: &Snapshot, present: &Snapshot) -> bool {
             .any(|(_, ring)| ring.keys.iter().any(|key| !is_left(ring.tenant_id, &key.key_id)))
 }
 
-/// Every identity on every resource of this host.
+/// Every identity of every workload of this host.
 pub(crate) fn held_identities(state: &State) -> Vec<(ArmResourceId, IdentityNames)> {
     let snapshot = state.snapshot_to_keep();
     let mut held = Vec::new();
-    for (_, resource) in snapshot.compute_resources.iter() {
-        for principal in resource.identity.principals() {
+    for workload in Workload::all(&snapshot) {
+        for principal in workload.bearer.identity.principals() {
             if let Some(principal) = snapshot.service_principal(principal) {
                 let names = IdentityNames {
                     tenant_id: principal.tenant_id,
                     principal_id: principal.id,
                     client_id: principal.client_id,
                 };
-                held.push((resource.id.clone(), names));
+                held.push((workload.id.clone(), names));
             }
         }
     }

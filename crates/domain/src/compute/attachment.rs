@@ -1,4 +1,4 @@
-//! An attachment binds one compute resource to one local listener and one kind of endpoint.
+//! An attachment binds one workload to one local listener and one kind of endpoint.
 //!
 //! Listeners belong to the node, so attachments are not stored; this is the port through which a face sees them.
 

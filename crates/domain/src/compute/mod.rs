@@ -1,9 +1,11 @@
-//! Resources that carry identities and run workloads: virtual machines and sites.
+//! Resources that carry identities and run workloads: virtual machines, scale sets of them, and sites.
 //!
 //! Their properties are the client's, kept as they are; what keycard decides about is the identity block, the power
 //! state and the life of the resource.
 
 pub mod attachment;
+pub mod scale_set;
+pub mod workload;
 
 use std::collections::BTreeMap;
 
@@ -23,6 +25,8 @@ use crate::resource_id::ArmResourceId;
 use crate::resources::{ResourceError, check_location, check_tags, require_group};
 use crate::snapshot::Snapshot;
 use crate::state::{Changes, State, WriteError};
+use scale_set::{Instances, ScaleSetError};
+pub use workload::Workload;
 
 /// What kind of resource runs the workload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,6 +35,8 @@ pub enum ComputeKind {
     VirtualMachine,
     /// Microsoft.Web/sites: App Service and Functions.
     Site,
+    /// Microsoft.Compute/virtualMachineScaleSets.
+    ScaleSet,
 }
 
 impl ComputeKind {
@@ -39,18 +45,24 @@ impl ComputeKind {
         match self {
             Self::VirtualMachine => "Microsoft.Compute/virtualMachines",
             Self::Site => "Microsoft.Web/sites",
+            Self::ScaleSet => "Microsoft.Compute/virtualMachineScaleSets",
         }
     }
 
-    /// A PUT without an `identity` member keeps a VM's identities and removes a site's.
+    /// A PUT without an `identity` member keeps the identities of VMs and scale sets and removes a site's.
     const fn put_without_identity_keeps(self) -> bool {
-        matches!(self, Self::VirtualMachine)
+        matches!(self, Self::VirtualMachine | Self::ScaleSet)
     }
 
-    /// VM: 1 to 64 characters; site: 2 to 60. Source: Azure naming rules.
+    /// Whether the resource runs no workload itself, but by its instances.
+    const fn has_instances(self) -> bool {
+        matches!(self, Self::ScaleSet)
+    }
+
+    /// VM and scale set: 1 to 64 characters; site: 2 to 60. Source: Azure naming rules.
     const fn name_lengths(self) -> (usize, usize) {
         match self {
-            Self::VirtualMachine => (1, 64),
+            Self::VirtualMachine | Self::ScaleSet => (1, 64),
             Self::Site => (2, 60),
         }
     }
@@ -80,14 +92,17 @@ pub struct ComputeResource {
     pub tags: BTreeMap<String, String>,
     /// Its identities.
     pub identity: IdentityBlock,
-    /// Whether it runs.
+    /// Whether it runs; of a scale set, its instances say so.
     pub power_state: PowerState,
-    /// New for each resource that is made, under whatever name: `vmId`.
+    /// New for each resource that is made, under whatever name: `vmId`, of a scale set `uniqueId`.
     pub instance_id: Uuid,
     /// The client's properties.
     pub properties: Map<String, Value>,
     /// Top-level members the client sent besides the known ones, such as `kind`, `sku` and `zones`.
     pub other: Map<String, Value>,
+    /// The instances of a scale set.
+    #[serde(default, skip_serializing_if = "Instances::is_unused")]
+    pub instances: Instances,
 }
 
 impl Record for ComputeResource {
@@ -104,6 +119,9 @@ pub enum ComputeError {
     /// The identity part of the request.
     #[error(transparent)]
     Identity(#[from] IdentityBlockError),
+    /// The instances of a scale set.
+    #[error(transparent)]
+    ScaleSet(#[from] ScaleSetError),
     /// What every resource can be refused for.
     #[error(transparent)]
     Resource(#[from] ResourceError),
@@ -128,6 +146,8 @@ pub struct ComputeRequest {
     pub properties: Option<Map<String, Value>>,
     /// Further top-level members.
     pub other: Map<String, Value>,
+    /// How many instances a scale set is to have.
+    pub capacity: Option<u64>,
 }
 
 /// Makes the resource, or replaces it.
@@ -148,6 +168,9 @@ pub async fn put(
                 None => fresh(state, snapshot, kind, id, request)?,
             };
             check_tags(&resource.tags)?;
+            if let Some(capacity) = request.capacity {
+                scale_set::plan_capacity(state, snapshot, changes, &mut resource, capacity)?;
+            }
             let nothing = IdentityRequest {
                 identity_type: identity_block::IdentityType::None,
                 user_assigned: None,
@@ -193,6 +216,7 @@ fn fresh(
         instance_id: state.entropy.id_for(&name),
         properties: request.properties.clone().unwrap_or_default(),
         other: request.other.clone(),
+        instances: Instances::default(),
     })
 }
 
@@ -230,6 +254,9 @@ pub async fn patch(
                 resource.properties.extend(properties.clone());
             }
             resource.other.extend(request.other.clone());
+            if let Some(capacity) = request.capacity {
+                scale_set::plan_capacity(state, snapshot, changes, &mut resource, capacity)?;
+            }
             if let Some(identity) = &request.identity {
                 resource.identity = identity_block::plan(
                     state,

@@ -7,7 +7,7 @@ use keycard_crypto::x509::CertificateAuthority;
 use time::UtcDateTime;
 
 use super::{IdentityCredential, credentials_of};
-use crate::compute;
+use crate::compute::Workload;
 use crate::directory::lookup::{self, Found};
 use crate::directory::{ServicePrincipal, Tenant};
 use crate::ids::{ClientId, PrincipalId, TenantId};
@@ -133,14 +133,14 @@ fn timestamp(seconds: i64) -> UtcDateTime {
     UtcDateTime::from_unix_timestamp(seconds).unwrap_or(UtcDateTime::UNIX_EPOCH)
 }
 
-/// The identity's principal, if it lives and the resource has it.
+/// The identity's principal, if it lives and the workload has it.
 fn find_identity<'a>(
     snapshot: &'a Snapshot,
     request: &EnrolmentRequest,
 ) -> Result<&'a ServicePrincipal, EnrolmentError> {
-    let resource =
-        compute::find(snapshot, &request.resource).map_err(|_| EnrolmentError::IdentityNotFound)?;
-    let has_it = resource.identity.principals().any(|id| id == request.principal_id);
+    let workload =
+        Workload::find(snapshot, &request.resource).ok_or(EnrolmentError::IdentityNotFound)?;
+    let has_it = workload.has_identity(request.principal_id);
     let principal =
         snapshot.service_principal(request.principal_id).ok_or(EnrolmentError::IdentityNotFound)?;
     let found = Found { principal_id: principal.id, client_id: principal.client_id };

@@ -75,15 +75,27 @@ pub fn credentials_of(
     snapshot.identity_credentials.below(&format!("{principal}/"))
 }
 
-/// Removes an identity's credentials: those on one resource, or all.
+/// Removes an identity's credentials: those on one resource and its parts, or all.
 pub(crate) fn remove_credentials_of(
     snapshot: &Snapshot,
     changes: &mut Changes,
     principal: PrincipalId,
     resource: Option<&ArmResourceId>,
 ) {
+    remove_credentials_on(snapshot, changes, principal, |on| {
+        resource.is_none_or(|resource| on == resource || on.is_part_of(resource))
+    });
+}
+
+/// Removes an identity's credentials on the resources that are meant.
+pub(crate) fn remove_credentials_on(
+    snapshot: &Snapshot,
+    changes: &mut Changes,
+    principal: PrincipalId,
+    is_meant: impl Fn(&ArmResourceId) -> bool,
+) {
     for credential in credentials_of(snapshot, principal) {
-        if resource.is_none_or(|resource| credential.resource == *resource) {
+        if is_meant(&credential.resource) {
             changes.delete(snapshot, credential.record.as_ref());
         }
     }

@@ -3,7 +3,9 @@
 //! Source: Microsoft Learn, "How to use managed identities … to acquire an access token"; overview of managed
 //! identities in App Service.
 
-use crate::compute::ComputeResource;
+use std::sync::Arc;
+
+use crate::compute::{ComputeResource, Workload};
 use crate::ids::{ClientId, PrincipalId, TenantId};
 use crate::limits;
 use crate::records::Versioned;
@@ -31,7 +33,7 @@ pub struct Found {
     pub client_id: ClientId,
 }
 
-/// The identity that the selector means on this resource.
+/// The identity that the selector means on this resource, or on an instance of this scale set.
 pub fn find(
     resource: &ComputeResource,
     selector: &Selector,
@@ -124,8 +126,10 @@ pub fn principal_named(
 /// The identity that a resource acts as when it names none, or the user-assigned identity itself.
 fn principal_of_resource(snapshot: &Snapshot, id: &ArmResourceId) -> Option<PrincipalId> {
     let key = id.key();
-    let of_compute = snapshot.compute_resources.get(&key).and_then(|resource| {
-        find(resource, &Selector::Default, DefaultRule::OnlyUserAssigned).ok()
+    let bearer = snapshot.compute_resources.get(&key).map(|resource| Arc::clone(&resource.record));
+    let bearer = bearer.or_else(|| Workload::find(snapshot, id).map(|workload| workload.bearer));
+    let of_compute = bearer.and_then(|resource| {
+        find(&resource, &Selector::Default, DefaultRule::OnlyUserAssigned).ok()
     });
     let of_identity =
         || snapshot.user_assigned_identities.get(&key).map(|identity| identity.principal_id);

@@ -7,6 +7,7 @@ use serde_json::{Map, json};
 use uuid::Uuid;
 
 use super::{Record, decode, encode};
+use crate::compute::scale_set::Instances;
 use crate::compute::{ComputeKind, ComputeResource, PowerState};
 use crate::credential::IdentityCredential;
 use crate::deployment::parameter::{ShownValue, ValueType};
@@ -364,9 +365,30 @@ fn resource_records_are_frozen() {
             instance_id: Uuid::from_u128(8),
             properties: Map::from_iter([("p".to_owned(), json!(1))]),
             other: Map::new(),
+            instances: Instances::default(),
         },
         &format!("compute-resources/{group}/microsoft.compute/virtualmachines/vm"),
         r#"{"v":1,"r":{"id":"/subscriptions/00000000-0000-0000-0000-000000000002/resourceGroups/g/providers/Microsoft.Compute/virtualMachines/vm","kind":"VirtualMachine","location":"l","tags":{},"identity":{"system_assigned":{"principal_id":"00000000-0000-0000-0000-000000000003","client_id":"00000000-0000-0000-0000-000000000004"},"user_assigned":[{"identity":"/subscriptions/00000000-0000-0000-0000-000000000002/resourceGroups/g/providers/Microsoft.ManagedIdentity/userAssignedIdentities/mi","principal_id":"00000000-0000-0000-0000-000000000003","client_id":"00000000-0000-0000-0000-000000000004","assigned_at":6}]},"power_state":"Deallocated","instance_id":"00000000-0000-0000-0000-000000000008","properties":{"p":1},"other":{}}}"#,
+    );
+    let mut instances = Instances::default();
+    for capacity in [2, 1] {
+        instances.resize(capacity, |_| Uuid::from_u128(9));
+    }
+    check(
+        &ComputeResource {
+            id: id("Microsoft.Compute", "virtualMachineScaleSets/set"),
+            kind: ComputeKind::ScaleSet,
+            location: "l".into(),
+            tags: BTreeMap::new(),
+            identity: IdentityBlock::default(),
+            power_state: PowerState::Running,
+            instance_id: Uuid::from_u128(8),
+            properties: Map::new(),
+            other: Map::new(),
+            instances,
+        },
+        &format!("compute-resources/{group}/microsoft.compute/virtualmachinescalesets/set"),
+        r#"{"v":1,"r":{"id":"/subscriptions/00000000-0000-0000-0000-000000000002/resourceGroups/g/providers/Microsoft.Compute/virtualMachineScaleSets/set","kind":"ScaleSet","location":"l","tags":{},"identity":{"system_assigned":null,"user_assigned":[]},"power_state":"Running","instance_id":"00000000-0000-0000-0000-000000000008","properties":{},"other":{},"instances":{"next":2,"present":{"0":{"power_state":"Running","vm_id":"00000000-0000-0000-0000-000000000009"}}}}}"#,
     );
     check(
         &RoleAssignment {

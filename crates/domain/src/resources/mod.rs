@@ -119,9 +119,9 @@ pub fn rely_on_scope(snapshot: &Snapshot, changes: &mut Changes, scope: &RbacSco
 fn may_exist(snapshot: &Snapshot, resource: &ArmResourceId) -> bool {
     let key = resource.key();
     match resource.resource_type().to_ascii_lowercase().as_str() {
-        "microsoft.compute/virtualmachines" | "microsoft.web/sites" => {
-            snapshot.compute_resources.get(&key).is_some()
-        }
+        "microsoft.compute/virtualmachines"
+        | "microsoft.compute/virtualmachinescalesets"
+        | "microsoft.web/sites" => snapshot.compute_resources.get(&key).is_some(),
         "microsoft.managedidentity/userassignedidentities" => {
             snapshot.user_assigned_identities.get(&key).is_some()
         }

@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 use time::UtcDateTime;
 
 use super::grant::GrantError;
+use crate::compute::Workload;
 use crate::credential::credentials_of;
 use crate::directory::ServicePrincipal;
 use crate::ids::{KeyId, TenantId};
@@ -79,7 +80,8 @@ pub fn verify(
     Ok(VerifiedAssertion { credential, name, ends_at })
 }
 
-/// The key with this thumbprint, if it is the client's: never a key that the assertion itself brings.
+/// The key with this thumbprint, if it is the client's: never a key that the assertion itself brings, nor that of a workload
+/// which is gone or lost the identity while its credential was being enrolled.
 fn registered_key(
     snapshot: &Snapshot,
     client: &ServicePrincipal,
@@ -91,7 +93,10 @@ fn registered_key(
         Thumbprint::Sha256(presented) => presented == sha256,
     };
     let own = credentials_of(snapshot, client.id).find(|credential| {
-        matches(&credential.sha1, &credential.sha256) && credential.is_valid_at(now)
+        matches(&credential.sha1, &credential.sha256)
+            && credential.is_valid_at(now)
+            && Workload::find(snapshot, &credential.resource)
+                .is_some_and(|workload| workload.has_identity(client.id))
     });
     if let Some(credential) = own {
         let origin = Some(credential.resource.clone());
@@ -148,4 +153,71 @@ fn check_times(claims: &Map<String, Value>, now: UtcDateTime) -> Result<i64, Gra
         return Err(GrantError::AssertionOutsideValidity);
     }
     Ok(expires)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use serde_json::Map;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::compute::scale_set::Instances;
+    use crate::compute::{ComputeKind, ComputeResource, PowerState};
+    use crate::credential::IdentityCredential;
+    use crate::directory::identity_block::{IdentityBlock, SystemAssigned};
+    use crate::directory::service_principal::ServicePrincipalKind;
+    use crate::ids::{ClientId, PrincipalId};
+
+    #[test]
+    fn a_credential_counts_while_its_workload_has_the_identity() {
+        let vm: ArmResourceId = "/subscriptions/11111111-2222-3333-4444-555555555555/resourceGroups/g/providers/Microsoft.Compute/virtualMachines/vm".parse().unwrap();
+        let client = ServicePrincipal {
+            id: PrincipalId::new(Uuid::from_u128(1)),
+            client_id: ClientId::new(Uuid::from_u128(2)),
+            tenant_id: TenantId::new(Uuid::from_u128(3)),
+            display_name: "vm".into(),
+            kind: ServicePrincipalKind::SystemAssigned(vm.clone()),
+            is_enabled: true,
+            created_at: 0,
+            keys: vec![],
+            requires_assignment: false,
+            tokens_valid_from: None,
+        };
+        let mut snapshot = Snapshot::default();
+        snapshot.insert_for_test(&client);
+        snapshot.insert_for_test(&IdentityCredential {
+            principal_id: client.id,
+            resource: vm.clone(),
+            public_point: vec![4; 65],
+            sha1: [1; 20],
+            sha256: [2; 32],
+            not_before: 0,
+            not_after: 1,
+        });
+        let counts = |snapshot: &Snapshot| {
+            let thumbprint = Thumbprint::Sha256([2; 32]);
+            registered_key(snapshot, &client, &thumbprint, UtcDateTime::UNIX_EPOCH).is_some()
+        };
+        assert!(!counts(&snapshot), "the machine is gone");
+        let mut resource = ComputeResource {
+            id: vm,
+            kind: ComputeKind::VirtualMachine,
+            location: "local".into(),
+            tags: BTreeMap::new(),
+            identity: IdentityBlock::default(),
+            power_state: PowerState::Running,
+            instance_id: Uuid::nil(),
+            properties: Map::new(),
+            other: Map::new(),
+            instances: Instances::default(),
+        };
+        snapshot.insert_for_test(&resource);
+        assert!(!counts(&snapshot), "it lost the identity");
+        resource.identity.system_assigned =
+            Some(SystemAssigned { principal_id: client.id, client_id: client.client_id });
+        snapshot.insert_for_test(&resource);
+        assert!(counts(&snapshot));
+    }
 }

@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 use super::audience::{Audiences, Service};
 use super::claims::issued_at;
 use super::signing_key::OpenKeys;
+use crate::compute::Workload;
 use crate::directory::Tenant;
 use crate::ids::{PrincipalId, TenantId};
 use crate::limits::{self, Limits};
@@ -208,7 +209,7 @@ pub(super) fn check_alive(
     Ok(())
 }
 
-/// Whether the resource that the token was requested from still has the identity, by the same assignment.
+/// Whether the workload that the token was requested from is still there and has the identity, by the same assignment.
 fn is_still_assigned(
     snapshot: &Snapshot,
     claims: &Map<String, Value>,
@@ -216,15 +217,15 @@ fn is_still_assigned(
 ) -> bool {
     let Some(origin) = text(claims, "xms_az_rid") else { return true };
     let Ok(origin) = origin.parse::<ArmResourceId>() else { return false };
-    let Some(resource) = snapshot.compute_resources.get(&origin.key()) else { return false };
-    let is_system = resource
+    let Some(Workload { bearer, .. }) = Workload::find(snapshot, &origin) else { return false };
+    let is_system = bearer
         .identity
         .system_assigned
         .as_ref()
         .is_some_and(|system| system.principal_id == principal_id);
     let issued = issued_at(claims).unwrap_or(i64::MIN);
     let is_assigned =
-        resource.identity.user_assigned.iter().any(|assigned| {
+        bearer.identity.user_assigned.iter().any(|assigned| {
             assigned.principal_id == principal_id && assigned.assigned_at <= issued
         });
     is_system || is_assigned

@@ -1,6 +1,8 @@
 //! `keycard env --as RESOURCE`: the variables that let a program run as a resource.
 
 use clap::ValueEnum;
+use keycard_domain::compute::Workload;
+use keycard_domain::resource_id::ArmResourceId;
 use serde_json::{Map, Value, json};
 
 use crate::cli::{Failure, ServerChoice, print};
@@ -9,7 +11,7 @@ use crate::description::Description;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Env {
-    /// The resource: its id, or its name where that is unique.
+    /// The resource: its id, or its name where that is unique; of a scale set's instance, as `web_0`.
     #[arg(long = "as", value_name = "RESOURCE")]
     resource: String,
     /// The kind of endpoint; by default the resource's own.
@@ -76,8 +78,9 @@ pub(crate) async fn attachment(
     let all = administration.attachments().await?;
     let is_meant = |item: &&Value| {
         let id = text(item, "resourceId");
+        let name = id.parse::<ArmResourceId>().map(|id| Workload::name(&id));
         id.eq_ignore_ascii_case(resource)
-            || id.rsplit('/').next().is_some_and(|name| name.eq_ignore_ascii_case(resource))
+            || name.is_ok_and(|name| name.eq_ignore_ascii_case(resource))
     };
     let mut meant: Vec<&Value> = all.iter().filter(is_meant).collect();
     meant.dedup_by_key(|item| text(item, "resourceId").to_ascii_lowercase());

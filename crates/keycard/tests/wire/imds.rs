@@ -1,15 +1,43 @@
 //! The metadata endpoint: token-endpoints checklist 1 to 27.
 
+use std::collections::BTreeSet;
+
 use http::{Method, StatusCode};
 use keycard_domain::limits::Profile;
 use serde_json::Value;
 
-use crate::harness::{ARM_AUDIENCE, Choice, Cloud, claims, raw};
+use crate::harness::{ARM_AUDIENCE, Choice, Cloud, VAULT_AUDIENCE, claims, raw};
 
 const QUERY: &str = "api-version=2018-02-01&resource=https://vault.azure.net";
 
 fn is_digits(value: &Value) -> bool {
     value.as_str().is_some_and(|text| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()))
+}
+
+/// However many ask when a token's time is over, one new one is made.
+#[tokio::test]
+async fn callers_at_the_end_of_a_token_share_the_new_one() {
+    let cloud = Cloud::start().await;
+    cloud.put_vm("vm1", true, &[]).await;
+    let former = cloud.vm_token("vm1", VAULT_AUDIENCE, "").await;
+    let lasts = claims(&former)["exp"].as_i64().unwrap() - cloud.now();
+    let url = format!("{}/metadata/identity/oauth2/token?{QUERY}", cloud.imds("vm1").await);
+    for passed in [lasts / 2, lasts] {
+        cloud.clock.advance(time::Duration::seconds(passed));
+        let mut asking = tokio::task::JoinSet::new();
+        for _ in 0..200 {
+            let (client, url) = (cloud.client.clone(), url.clone());
+            asking.spawn(async move {
+                let request = http::Request::get(url).header("Metadata", "true");
+                client.send(request.body(Default::default()).unwrap()).await.unwrap().body
+            });
+        }
+        let answers = asking.join_all().await;
+        let tokens: BTreeSet<_> =
+            answers.iter().map(|answer| answer["access_token"].as_str().unwrap()).collect();
+        assert_eq!(tokens.len(), 1);
+        assert!(!tokens.contains(former.expose()));
+    }
 }
 
 /// 1, 2, 4, 5, 6, 24

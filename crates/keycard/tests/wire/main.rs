@@ -32,6 +32,7 @@ mod own_applications;
 mod resource_manager;
 mod restart;
 mod revocation;
+mod scale_sets;
 mod sweep;
 mod templates;
 mod tenants;

@@ -11,7 +11,7 @@ use keycard_crypto::signing_key::AssertionKey;
 use keycard_crypto::signing_pool::SigningPool;
 use keycard_domain::bootstrap::{IssuerForm, bootstrap};
 use keycard_domain::clock::{Clock, ManualClock};
-use keycard_domain::compute::{self, ComputeKind, ComputeRequest, ComputeResource};
+use keycard_domain::compute::{self, ComputeKind, ComputeRequest, Workload};
 use keycard_domain::credential::credentials_of;
 use keycard_domain::credential::enrolment::{
     Enrolment, EnrolmentError, EnrolmentRequest, IdentityNames, IssuedCredential, LocalEnrolment,
@@ -180,9 +180,8 @@ impl Enrolment for Reach {
 }
 
 impl HostView for Reach {
-    fn resource(&self, id: &ArmResourceId) -> Option<Arc<ComputeResource>> {
-        let state = self.0.state();
-        state.snapshot().compute_resources.get(&id.key()).map(|it| Arc::clone(&it.record))
+    fn workload(&self, id: &ArmResourceId) -> Option<Workload> {
+        Workload::find(&self.0.state().snapshot(), id)
     }
 
     fn principal(&self, id: PrincipalId) -> Option<Arc<ServicePrincipal>> {
@@ -190,7 +189,7 @@ impl HostView for Reach {
         state.snapshot().service_principal(id).map(|it| Arc::clone(&it.record))
     }
 
-    fn resources(&self) -> Vec<Arc<ComputeResource>> {
+    fn workloads(&self) -> Vec<Workload> {
         Vec::new()
     }
 
@@ -237,6 +236,7 @@ impl World {
             identity: Some(identity),
             properties: None,
             other: serde_json::Map::new(),
+            capacity: None,
         };
         let kind = ComputeKind::VirtualMachine;
         let made = compute::put(&state, &operation, kind, &vm, &request).await.unwrap();

@@ -12,6 +12,7 @@ use keycard_domain::compute::{self, ComputeKind, ComputeRequest, ComputeResource
 use keycard_domain::operation::OperationContext;
 use keycard_domain::resources::require_subscription;
 use keycard_domain::snapshot::Snapshot;
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::body::{JsonBody, page, require_container, resource_id};
@@ -81,12 +82,12 @@ fn power_routes() -> Vec<Route<Arm>> {
 const KEPT: &[&str] = &["kind", "sku", "zones", "plan", "extendedLocation", "managedBy"];
 
 /// A member by its name, whose case means nothing.
-fn member(body: &Map<String, Value>, name: &str) -> Option<Value> {
+pub(super) fn member(body: &Map<String, Value>, name: &str) -> Option<Value> {
     let found = body.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
     found.map(|(_, value)| value).filter(|value| !value.is_null()).cloned()
 }
 
-fn read(body: &Map<String, Value>) -> Result<ComputeRequest, ArmError> {
+pub(super) fn read(body: &Map<String, Value>) -> Result<ComputeRequest, ArmError> {
     let malformed = |error: serde_json::Error| ArmError::BodyMalformed(error.to_string());
     let kept = |name: &&str| member(body, name).map(|value| ((*name).to_owned(), value));
     Ok(ComputeRequest {
@@ -105,6 +106,7 @@ fn read(body: &Map<String, Value>) -> Result<ComputeRequest, ArmError> {
             .map_err(malformed)?
             .map(without_secrets),
         other: KEPT.iter().filter_map(kept).collect(),
+        capacity: None,
     })
 }
 
@@ -140,8 +142,9 @@ fn value_without_secrets(value: Value) -> Value {
     }
 }
 
-fn resource_json(snapshot: &Snapshot, resource: &ComputeResource) -> Value {
+pub(super) fn resource_json(snapshot: &Snapshot, resource: &ComputeResource) -> Value {
     let mut properties = resource.properties.clone();
+    let mut members = resource.other.clone();
     properties.insert("provisioningState".to_owned(), json!("Succeeded"));
     match resource.kind {
         ComputeKind::VirtualMachine => {
@@ -153,8 +156,14 @@ fn resource_json(snapshot: &Snapshot, resource: &ComputeResource) -> Value {
             properties.insert("state".to_owned(), json!(state));
             properties.insert("enabled".to_owned(), json!(true));
         }
+        ComputeKind::ScaleSet => {
+            properties.insert("uniqueId".to_owned(), json!(resource.instance_id));
+            let sku = members.entry("sku").or_insert_with(|| json!({}));
+            if let Some(sku) = sku.as_object_mut() {
+                sku.insert("capacity".to_owned(), json!(resource.instances.len()));
+            }
+        }
     }
-    let mut members = resource.other.clone();
     members.insert("id".to_owned(), json!(resource.id));
     members.insert("name".to_owned(), json!(resource.id.name()));
     members.insert("type".to_owned(), json!(resource.kind.resource_type()));
@@ -163,13 +172,16 @@ fn resource_json(snapshot: &Snapshot, resource: &ComputeResource) -> Value {
         members.insert("tags".to_owned(), json!(resource.tags));
     }
     members.insert("properties".to_owned(), Value::Object(properties));
-    let tenant = require_subscription(snapshot, resource.id.subscription()).map(|s| s.tenant_id);
-    if let Some(identity) =
-        tenant.ok().and_then(|tenant| identity::write(&resource.identity, tenant))
-    {
+    if let Some(identity) = identity_json(snapshot, resource) {
         members.insert("identity".to_owned(), identity);
     }
     Value::Object(members)
+}
+
+/// The `identity` member; `None` when the resource has no identity.
+pub(super) fn identity_json(snapshot: &Snapshot, resource: &ComputeResource) -> Option<Value> {
+    let subscription = require_subscription(snapshot, resource.id.subscription()).ok()?;
+    identity::write(&resource.identity, subscription.tenant_id)
 }
 
 async fn put_vm(
@@ -178,7 +190,9 @@ async fn put_vm(
     params: Params,
     JsonBody(body): JsonBody<Map<String, Value>>,
 ) -> Result<(StatusCode, Json<Value>), ArmError> {
-    let (is_new, json) = put(&operation, &arm, &params, &body, ComputeKind::VirtualMachine).await?;
+    let request = read(&body)?;
+    let (is_new, json) =
+        put(&operation, &arm, &params, &request, ComputeKind::VirtualMachine).await?;
     Ok((if is_new { StatusCode::CREATED } else { StatusCode::OK }, json))
 }
 
@@ -189,18 +203,18 @@ async fn put_site(
     params: Params,
     JsonBody(body): JsonBody<Map<String, Value>>,
 ) -> Result<Json<Value>, ArmError> {
-    Ok(put(&operation, &arm, &params, &body, ComputeKind::Site).await?.1)
+    Ok(put(&operation, &arm, &params, &read(&body)?, ComputeKind::Site).await?.1)
 }
 
-async fn put(
+pub(super) async fn put(
     operation: &OperationContext,
     arm: &Arm,
     params: &Params,
-    body: &Map<String, Value>,
+    request: &ComputeRequest,
     kind: ComputeKind,
 ) -> Result<(bool, Json<Value>), ArmError> {
     let id = resource_id(params)?;
-    let put = compute::put(&arm.state, operation, kind, &id, &read(body)?)
+    let put = compute::put(&arm.state, operation, kind, &id, request)
         .await
         .map_err(|error| ArmError::compute(error, &id, operation))?;
     Ok((put.is_new, Json(resource_json(&arm.state.snapshot(), &put.resource))))
@@ -212,10 +226,19 @@ async fn patch_resource(
     params: Params,
     JsonBody(body): JsonBody<Map<String, Value>>,
 ) -> Result<Json<Value>, ArmError> {
-    let id = resource_id(&params)?;
-    let resource = compute::patch(&arm.state, &operation, &id, &read(&body)?)
+    patch(&operation, &arm, &params, &read(&body)?).await
+}
+
+pub(super) async fn patch(
+    operation: &OperationContext,
+    arm: &Arm,
+    params: &Params,
+    request: &ComputeRequest,
+) -> Result<Json<Value>, ArmError> {
+    let id = resource_id(params)?;
+    let resource = compute::patch(&arm.state, operation, &id, request)
         .await
-        .map_err(|error| ArmError::compute(error, &id, &operation))?;
+        .map_err(|error| ArmError::compute(error, &id, operation))?;
     Ok(Json(resource_json(&arm.state.snapshot(), &resource)))
 }
 
@@ -228,27 +251,52 @@ async fn show(
     let snapshot = arm.state.snapshot();
     let resource = compute::find(&snapshot, &resource_id(&params)?)?;
     let mut json = resource_json(&snapshot, resource);
-    let expands =
-        Parameters::of(&uri).get("$expand").is_some_and(|e| e.eq_ignore_ascii_case("instanceView"));
-    if expands && let Some(properties) = json.get_mut("properties").and_then(Value::as_object_mut) {
+    if expands_instance_view(&uri)
+        && let Some(properties) = json.get_mut("properties").and_then(Value::as_object_mut)
+    {
         properties.insert("instanceView".to_owned(), instance_view(resource.power_state));
     }
     Ok(Json(json))
 }
 
-fn instance_view(power_state: PowerState) -> Value {
-    let (code, text) = match power_state {
-        PowerState::Running => ("running", "VM running"),
-        PowerState::Stopped => ("stopped", "VM stopped"),
-        PowerState::Deallocated => ("deallocated", "VM deallocated"),
-    };
-    json!({ "statuses": [
-        { "code": "ProvisioningState/succeeded", "level": "Info", "displayStatus": "Provisioning succeeded" },
-        { "code": format!("PowerState/{code}"), "level": "Info", "displayStatus": text },
-    ]})
+pub(super) fn expands_instance_view(uri: &Uri) -> bool {
+    Parameters::of(uri).get("$expand").is_some_and(|e| e.eq_ignore_ascii_case("instanceView"))
 }
 
-async fn remove(
+pub(super) fn instance_view(power_state: PowerState) -> Value {
+    json!({ "statuses": statuses(power_state) })
+}
+
+/// A status of a machine, as its instance view has several.
+#[derive(Clone, Copy, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct InstanceStatus {
+    pub(super) code: &'static str,
+    level: &'static str,
+    display_status: &'static str,
+}
+
+impl InstanceStatus {
+    const fn new(code: &'static str, display_status: &'static str) -> Self {
+        Self { code, level: "Info", display_status }
+    }
+}
+
+/// All that is written is there at once.
+pub(super) const SUCCEEDED: InstanceStatus =
+    InstanceStatus::new("ProvisioningState/succeeded", "Provisioning succeeded");
+
+/// What the machine's instance view says of it.
+pub(super) const fn statuses(power_state: PowerState) -> [InstanceStatus; 2] {
+    let power = match power_state {
+        PowerState::Running => InstanceStatus::new("PowerState/running", "VM running"),
+        PowerState::Stopped => InstanceStatus::new("PowerState/stopped", "VM stopped"),
+        PowerState::Deallocated => InstanceStatus::new("PowerState/deallocated", "VM deallocated"),
+    };
+    [SUCCEEDED, power]
+}
+
+pub(super) async fn remove(
     Rbac(operation): Rbac,
     State(arm): State<Arm>,
     params: Params,
@@ -278,7 +326,12 @@ async fn list_sites(
     list(&arm, ComputeKind::Site, &params, &uri)
 }
 
-fn list(arm: &Arm, kind: ComputeKind, params: &Params, uri: &Uri) -> Result<Json<Value>, ArmError> {
+pub(super) fn list(
+    arm: &Arm,
+    kind: ComputeKind,
+    params: &Params,
+    uri: &Uri,
+) -> Result<Json<Value>, ArmError> {
     let snapshot = arm.state.snapshot_to_keep();
     require_container(&snapshot, params)?;
     let items = compute::list(&snapshot, kind, params.resource())

@@ -12,12 +12,14 @@ use keycard_domain::bootstrap::NewTenantError;
 use keycard_domain::clock::ClockError;
 use keycard_domain::compute::ComputeError;
 use keycard_domain::compute::attachment::AttachmentError;
+use keycard_domain::compute::scale_set::ScaleSetError;
 use keycard_domain::directory::federated_credential::{self, FederatedCredentialError};
 use keycard_domain::directory::identity_block::{ASSIGN_ACTION, IdentityBlockError};
 use keycard_domain::directory::user_assigned_identity::{self, UserAssignedIdentityError};
 use keycard_domain::ids::TenantId;
 use keycard_domain::key_vault::secret::SecretError;
 use keycard_domain::key_vault::vault::VaultError;
+use keycard_domain::limits;
 use keycard_domain::operation::OperationContext;
 use keycard_domain::rbac::assignment::AssignmentError;
 use keycard_domain::rbac::custom_role::CustomRoleError;
@@ -61,6 +63,7 @@ pub(super) enum ArmError {
     MethodNotAllowed,
     Body(BodyError),
     BodyMalformed(String),
+    ParameterMissing(&'static str),
     FilterUnsupported(String),
     Unsupported(&'static str),
     Resource(ResourceError),
@@ -71,6 +74,7 @@ pub(super) enum ArmError {
         resource: ArmResourceId,
         operation: Box<OperationContext>,
     },
+    ScaleSet(ScaleSetError),
     Vault(VaultError),
     Secret(SecretError),
     Assignment {
@@ -132,6 +136,12 @@ impl From<FederatedCredentialError> for ArmError {
     }
 }
 
+impl From<ScaleSetError> for ArmError {
+    fn from(error: ScaleSetError) -> Self {
+        Self::ScaleSet(error)
+    }
+}
+
 impl From<VaultError> for ArmError {
     fn from(error: VaultError) -> Self {
         Self::Vault(error)
@@ -183,6 +193,7 @@ impl ArmError {
     ) -> Self {
         match error {
             ComputeError::Resource(error) => Self::Resource(error),
+            ComputeError::ScaleSet(error) => Self::ScaleSet(error),
             ComputeError::Identity(error) => Self::IdentityBlock {
                 error,
                 resource: resource.clone(),
@@ -264,6 +275,11 @@ impl ArmError {
                     "The request content was invalid and could not be deserialized: '{reason}'."
                 ),
             ),
+            Self::ParameterMissing(name) => Answer(
+                BAD,
+                "InvalidParameter",
+                format!("Required parameter '{name}' is missing (null)."),
+            ),
             Self::FilterUnsupported(filter) => {
                 Answer(BAD, "UnsupportedQuery", format!("The filter '{filter}' is not supported."))
             }
@@ -278,6 +294,7 @@ impl ArmError {
             Self::IdentityBlock { error, resource, operation } => {
                 identity_block(error, resource, operation)
             }
+            Self::ScaleSet(error) => scale_set(error),
             Self::Vault(error) => vault(error),
             Self::Secret(error) => secret(error),
             Self::Assignment { error, tenant } => authorization::assignment(error, *tenant),
@@ -617,6 +634,43 @@ fn identity_block(
     }
 }
 
+fn scale_set(error: &ScaleSetError) -> Answer {
+    match error {
+        ScaleSetError::InstanceIdInvalid(id) => Answer(
+            BAD,
+            "InvalidParameter",
+            format!(
+                "The provided instanceId {id} is invalid. It must be a non-negative integer or the character \"*\"."
+            ),
+        ),
+        ScaleSetError::InstanceNotFound(id) => Answer(
+            BAD,
+            "InvalidParameter",
+            format!(
+                "The provided instanceId {id} is not an active Virtual Machine Scale Set VM instanceId."
+            ),
+        ),
+        ScaleSetError::TooManyInstances { name, .. } => Answer(
+            StatusCode::CONFLICT,
+            "OperationNotAllowed",
+            format!(
+                "Unable to create or update Virtual Machine Scale Set '{name}' as it exceeds the total limit of '{max}' Virtual Machine instances.",
+                max = limits::SCALE_SET_INSTANCES_MAX
+            ),
+        ),
+    }
+}
+
+/// The part of the request that is wrong, where Azure names it.
+const fn scale_set_target(error: &ScaleSetError) -> Option<&'static str> {
+    match error {
+        ScaleSetError::InstanceIdInvalid(_) | ScaleSetError::InstanceNotFound(_) => {
+            Some("instanceIds")
+        }
+        ScaleSetError::TooManyInstances { .. } => None,
+    }
+}
+
 fn vault(error: &VaultError) -> Answer {
     match error {
         VaultError::NameTaken(name) => Answer(
@@ -709,6 +763,10 @@ impl IntoResponse for ArmError {
         }
         if let (Self::Deployment(refusal), Some(members)) = (&self, error.as_object_mut()) {
             members.extend(deployment::additional_info(refusal));
+        }
+        if let (Self::ScaleSet(refused), Some(members)) = (&self, error.as_object_mut()) {
+            let target = scale_set_target(refused).map(|it| ("target".to_owned(), json!(it)));
+            members.extend(target);
         }
         let body = Json(json!({ "error": error }));
         (status, challenge, gateway, retry_after, body).into_response()

@@ -28,6 +28,7 @@ mod tenants;
 mod user_assigned_identities;
 mod vault_secrets;
 mod vaults;
+mod virtual_machine_scale_sets;
 
 use std::sync::Arc;
 
@@ -80,6 +81,7 @@ pub fn face(arm: Arm) -> Face<Arm> {
         user_assigned_identities::routes(),
         federated_identity_credentials::routes(),
         compute::routes(),
+        virtual_machine_scale_sets::routes(),
         vaults::routes(),
         vault_secrets::routes(),
         role_definitions::routes(),

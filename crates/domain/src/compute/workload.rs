@@ -1,0 +1,96 @@
+//! What runs a workload, as its host sees it: a virtual machine, a site, or one instance of a scale set.
+//!
+//! An instance has a resource id and a power state of its own, and the identities of its set.
+
+use std::sync::Arc;
+
+use super::scale_set::{
+    INSTANCE_TYPE, Instance, InstanceId, instance_name, instance_resource_id, set_and_instance,
+};
+use super::{ComputeResource, PowerState};
+use crate::ids::PrincipalId;
+use crate::records::Versioned;
+use crate::resource_id::ArmResourceId;
+use crate::snapshot::Snapshot;
+
+/// Something that runs and asks for tokens.
+#[derive(Clone, Debug)]
+pub struct Workload {
+    /// Its own resource id: where its credentials are, and what its tokens say they come from.
+    pub id: ArmResourceId,
+    /// Whether it runs.
+    pub power_state: PowerState,
+    /// The resource whose identities it acts as: itself, or the scale set that it is an instance of.
+    pub bearer: Arc<ComputeResource>,
+}
+
+impl Workload {
+    /// The workload with this id. A scale set is none: its instances are.
+    pub fn find(snapshot: &Snapshot, id: &ArmResourceId) -> Option<Self> {
+        if let Some(resource) = snapshot.compute_resources.get(&id.key()) {
+            return Self::of(resource);
+        }
+        let (set, number) = set_and_instance(snapshot, id)?;
+        Some(Self::of_instance(set, (number, set.instances.get(number)?)))
+    }
+
+    /// Whether it acts as this identity.
+    pub fn has_identity(&self, principal: PrincipalId) -> bool {
+        self.bearer.identity.principals().any(|id| id == principal)
+    }
+
+    /// All workloads.
+    pub fn all(snapshot: &Snapshot) -> impl Iterator<Item = Self> {
+        snapshot.compute_resources.iter().flat_map(|(_, resource)| {
+            let instances = resource.instances.iter().map(|it| Self::of_instance(resource, it));
+            Self::of(resource).into_iter().chain(instances)
+        })
+    }
+
+    /// What the workload with this id is called: its resource's name, or of an instance the set's with the number.
+    pub fn name(id: &ArmResourceId) -> String {
+        match id.parent().filter(|_| id.is_of_type(INSTANCE_TYPE)) {
+            Some(set) => instance_name(&set, id.name()),
+            None => id.name().to_owned(),
+        }
+    }
+
+    fn of(resource: &Versioned<ComputeResource>) -> Option<Self> {
+        (!resource.kind.has_instances()).then(|| Self {
+            id: resource.id.clone(),
+            power_state: resource.power_state,
+            bearer: Arc::clone(&resource.record),
+        })
+    }
+
+    fn of_instance(
+        set: &Versioned<ComputeResource>,
+        (number, instance): (InstanceId, &Instance),
+    ) -> Self {
+        Self {
+            id: instance_resource_id(&set.id, number),
+            power_state: instance.power_state,
+            bearer: Arc::clone(&set.record),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_instance_is_called_by_its_set_and_number() {
+        let group =
+            "/subscriptions/11111111-2222-3333-4444-555555555555/resourceGroups/g/providers";
+        for (tail, name) in [
+            ("Microsoft.Compute/virtualMachines/vm", "vm"),
+            ("Microsoft.Compute/virtualMachineScaleSets/web", "web"),
+            ("Microsoft.Compute/virtualMachineScaleSets/web/virtualMachines/7", "web_7"),
+            ("microsoft.compute/VIRTUALMACHINESCALESETS/web/VIRTUALMACHINES/7", "web_7"),
+            ("Microsoft.Web/sites/web/slots/7", "7"),
+        ] {
+            assert_eq!(Workload::name(&format!("{group}/{tail}").parse().unwrap()), name, "{tail}");
+        }
+    }
+}
