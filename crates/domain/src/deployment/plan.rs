@@ -12,11 +12,11 @@ use super::error::{ExpressionError, Halt, ReferenceKey, TemplateError, TemplateV
 use super::evaluate::{
     Budget, CopyIndex, Evaluator, Fresh, Names, Place, References, text_of, type_wrong,
 };
-use super::expression::{TemplateText, parse};
+use super::expression::{TemplateText, is_expression, parse};
 use super::function::{join_id, member};
 use super::index::{Entry, ResourceIndex};
 use super::parameter::{ShownValue, ValueType};
-use super::template::{Declaration, Template, calls, has_expression, is_nested};
+use super::template::{Declaration, Template, calls, has_own_template, is_nested};
 use crate::limits;
 
 /// A resource that a deployment makes or changes.
@@ -612,10 +612,17 @@ impl Plan {
                 }
             });
         };
+        let has_own_template = has_own_template(&resource.members);
         let members = resource.members.iter();
         for (name, value) in members.filter(|(name, _)| !OF_DEPLOYMENT.contains(&name.as_str())) {
-            texts(value, &mut visit);
             visit(name);
+            match value.as_object().filter(|_| has_own_template) {
+                Some(members) => members
+                    .iter()
+                    .filter(|(name, _)| *name != "template")
+                    .for_each(|(_, value)| texts(value, &mut visit)),
+                None => texts(value, &mut visit),
+            }
         }
         self.budget
             .take(read_bytes)
@@ -637,8 +644,8 @@ impl Plan {
             }
             let path = format!("{}.{name}", resource.path);
             let value = match (name.as_str(), part) {
-                ("properties", Value::Object(properties)) if is_nested(&resource.members) => {
-                    inner_properties(&evaluator, &path, properties)?
+                ("properties", Value::Object(_)) if is_nested(&resource.members) => {
+                    inner_properties(&evaluator, &path, &resource.members)?
                 }
                 _ => stepped(&path, evaluator.value(part))?,
             };
@@ -702,32 +709,42 @@ impl Plan {
     }
 }
 
-/// The properties of a deployment inside this one. Its template goes along as it is: its expressions are its own.
+/// The properties of a deployment inside this one. A template of its own goes along as it is; any other is evaluated
+/// here, and goes along as what it came to.
 fn inner_properties(
     evaluator: &Evaluator<'_>,
     path: &str,
-    properties: &Map<String, Value>,
+    members: &Map<String, Value>,
 ) -> Result<Step<Value>, TemplateViolation> {
-    let template = properties.get("template").unwrap_or(&Value::Null);
-    let scope = properties.get("expressionEvaluationOptions").and_then(|it| it.get("scope"));
-    let is_inner =
-        scope.and_then(Value::as_str).is_some_and(|scope| scope.eq_ignore_ascii_case("inner"));
-    if !is_inner && has_expression(template) {
-        let what = "a nested deployment whose expressions are evaluated outside of it";
-        return Err(TemplateViolation::at(path, TemplateError::Unsupported(what)));
+    let has_own = has_own_template(members);
+    let mut properties = members.get("properties").cloned().unwrap_or_default();
+    let own = properties.as_object_mut().filter(|_| has_own).and_then(|it| it.remove("template"));
+    let mut value = match stepped(path, evaluator.value(&properties))? {
+        Step::Done(value) => value,
+        Step::Needs(key) => return Ok(Step::Needs(key)),
+    };
+    if let Some(members) = value.as_object_mut() {
+        let evaluated = members.remove("template").map(|template| escaped(&template));
+        members.extend(own.or(evaluated).map(|template| ("template".to_owned(), template)));
     }
-    let mut others = properties.clone();
-    others.remove("template");
-    let evaluated = stepped(path, evaluator.value(&others.into()))?;
-    Ok(match evaluated {
-        Step::Done(mut value) => {
-            if let Some(members) = value.as_object_mut() {
-                members.insert("template".to_owned(), template.clone());
-            }
-            Step::Done(value)
+    Ok(Step::Done(value))
+}
+
+/// A value as a template writes it, so that reading it gives the value again.
+fn escaped(value: &Value) -> Value {
+    match value {
+        Value::String(text) => escaped_text(text).into(),
+        Value::Array(items) => items.iter().map(escaped).collect(),
+        Value::Object(members) => {
+            members.iter().map(|(name, value)| (escaped_text(name), escaped(value))).collect()
         }
-        Step::Needs(key) => Step::Needs(key),
-    })
+        Value::Null | Value::Bool(_) | Value::Number(_) => value.clone(),
+    }
+}
+
+fn escaped_text(text: &str) -> String {
+    let bracket = if is_expression(text) || text.starts_with("[[") { "[" } else { "" };
+    format!("{bracket}{text}")
 }
 
 fn stepped<T>(path: &str, evaluated: Result<T, Halt>) -> Result<Step<T>, TemplateViolation> {
@@ -1039,16 +1056,41 @@ mod tests {
     }
 
     #[test]
+    fn a_nested_template_is_evaluated_where_its_scope_says() {
+        let check = |options: Value, expected: &str| {
+            let nested = json!({
+                "expressionEvaluationOptions": options,
+                "template": { "resources": [], "x": "[concat('[', 'a', ']')]", "y": "[reference('other').z]" },
+            });
+            let nested =
+                resource("Microsoft.Resources/deployments", "d", json!({ "properties": nested }));
+            let planned = plan(json!([nested, resource("N.X/a", "other", json!({}))])).unwrap();
+            let nested = planned.resources().find(|it| it.name == "d").unwrap();
+            let id = "/s/providers/n.x/a/other".to_owned();
+            let key = ReferenceKey { id, api_version: "v1".to_owned() };
+            let answers = Answers::from([(key, json!({ "properties": { "z": 1 } }))]);
+            let Ok(Step::Done(body)) = planned.body(nested, &answers) else { panic!("a body") };
+            assert_eq!(body["properties"]["template"]["x"], expected);
+            nested.depends_on.len()
+        };
+        assert_eq!(check(json!({ "scope": "inner" }), "[concat('[', 'a', ']')]"), 0);
+        // Evaluated here, and escaped, since it is read once more where it goes.
+        assert_eq!(check(json!({ "scope": "outer" }), "[[a]"), 1);
+        assert_eq!(check(Value::Null, "[[a]"), 1);
+        assert_eq!(
+            Template::parse(&json!({ "resources": [resource(
+                "Microsoft.Resources/deployments",
+                "d",
+                json!({ "properties": { "template": { "x": "[nope()]" } } }),
+            )]}))
+            .unwrap_err()
+            .path,
+            "resources[0].properties.template.x"
+        );
+    }
+
+    #[test]
     fn what_is_not_understood_is_refused() {
-        let nested = json!({ "template": { "resources": [], "x": "[concat('a')]" } });
-        let planned = plan(json!([resource(
-            "Microsoft.Resources/deployments",
-            "d",
-            json!({ "properties": nested })
-        )]));
-        let planned = planned.unwrap();
-        let body = planned.body(planned.resources().next().unwrap(), &Answers::new());
-        assert!(matches!(body.unwrap_err().reason, TemplateError::Unsupported(_)));
         for template in [
             json!({ "functions": [{ "namespace": "n" }], "resources": [] }),
             json!({ "definitions": { "t": {} }, "resources": [] }),

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use super::error::{ExpressionError, TemplateError, TemplateViolation};
-use super::expression::{Call, Expression, TemplateText, is_expression, parse};
+use super::expression::{Call, Expression, TemplateText, parse};
 use super::function::{self, member, template_hash};
 use super::parameter::Parameter;
 use crate::limits;
@@ -103,8 +103,8 @@ impl Template {
                         }
                     }
                 }
-                // An inner template speaks of its own parameters; it is read when it is deployed.
-                ("properties", Value::Object(properties)) if is_nested(members) => {
+                // Such a template is read when it is deployed.
+                ("properties", Value::Object(properties)) if has_own_template(members) => {
                     for (name, value) in properties.iter().filter(|(name, _)| *name != "template") {
                         self.check(&format!("{below}.{name}"), value).map_err(own)?;
                     }
@@ -195,16 +195,11 @@ pub(super) fn is_nested(members: &Map<String, Value>) -> bool {
     resource_type.eq_ignore_ascii_case(NESTED_TYPE)
 }
 
-/// Whether there is an expression anywhere in a value.
-pub(super) fn has_expression(value: &Value) -> bool {
-    match value {
-        Value::String(text) => is_expression(text) || text.starts_with("[["),
-        Value::Array(items) => items.iter().any(has_expression),
-        Value::Object(members) => {
-            members.iter().any(|(name, value)| is_expression(name) || has_expression(value))
-        }
-        Value::Null | Value::Bool(_) | Value::Number(_) => false,
-    }
+/// Whether a resource is a deployment whose template speaks of its own parameters, not of those around it.
+pub(super) fn has_own_template(members: &Map<String, Value>) -> bool {
+    let options = members.get("properties").and_then(|it| it.get("expressionEvaluationOptions"));
+    let scope = options.and_then(|options| options.get("scope")?.as_str());
+    is_nested(members) && scope.is_some_and(|scope| scope.eq_ignore_ascii_case("inner"))
 }
 
 fn is_empty(value: &Value) -> bool {

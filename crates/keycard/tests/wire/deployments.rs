@@ -623,6 +623,25 @@ async fn a_subscription_template_makes_a_group_and_what_is_in_it() {
     assert_eq!(cloud.ended(&inner).await["properties"]["provisioningState"], "Succeeded");
 }
 
+/// Without an inner scope the expressions of a nested template belong to the one around it.
+#[tokio::test]
+async fn a_nested_template_without_a_scope_has_the_values_around_it() {
+    let cloud = Cloud::start().await;
+    let template = json!({
+        "parameters": { "name": { "type": "string", "defaultValue": "outer" } },
+        "resources": [{
+            "type": "Microsoft.Resources/deployments", "apiVersion": "2022-09-01", "name": "nested",
+            "properties": { "mode": "Incremental", "template": {
+                "parameters": { "name": { "type": "string", "defaultValue": "inner" } },
+                "resources": [identity("[concat(parameters('name'), '-id')]", json!({}))],
+            }},
+        }],
+    });
+    cloud.deployed("d1", template, json!({})).await;
+    let made = cloud.admin(Method::GET, &cloud.identity_id("outer-id"), "2024-11-30", None).await;
+    assert_eq!(made.status, StatusCode::OK, "{}", made.body);
+}
+
 /// A deployment that deploys itself again inside itself ends.
 #[tokio::test]
 async fn deployments_inside_deployments_have_a_bound() {
