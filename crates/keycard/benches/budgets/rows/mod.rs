@@ -3,6 +3,7 @@
 mod assignments;
 mod cached;
 mod decision;
+mod expiry;
 mod identities;
 mod mint;
 mod revocation;
@@ -38,6 +39,7 @@ impl Group {
 pub(crate) const GROUPS: &[Group] = &[
     Group::new(&[cached::CPU, cached::LATENCY, cached::INSTRUCTIONS], cached::measure),
     Group::new(&[mint::METADATA, mint::ASSERTION, mint::SECRET], mint::measure),
+    Group::new(&[expiry::NEW_TOKENS], expiry::measure),
     Group::new(&[start::START, start::BINARY], start::measure),
     Group::new(&[identities::CREATION, identities::MEMORY], identities::measure),
     Group::new(
