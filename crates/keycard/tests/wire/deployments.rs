@@ -5,7 +5,7 @@ use http::{Method, StatusCode};
 use keycard::client::{Answer, request};
 use serde_json::{Value, json};
 
-use crate::harness::{ARM_AUDIENCE, Cloud, IDENTITY_OPERATOR, SECRETS_USER, VM_CONTRIBUTOR};
+use crate::harness::{ARM_AUDIENCE, Cloud, IDENTITY_OPERATOR, OWNER, SECRETS_USER, VM_CONTRIBUTOR};
 
 const VERSION: &str = "2025-04-01";
 
@@ -508,6 +508,26 @@ async fn a_deployment_has_the_rights_of_its_caller_and_no_others() {
     assert_eq!(found.status, StatusCode::OK);
     cloud.grant(&cloud.identity_id("wanted"), IDENTITY_OPERATOR, principal).await;
     assert_eq!(codes(&deploy().await).len(), 2, "the identity may be used now");
+}
+
+/// A deployment outlives the request that began it, and its caller's right to anything not by one resource.
+#[tokio::test]
+async fn a_caller_that_is_deleted_meanwhile_changes_nothing_more() {
+    let cloud = Cloud::start().await;
+    let vm = cloud.put_vm("deployer", true, &[]).await;
+    cloud.grant(&cloud.group(), OWNER, vm["identity"]["principalId"].as_str().unwrap()).await;
+    cloud.put_identity("next").await;
+    // It deletes all that the group holds, itself first.
+    let body = json!({ "properties": { "mode": "Complete", "template": { "resources": [] } } });
+    let token = cloud.vm_token("deployer", ARM_AUDIENCE, "").await;
+    let path = cloud.deployment("d1");
+    cloud.arm(Some(&token), Method::PUT, &path, VERSION, Some(body)).await;
+    let ended = cloud.ended(&path).await;
+    assert_eq!(codes(&ended), ["Unauthorized"], "{ended}");
+    let gone = cloud.admin(Method::GET, &cloud.vm_id("deployer"), "2024-07-01", None).await;
+    assert_eq!(gone.status, StatusCode::NOT_FOUND);
+    let next = cloud.admin(Method::GET, &cloud.identity_id("next"), "2024-11-30", None).await;
+    assert_eq!(next.status, StatusCode::OK);
 }
 
 /// 90: children one after the other, by a serial loop; a condition; a nested resource.
