@@ -715,7 +715,7 @@ async fn a_cancelled_deployment_makes_nothing_more() {
     let path = cloud.deployment("d1");
     let stop = async {
         let cancel = format!("{path}/cancel");
-        for _ in 0..500 {
+        for _ in 0..10_000 {
             let answer = cloud.admin(Method::POST, &cancel, VERSION, None).await;
             if answer.status == StatusCode::NO_CONTENT {
                 return true;
