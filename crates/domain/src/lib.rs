@@ -6,6 +6,7 @@ pub mod bootstrap;
 pub mod clock;
 pub mod compute;
 pub mod credential;
+pub mod deployment;
 pub mod directory;
 pub mod entropy;
 pub mod ids;

@@ -277,6 +277,59 @@ pub const ACTIVITY_RETENTION: Duration = Duration::days(90);
 /// How long a deleted secret can be recovered when its vault says nothing else.
 pub const SOFT_DELETE_RETENTION_DAYS: u16 = 90;
 
+/// Bytes of a template: what is kept of it is one record of the store. Azure takes 4 MB.
+pub const TEMPLATE_BYTES_MAX: usize = 1024 * 1024;
+/// How deep objects and arrays of a template may stand inside each other.
+pub const TEMPLATE_DEPTH_MAX: usize = 100;
+/// Parameters of a template. Source: Azure Resource Manager, template limits.
+pub const TEMPLATE_PARAMETERS_MAX: usize = 256;
+/// Variables of a template. Source: Azure Resource Manager, template limits.
+pub const TEMPLATE_VARIABLES_MAX: usize = 256;
+/// Outputs of a template. Source: Azure Resource Manager, template limits.
+pub const TEMPLATE_OUTPUTS_MAX: usize = 64;
+/// Resources of a template, those of loops each. Source: Azure Resource Manager, template limits.
+pub const TEMPLATE_RESOURCES_MAX: usize = 800;
+/// Times that a loop goes round. Source: Azure Resource Manager, "Resource iteration".
+pub const COPY_COUNT_MAX: usize = 800;
+/// Bytes of a template expression. Source: Azure Resource Manager, template limits.
+pub const EXPRESSION_BYTES_MAX: usize = 24_576;
+/// How deep calls of an expression, or the parts of a value, may stand inside each other.
+pub const EXPRESSION_DEPTH_MAX: usize = 64;
+/// Bytes of the value of an expression, as JSON.
+pub const EXPRESSION_VALUE_BYTES_MAX: usize = 1024 * 1024;
+/// Bytes that the expressions of one deployment may read and make, all together.
+pub const EXPRESSION_WORK_MAX: u64 = 16 * 1024 * 1024;
+/// Items of a `range`. Source: Azure Resource Manager, "Array functions".
+pub const RANGE_ITEMS_MAX: i64 = 10_000;
+/// Characters of an expression that its error repeats.
+pub const EXPRESSION_EXCERPT_CHARS_MAX: usize = 200;
+/// Names that an error lists.
+pub const NAMES_SHOWN_MAX: usize = 20;
+/// Characters of a value that an error repeats.
+pub const VALUE_SHOWN_CHARS_MAX: usize = 200;
+/// Characters of a deployment's name. Source: Azure Resource Manager, naming rules.
+pub const DEPLOYMENT_NAME_CHARS_MAX: usize = 64;
+/// Deployments that a scope's history keeps. Source: Azure Resource Manager, resource group limits.
+pub const DEPLOYMENTS_PER_SCOPE_MAX: usize = 800;
+/// Deployments that run at the same time, those inside others included.
+pub const DEPLOYMENTS_RUNNING_MAX: usize = 200;
+/// How deep deployments may stand inside each other. Source: Azure Resource Manager, "Linked and nested templates".
+pub const NESTED_DEPLOYMENTS_MAX: usize = 5;
+/// How long the answer to a deployment waits for its end; what takes longer is asked for again.
+pub const DEPLOYMENT_ANSWER_WAIT: std::time::Duration = std::time::Duration::from_millis(500);
+/// How long a deployment waits for one inside it.
+pub const NESTED_DEPLOYMENT_TIME_MAX: std::time::Duration = std::time::Duration::from_secs(600);
+/// Resources that the references of one deployment look at.
+pub const DEPLOYMENT_REFERENCES_MAX: usize = 800;
+/// Bytes of a refusal that a deployment keeps.
+pub const DEPLOYMENT_REFUSAL_BYTES_MAX: usize = 1024;
+/// Failures that the error of a deployment lists; its operations have them all.
+pub const DEPLOYMENT_FAILURES_SHOWN_MAX: usize = 50;
+/// Dependencies that a deployment shows.
+pub const DEPLOYMENT_DEPENDENCIES_KEPT_MAX: usize = 2000;
+/// Bytes of the parameters that a deployment keeps, and of its outputs.
+pub const DEPLOYMENT_VALUES_BYTES_MAX: usize = 256 * 1024;
+
 /// Which world's numbers are in force.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Profile {

@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use crate::compute::ComputeResource;
 use crate::credential::IdentityCredential;
+use crate::deployment::Deployment;
 use crate::directory::directory_role::DirectoryRoleAssignment;
 use crate::directory::federated_credential::{FederatedCredential, FederatedWrites};
 use crate::directory::group::{Group, GroupMember};
@@ -152,6 +153,8 @@ pub struct Snapshot {
     pub deny_assignments: Table<DenyAssignment>,
     /// By GUID.
     pub custom_roles: Table<CustomRole>,
+    /// By scope and name.
+    pub deployments: Table<Deployment>,
     /// By tenant id.
     pub signing_key_rings: Table<SigningKeyRing>,
     generations: Table<Generation>,
@@ -301,6 +304,7 @@ impl Snapshot {
             RoleAssignment::KIND => self.apply_role_assignment(id, change)?,
             DenyAssignment::KIND => self.apply_deny_assignment(id, change)?,
             CustomRole::KIND => self.apply_custom_role(id, change)?,
+            Deployment::KIND => drop(self.deployments.apply(id, change)?),
             SigningKeyRing::KIND => drop(self.signing_key_rings.apply(id, change)?),
             Generation::KIND => drop(self.generations.apply(id, change)?),
             _ => {}
@@ -559,6 +563,7 @@ holds! {
     RoleAssignment => role_assignments,
     DenyAssignment => deny_assignments,
     CustomRole => custom_roles,
+    Deployment => deployments,
     SigningKeyRing => signing_key_rings,
     Generation => generations,
 }

@@ -199,6 +199,19 @@ impl Administration {
         accepted(self.client.send(request(method, &url, Some(&self.token), body)).await?)
     }
 
+    /// Sends a Resource Manager request whose body is given as text.
+    pub async fn arm_text(
+        &self,
+        method: Method,
+        path: &str,
+        body: String,
+    ) -> Result<Answer, ClientError> {
+        let url = format!("{}{path}", self.loopback);
+        let mut request = request(method, &url, Some(&self.token), Some(&Value::Null));
+        *request.body_mut() = Full::new(Bytes::from(body));
+        accepted(self.client.send(request).await?)
+    }
+
     /// The local endpoints of the server.
     pub async fn attachments(&self) -> Result<Vec<Value>, ClientError> {
         let path = format!(

@@ -16,3 +16,4 @@ pub mod keys;
 mod metrics;
 pub mod server;
 pub mod system_clock;
+mod templates;

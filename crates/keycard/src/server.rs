@@ -19,6 +19,7 @@ use keycard_domain::bootstrap::{Bootstrap, IssuerForm, bootstrap};
 use keycard_domain::clock::{Clock, ClockControl, ClockOffset};
 use keycard_domain::compute::Workload;
 use keycard_domain::credential::enrolment::{IdentityNames, LocalEnrolment};
+use keycard_domain::deployment;
 use keycard_domain::entropy::Entropy;
 use keycard_domain::limits::{self, Limits, Profile};
 use keycard_domain::operation::OperationContext;
@@ -165,6 +166,7 @@ pub async fn start(options: Options) -> Result<Server, StartError> {
     let operation = OperationContext::system(state.clock.now(), state.entropy.uuid());
     let certificate = options.administrator_certificate.clone();
     let first = bootstrap(&state, &operation, (form, &login), certificate).await.map_err(other)?;
+    deployment::end_interrupted(&state, &operation).await.map_err(other)?;
     let health = Arc::new(Health::default());
     tasks.push(tokio::spawn(keep_up(Arc::clone(&state), Arc::clone(&health), stopped.clone())));
 

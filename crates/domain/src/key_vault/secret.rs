@@ -12,6 +12,7 @@ use keycard_crypto::secret::Secret;
 use serde::{Deserialize, Serialize};
 
 use super::vault::{self, Deletion, Vault};
+use crate::audit::activity;
 use crate::directory::Tenant;
 use crate::limits;
 use crate::operation::OperationContext;
@@ -347,10 +348,35 @@ impl<'a> Secrets<'a> {
         name: &SecretName,
         new: &NewSecret,
     ) -> Result<SecretBundle, SecretError> {
+        self.set_with(name, new, |_| {}).await
+    }
+
+    /// Makes a new version through Resource Manager: a control-plane write, with its activity entry.
+    pub async fn put(
+        &self,
+        name: &SecretName,
+        new: &NewSecret,
+    ) -> Result<SecretVersion, SecretError> {
+        let record = |changes: &mut Changes| activity::record(self.state, self.operation, changes);
+        Ok(self.set_with(name, new, record).await?.version)
+    }
+
+    /// The current version, without its value.
+    pub async fn current(&self, name: &SecretName) -> Result<SecretVersion, SecretError> {
+        let (head, _) = self.live_head(name).await?;
+        Ok(SecretVersion { name: head.name, version: head.current, attributes: head.attributes })
+    }
+
+    async fn set_with(
+        &self,
+        name: &SecretName,
+        new: &NewSecret,
+        record: impl Fn(&mut Changes),
+    ) -> Result<SecretBundle, SecretError> {
         check_new(new)?;
         let mut outcome = Err(SecretError::NotFound(name.to_string()));
         for _ in 0..limits::COMMIT_ATTEMPTS_MAX {
-            outcome = self.try_set(name, new).await;
+            outcome = self.try_set(name, new, &record).await;
             if !matches!(outcome, Err(SecretError::Write(WriteError::Conflict(_)))) {
                 break;
             }
@@ -362,6 +388,7 @@ impl<'a> Secrets<'a> {
         &self,
         name: &SecretName,
         new: &NewSecret,
+        record: impl Fn(&mut Changes),
     ) -> Result<SecretBundle, SecretError> {
         let former = self.head(name).await?;
         let versions = match &former {
@@ -387,6 +414,7 @@ impl<'a> Secrets<'a> {
         put(&mut changes, &head, former.map(|(_, entry)| entry).as_ref());
         put(&mut changes, &stored, None);
         self.rely_on_vault(&mut changes)?;
+        record(&mut changes);
         self.state.commit(changes).await?;
         Ok(SecretBundle { version: stored.without_value(), value: new.value.clone() })
     }

@@ -10,6 +10,11 @@ use super::{Record, decode, encode};
 use crate::compute::scale_set::Instances;
 use crate::compute::{ComputeKind, ComputeResource, PowerState};
 use crate::credential::IdentityCredential;
+use crate::deployment::parameter::{ShownValue, ValueType};
+use crate::deployment::{
+    Dependency, Deployment, DeploymentFailure, DeploymentMode, DeploymentOperation,
+    DeploymentState, FailureDetail,
+};
 use crate::directory::application::{AppRole, KeyCredential, PasswordCredential, TokenVersion};
 use crate::directory::deleted_object::FormerObject;
 use crate::directory::directory_role::{DirectoryRole, DirectoryRoleAssignment};
@@ -467,5 +472,56 @@ fn resource_records_are_frozen() {
         },
         "vaults/kv",
         r#"{"v":1,"r":{"id":"/subscriptions/00000000-0000-0000-0000-000000000002/resourceGroups/g/providers/Microsoft.KeyVault/vaults/KV","location":"l","tags":{},"tenant_id":"00000000-0000-0000-0000-000000000001","sku":"standard","access_policies":[{"tenant_id":"00000000-0000-0000-0000-000000000001","object_id":"00000000-0000-0000-0000-000000000003","application_id":null,"permissions":{"keys":[],"secrets":["get"],"certificates":[],"storage":[]}}],"uses_rbac":true,"retention_days":90,"has_purge_protection":false,"other":{},"deleted":null}}"#,
+    );
+}
+
+#[test]
+fn deployments_are_frozen() {
+    check(
+        &Deployment {
+            scope: RbacScope::parse("/subscriptions/S/resourceGroups/G").unwrap(),
+            name: "D".into(),
+            location: None,
+            tags: BTreeMap::new(),
+            run_id: Uuid::from_u128(9),
+            state: DeploymentState::Failed,
+            mode: DeploymentMode::Incremental,
+            template_hash: "7".into(),
+            parameters: vec![ShownValue {
+                name: "p".into(),
+                value_type: ValueType::SecureString,
+                value: None,
+            }],
+            dependencies: vec![Dependency {
+                resource: "/a".into(),
+                resource_type: "N/a".into(),
+                name: "a".into(),
+                needs: vec!["/b".into()],
+            }],
+            outputs: vec![ShownValue {
+                name: "o".into(),
+                value_type: ValueType::Array,
+                value: Some(json!([1])),
+            }],
+            operations: vec![DeploymentOperation {
+                kind: "Create".into(),
+                resource: "/a".into(),
+                resource_type: "N/a".into(),
+                name: "a".into(),
+                status: 409,
+                refusal: Some("r".into()),
+                ended_at_ms: 6,
+            }],
+            failure: Some(DeploymentFailure {
+                code: "c".into(),
+                message: "m".into(),
+                details: vec![FailureDetail { code: "d".into(), message: "n".into() }],
+            }),
+            started_at_ms: 5,
+            ended_at_ms: Some(7),
+            correlation_id: Uuid::from_u128(10),
+        },
+        "deployments//subscriptions/s/resourcegroups/g|d",
+        r#"{"v":1,"r":{"scope":"/subscriptions/S/resourceGroups/G","name":"D","location":null,"tags":{},"run_id":"00000000-0000-0000-0000-000000000009","state":"Failed","mode":"Incremental","template_hash":"7","parameters":[{"name":"p","value_type":"SecureString","value":null}],"dependencies":[{"resource":"/a","resource_type":"N/a","name":"a","needs":["/b"]}],"outputs":[{"name":"o","value_type":"Array","value":[1]}],"operations":[{"kind":"Create","resource":"/a","resource_type":"N/a","name":"a","status":409,"refusal":"r","ended_at_ms":6}],"failure":{"code":"c","message":"m","details":[{"code":"d","message":"n"}]},"started_at_ms":5,"ended_at_ms":7,"correlation_id":"00000000-0000-0000-0000-00000000000a"}}"#,
     );
 }

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{ResourceError, check_tags, normalized_location, require_subscription};
 use crate::compute;
+use crate::deployment;
 use crate::directory::user_assigned_identity::{self, Put};
 use crate::ids::SubscriptionId;
 use crate::key_vault;
@@ -158,6 +159,9 @@ pub async fn delete(
             }
             if let Ok(scope) = RbacScope::parse(&group.path()) {
                 assignment::plan_delete_below(snapshot, changes, &scope);
+                for deployment in deployment::list(snapshot, &scope) {
+                    deployment::plan_delete(snapshot, changes, &deployment);
+                }
             }
             changes.delete(snapshot, group.record.as_ref());
             Ok(true)

@@ -18,6 +18,7 @@ use crate::issuer_trust::IssuerTrust;
 use crate::keys;
 use crate::server::{self, DEFAULT_DOMAIN, Options};
 use crate::system_clock::{SystemClock, TurnableClock};
+use crate::templates::Templates;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Up {
@@ -51,6 +52,16 @@ pub(crate) struct Up {
     /// Authorities (PEM) by whose word issuers are believed, besides those of the system.
     #[arg(long, value_name = "FILE")]
     issuer_ca_file: Option<PathBuf>,
+    /// Deploy this ARM template before the line that says that all is ready; may be given several times.
+    #[arg(long = "template", value_name = "FILE")]
+    templates: Vec<PathBuf>,
+    /// The parameters of a template: the first file for the first template, and so on.
+    #[arg(long, value_name = "FILE", requires = "templates")]
+    parameters: Vec<PathBuf>,
+    /// The resource group that templates are deployed to, made where it is missing. One with the schema of a
+    /// subscription is deployed to the subscription.
+    #[arg(long, value_name = "NAME", default_value = "keycard")]
+    resource_group: String,
     /// Write one line of JSON for programs, or a summary for people.
     #[arg(long, value_enum, default_value_t = Output::Table)]
     output: Output,
@@ -69,7 +80,12 @@ impl Up {
         let places = Places::from_environment();
         places.clear_stale_runs();
         let output = self.output;
+        let templates = Templates::read(&self.templates, &self.parameters, &self.resource_group)?;
         let server = server::start(self.options(places.clone())?).await?;
+        if let Err(failure) = templates.deploy(&server.description).await {
+            server.stop().await;
+            return Err(failure);
+        }
         let server_file = places.server_file();
         let line = serde_json::to_string(&server.description)?;
         if let Some(home) = server_file.parent() {

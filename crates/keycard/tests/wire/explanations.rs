@@ -171,6 +171,26 @@ async fn a_recorded_run_succeeds_with_what_the_recording_says_it_needs() {
 }
 
 #[tokio::test]
+async fn the_template_of_a_recording_is_deployed_as_it_is() {
+    let cloud = Cloud::start().await;
+    let (_, token) = scene(&cloud).await;
+    let record = async |verb: &str| {
+        let path = format!("/providers/Keycard.Local/{verb}Recording");
+        cloud.admin(Method::POST, &path, OWN_VERSION, Some(json!({}))).await
+    };
+    record("start").await;
+    assert_eq!(read_secret(&cloud, &token).await.status, 403);
+    let template = record("stop").await.body["template"].clone();
+    let body = json!({
+        "location": "local", "properties": { "mode": "Incremental", "template": template },
+    });
+    let path = format!("{}/providers/Microsoft.Resources/deployments/run", cloud.subscription());
+    let deployed = cloud.admin(Method::PUT, &path, "2025-04-01", Some(body)).await.body;
+    assert_eq!(deployed["properties"]["provisioningState"], "Succeeded", "{deployed}");
+    assert_eq!(read_secret(&cloud, &token).await.status, 200);
+}
+
+#[tokio::test]
 async fn only_an_administrator_of_the_directory_records() {
     let cloud = Cloud::start().await;
     let vm = cloud.put_vm("app", true, &[]).await;

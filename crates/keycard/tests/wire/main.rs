@@ -13,6 +13,7 @@
 mod app_service;
 mod attacks;
 mod authorization;
+mod deployments;
 mod development;
 mod entra;
 mod explanations;
@@ -33,6 +34,7 @@ mod restart;
 mod revocation;
 mod scale_sets;
 mod sweep;
+mod templates;
 mod tenants;
 mod tidy;
 mod upkeep;

@@ -19,9 +19,14 @@ pub(crate) struct Up {
 
 impl Up {
     pub(crate) async fn start(directory: &Path) -> Self {
+        Self::start_with(directory, &[]).await
+    }
+
+    pub(crate) async fn start_with(directory: &Path, arguments: &[&str]) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_keycard"))
             .args(["up", "--port", "0", "--output", "json", "--data-dir"])
             .arg(directory.join("data"))
+            .args(arguments)
             .env("KEYCARD_HOME", directory.join("home"))
             .env("XDG_CONFIG_HOME", directory.join("config"))
             .env("KEYCARD_LOG", "error")

@@ -20,6 +20,8 @@ fn url(cloud: &Cloud, face: &str, row: &Row) -> String {
         .replace("{tenant}", &cloud.description().tenant_id)
         .replace("{name}", "11111111-1111-1111-1111-111111111111")
         .replace("{version}", "0123456789abcdef0123456789abcdef")
+        .replace("{secret}", "door")
+        .replace("{operation}", "11111111-1111-1111-1111-111111111111")
         .replace("{kind}", "imds")
         .replace("{instance}", "0")
         .replace("{location}", "local")

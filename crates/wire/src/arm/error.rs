@@ -3,6 +3,7 @@
 //! Source: "Troubleshoot common Azure deployment errors"; observed errors of the front door and of providers.
 
 mod authorization;
+mod deployment;
 
 use axum::Json;
 use axum::response::{IntoResponse, Response};
@@ -16,6 +17,7 @@ use keycard_domain::directory::federated_credential::{self, FederatedCredentialE
 use keycard_domain::directory::identity_block::{ASSIGN_ACTION, IdentityBlockError};
 use keycard_domain::directory::user_assigned_identity::{self, UserAssignedIdentityError};
 use keycard_domain::ids::TenantId;
+use keycard_domain::key_vault::secret::SecretError;
 use keycard_domain::key_vault::vault::VaultError;
 use keycard_domain::limits;
 use keycard_domain::operation::OperationContext;
@@ -37,6 +39,7 @@ use time::format_description::well_known::Rfc3339;
 use crate::request::{BodyError, Parameters};
 pub(super) use authorization::Forbidden;
 use authorization::linked_authorization_failed;
+pub(super) use deployment::{DeploymentRefusal, refusal_text};
 
 /// Why the face refuses.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,6 +76,7 @@ pub(super) enum ArmError {
     },
     ScaleSet(ScaleSetError),
     Vault(VaultError),
+    Secret(SecretError),
     Assignment {
         error: AssignmentError,
         tenant: TenantId,
@@ -100,6 +104,7 @@ pub(super) enum ArmError {
         name: String,
     },
     Attachment(AttachmentError),
+    Deployment(Box<DeploymentRefusal>),
 }
 
 /// A row of the table: status, code, message.
@@ -291,6 +296,7 @@ impl ArmError {
             }
             Self::ScaleSet(error) => scale_set(error),
             Self::Vault(error) => vault(error),
+            Self::Secret(error) => secret(error),
             Self::Assignment { error, tenant } => authorization::assignment(error, *tenant),
             Self::CustomRole { error, operation } => authorization::custom_role(error, operation),
             Self::DenyAssignment(error) => authorization::deny_assignment(error),
@@ -343,6 +349,7 @@ impl ArmError {
             Self::Attachment(AttachmentError::Unavailable(reason)) => {
                 Answer(StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable", reason.clone())
             }
+            Self::Deployment(refusal) => deployment::answer(refusal),
         }
     }
 
@@ -701,6 +708,45 @@ fn vault(error: &VaultError) -> Answer {
     }
 }
 
+fn secret(error: &SecretError) -> Answer {
+    let bad = |message: &str| Answer(BAD, "BadRequest", message.to_owned());
+    match error {
+        SecretError::NameInvalid => bad("A secret's name has 1 to 127 letters, digits and dashes."),
+        SecretError::ValueTooLong => {
+            bad("The secret value is too long: at most 25600 characters are allowed.")
+        }
+        SecretError::TagsInvalid => bad("Too many or too long tags, or a too long content type."),
+        SecretError::TooManyVersions => {
+            bad("The secret has as many versions as a secret may have.")
+        }
+        SecretError::NotFound(name) | SecretError::DeletedNotFound(name) => Answer(
+            StatusCode::NOT_FOUND,
+            "SecretNotFound",
+            format!("A secret with (name/id) {name} was not found in this key vault."),
+        ),
+        SecretError::VaultGone(name) => Answer(
+            StatusCode::NOT_FOUND,
+            "VaultNotFound",
+            format!("The vault '{name}' could not be found."),
+        ),
+        SecretError::DeletedButRecoverable(name) => Answer(
+            StatusCode::CONFLICT,
+            "ConflictError",
+            format!(
+                "Secret {name} is currently in a deleted but recoverable state, and its name cannot be reused; in this state, the secret can only be recovered or purged."
+            ),
+        ),
+        SecretError::Disabled => bad("Operation get is not allowed on a disabled secret."),
+        SecretError::PurgeProtected => bad("Purge protection is enabled for this vault."),
+        SecretError::Write(error) => write(error),
+        SecretError::Unopenable | SecretError::Unreadable(_) => Answer(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "InternalServerError",
+            "The secret cannot be read.".to_owned(),
+        ),
+    }
+}
+
 impl IntoResponse for ArmError {
     fn into_response(self) -> Response {
         let Answer(status, code, message) = self.answer();
@@ -714,6 +760,9 @@ impl IntoResponse for ArmError {
         let mut error = json!({ "code": code, "message": message });
         if let (Self::ConditionInvalid(reason), Some(members)) = (&self, error.as_object_mut()) {
             members.insert("details".to_owned(), json!([{ "code": code, "message": reason }]));
+        }
+        if let (Self::Deployment(refusal), Some(members)) = (&self, error.as_object_mut()) {
+            members.extend(deployment::additional_info(refusal));
         }
         if let (Self::ScaleSet(refused), Some(members)) = (&self, error.as_object_mut()) {
             let target = scale_set_target(refused).map(|it| ("target".to_owned(), json!(it)));

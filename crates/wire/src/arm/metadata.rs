@@ -53,6 +53,35 @@ impl Cloud {
             sql_server: ".database.windows.net".to_owned(),
         }
     }
+
+    fn document(&self) -> Value {
+        json!({
+            "name": "keycard",
+            "portal": self.portal,
+            "authentication": {
+                "loginEndpoint": self.login,
+                "audiences": [self.management],
+                "tenant": "common",
+                "identityProvider": "AAD",
+            },
+            "resourceManager": self.management,
+            "graph": self.graph,
+            "graphAudience": self.graph,
+            "microsoftGraphResourceId": self.graph,
+            "media": "", "gallery": "", "batch": "", "sqlManagement": "", "activeDirectoryDataLake": "",
+            "vmImageAliasDoc": "",
+            "suffixes": {
+                "keyVaultDns": self.key_vault_dns,
+                "storage": self.storage,
+                "sqlServerHostname": self.sql_server,
+            },
+        })
+    }
+}
+
+/// The document of keycard's own names.
+pub(super) fn own_cloud(names: &HostNames) -> Value {
+    Cloud::own(names).document()
 }
 
 async fn endpoints(Public(_): Public, State(arm): State<Arm>, request: Request) -> Json<Value> {
@@ -60,27 +89,7 @@ async fn endpoints(Public(_): Public, State(arm): State<Arm>, request: Request) 
     let host = requested_authority(&parts).and_then(|authority| host_of(&authority));
     let is_azure = host.is_some_and(|host| host.eq_ignore_ascii_case("management.azure.com"));
     let cloud = if is_azure { Cloud::azure(&arm.names) } else { Cloud::own(&arm.names) };
-    let document = json!({
-        "name": "keycard",
-        "portal": cloud.portal,
-        "authentication": {
-            "loginEndpoint": cloud.login,
-            "audiences": [cloud.management],
-            "tenant": "common",
-            "identityProvider": "AAD",
-        },
-        "resourceManager": cloud.management,
-        "graph": cloud.graph,
-        "graphAudience": cloud.graph,
-        "microsoftGraphResourceId": cloud.graph,
-        "media": "", "gallery": "", "batch": "", "sqlManagement": "", "activeDirectoryDataLake": "",
-        "vmImageAliasDoc": "",
-        "suffixes": {
-            "keyVaultDns": cloud.key_vault_dns,
-            "storage": cloud.storage,
-            "sqlServerHostname": cloud.sql_server,
-        },
-    });
+    let document = cloud.document();
     let is_array = Parameters::of(&parts.uri).get("api-version") == Some("2019-05-01");
     Json(if is_array { json!([document]) } else { document })
 }

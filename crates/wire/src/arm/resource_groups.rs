@@ -37,7 +37,7 @@ fn subscription(params: &Params) -> Result<SubscriptionId, ArmError> {
     params.get("subscription").parse().map_err(|_| ArmError::PathMalformed)
 }
 
-fn group_json(group: &ResourceGroup) -> Value {
+pub(super) fn group_json(group: &ResourceGroup) -> Value {
     json!({
         "id": group.path(),
         "name": group.name,

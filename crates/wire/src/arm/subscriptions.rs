@@ -31,7 +31,7 @@ pub(super) fn routes() -> Vec<Route<Arm>> {
     ]
 }
 
-fn subscription_json(subscription: &Subscription) -> Value {
+pub(super) fn subscription_json(subscription: &Subscription) -> Value {
     json!({
         "id": format!("/subscriptions/{}", subscription.id),
         "authorizationSource": "RoleBased",

@@ -1,0 +1,46 @@
+//! The resources of a template, by everything that its dependencies and references may call them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// A resource that the template names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Entry {
+    pub(super) id: Arc<str>,
+    /// The version that it is deployed with.
+    pub(super) api_version: String,
+}
+
+/// The resources of a template and what they are called; names ignore case.
+#[derive(Clone, Debug, Default)]
+pub(super) struct ResourceIndex {
+    entries: Vec<Entry>,
+    names: BTreeMap<String, Vec<usize>>,
+}
+
+impl ResourceIndex {
+    /// Adds a resource with all that it is called.
+    pub(super) fn add<'a>(&mut self, entry: Entry, names: impl IntoIterator<Item = &'a str>) {
+        let position = self.entries.len();
+        let tail = entry.id.rsplit_once("/providers/").map(|(_, tail)| tail.to_owned());
+        let own = [Some(entry.id.to_string()), tail];
+        let others = names.into_iter().map(str::to_owned);
+        for name in own.into_iter().flatten().chain(others) {
+            let positions = self.names.entry(name.to_lowercase()).or_default();
+            if positions.last() != Some(&position) {
+                positions.push(position);
+            }
+        }
+        self.entries.push(entry);
+    }
+
+    /// The positions of all that is called so: one resource, or those of a loop.
+    pub(super) fn positions(&self, name: &str) -> &[usize] {
+        self.names.get(&name.to_lowercase()).map_or(&[], Vec::as_slice)
+    }
+
+    /// The resource that is called so.
+    pub(super) fn find(&self, name: &str) -> Option<&Entry> {
+        self.positions(name).first().and_then(|position| self.entries.get(*position))
+    }
+}

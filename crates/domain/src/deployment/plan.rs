@@ -1,0 +1,1116 @@
+//! What a template means with its values: which resources, in which order; their bodies once what they refer to is known.
+//!
+//! Source: Azure Resource Manager, "Define the order for deploying resources", "Resource iteration", "Conditional
+//! deployment", "Set name and type for child resources".
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use serde_json::{Map, Value};
+
+use super::error::{ExpressionError, Halt, ReferenceKey, TemplateError, TemplateViolation};
+use super::evaluate::{
+    Budget, CopyIndex, Evaluator, Fresh, Names, Place, References, text_of, type_wrong,
+};
+use super::expression::{TemplateText, is_expression, parse};
+use super::function::{join_id, member};
+use super::index::{Entry, ResourceIndex};
+use super::parameter::{ShownValue, ValueType};
+use super::template::{Declaration, Template, calls, has_own_template, is_nested};
+use crate::limits;
+
+/// A resource that a deployment makes or changes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PlannedResource {
+    /// Its id.
+    pub id: Arc<str>,
+    /// Its type, with the namespace.
+    pub resource_type: String,
+    /// Its name, with those of its parents.
+    pub name: String,
+    /// The version that it is put with.
+    pub api_version: String,
+    /// The ids of what has to be there before.
+    pub depends_on: Vec<Arc<str>>,
+    path: String,
+    members: Arc<Map<String, Value>>,
+    copies: Vec<CopyIndex>,
+    /// Whether its condition holds, and it is not only named.
+    is_deployed: bool,
+    /// What the template calls what has to be there before.
+    dependency_names: Vec<String>,
+}
+
+/// A template with its values: everything but what it refers to.
+#[derive(Debug)]
+pub struct Plan {
+    place: Place,
+    names: Names,
+    budget: Budget,
+    /// In an order in which they can be deployed.
+    resources: Vec<PlannedResource>,
+    index: ResourceIndex,
+    outputs: Map<String, Value>,
+    parameters: Vec<ShownValue>,
+    /// The texts of secure parameters.
+    secrets: Vec<String>,
+}
+
+/// A value, or what has to be asked for before there is one.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Step<T> {
+    /// It is there.
+    Done(T),
+    /// This resource has to be looked at first.
+    Needs(ReferenceKey),
+}
+
+/// What resources were found to be.
+pub type Answers = BTreeMap<ReferenceKey, Value>;
+
+impl Template {
+    /// Gives the template its values. Nothing is asked of the outside, and nothing is changed.
+    pub fn plan(
+        &self,
+        given: &Map<String, Value>,
+        place: Place,
+        fresh: Fresh<'_>,
+    ) -> Result<Plan, TemplateViolation> {
+        let mut plan = Plan {
+            place,
+            names: Names::default(),
+            budget: Budget::default(),
+            resources: Vec::new(),
+            index: ResourceIndex::default(),
+            outputs: self.outputs.clone(),
+            parameters: Vec::new(),
+            secrets: Vec::new(),
+        };
+        self.settle_parameters(&mut plan, given, fresh)?;
+        self.settle_variables(&mut plan)?;
+        for declaration in &self.resources {
+            plan.expand(declaration, None)?;
+        }
+        plan.order()?;
+        Ok(plan)
+    }
+
+    fn settle_parameters(
+        &self,
+        plan: &mut Plan,
+        given: &Map<String, Value>,
+        fresh: Fresh<'_>,
+    ) -> Result<(), TemplateViolation> {
+        self.check_given(given)?;
+        let mut sources = Vec::new();
+        for parameter in &self.parameters {
+            let path = format!("parameters.{}", parameter.name);
+            let at = |reason| TemplateViolation::at(path.clone(), reason);
+            let key = parameter.name.to_lowercase();
+            match member(given, &parameter.name) {
+                Some(value) => {
+                    let value = given_value(value).map_err(at)?;
+                    parameter.check(value).map_err(at)?;
+                    plan.names.parameters.insert(key, Some(value.clone()));
+                }
+                None => {
+                    let missing = || TemplateError::ParameterMissing(parameter.name.clone());
+                    let default = parameter.default_value().ok_or_else(missing).map_err(at)?;
+                    plan.names.parameters.insert(key, None);
+                    sources.push((parameter.name.clone(), format!("{path}.defaultValue"), default));
+                }
+            }
+        }
+        settle(sources, |name, _, source| {
+            let value = plan.evaluator(&[], None, Some(fresh)).value(source)?;
+            plan.names.parameters.insert(name.to_lowercase(), Some(value));
+            Ok(())
+        })?;
+        for parameter in &self.parameters {
+            let value = plan.names.parameters.get(&parameter.name.to_lowercase()).cloned();
+            let value = value.flatten().unwrap_or_default();
+            let path = format!("parameters.{}", parameter.name);
+            parameter.check(&value).map_err(|reason| TemplateViolation::at(path, reason))?;
+            if parameter.value_type.is_secure() {
+                texts(&value, &mut |text| plan.secrets.extend(spellings(text)));
+            }
+            plan.parameters.push(ShownValue::new(&parameter.name, parameter.value_type, value));
+        }
+        check_kept("parameters", &plan.parameters)
+    }
+
+    fn check_given(&self, given: &Map<String, Value>) -> Result<(), TemplateViolation> {
+        let declared = || self.parameters.iter().map(|parameter| parameter.name.clone());
+        let is_declared = |name: &str| declared().any(|known| known.eq_ignore_ascii_case(name));
+        let others: Vec<String> = given
+            .keys()
+            .filter(|name| !is_declared(name))
+            .take(limits::NAMES_SHOWN_MAX)
+            .cloned()
+            .collect();
+        if others.is_empty() {
+            return Ok(());
+        }
+        let declared = declared().take(limits::NAMES_SHOWN_MAX).collect();
+        let reason = TemplateError::ParametersUndeclared { given: others, declared };
+        Err(TemplateViolation::at("", reason))
+    }
+
+    fn settle_variables(&self, plan: &mut Plan) -> Result<(), TemplateViolation> {
+        let mut sources = Vec::new();
+        for (name, value) in &self.variables {
+            let loops = value.as_array().filter(|_| name.eq_ignore_ascii_case("copy"));
+            match loops {
+                // Each loop is a variable of its own.
+                Some(loops) => {
+                    sources.extend(loops.iter().enumerate().filter_map(|(index, one)| {
+                        let name = one.get("name")?.as_str()?.to_owned();
+                        let path = format!("variables.copy[{index}]");
+                        let source = serde_json::json!({ "copy": [one] });
+                        Some((name, path, source))
+                    }));
+                }
+                None => sources.push((name.clone(), format!("variables.{name}"), value.clone())),
+            }
+        }
+        for (name, ..) in &sources {
+            plan.names.variables.insert(name.to_lowercase(), None);
+        }
+        settle(sources, |name, path, source| {
+            let mut value = plan.evaluator(&[], None, None).value(source)?;
+            if path.starts_with("variables.copy[")
+                && let Some(items) = value.as_object_mut().and_then(|it| it.remove(name))
+            {
+                value = items;
+            }
+            plan.names.variables.insert(name.to_lowercase(), Some(value));
+            Ok(())
+        })
+    }
+}
+
+/// Refuses values that are too large to be kept.
+fn check_kept(path: &'static str, values: &[ShownValue]) -> Result<(), TemplateViolation> {
+    let bytes = |shown: &ShownValue| shown.value.as_ref().map_or(0, |it| it.to_string().len());
+    let max = limits::DEPLOYMENT_VALUES_BYTES_MAX;
+    if values.iter().map(bytes).sum::<usize>() <= max {
+        return Ok(());
+    }
+    let what = "bytes of parameters or outputs";
+    Err(TemplateViolation::at(path, TemplateError::TooMany { what, max }))
+}
+
+/// A given parameter is `{"value": …}`; a bare value is taken as well.
+fn given_value(value: &Value) -> Result<&Value, TemplateError> {
+    match value.as_object() {
+        Some(members) if members.contains_key("reference") => {
+            Err(TemplateError::Unsupported("the reference of a parameter to a vault's secret"))
+        }
+        Some(members) => members
+            .get("value")
+            .ok_or(TemplateError::Malformed("a parameter is given as an object with a value")),
+        None => Err(TemplateError::Malformed("a parameter is given as an object with a value")),
+    }
+}
+
+/// Evaluates in passes until all is known: what needs something later waits for it.
+fn settle(
+    mut sources: Vec<(String, String, Value)>,
+    mut evaluate: impl FnMut(&str, &str, &Value) -> Result<(), Halt>,
+) -> Result<(), TemplateViolation> {
+    while let Some((name, path, _)) = sources.first().cloned() {
+        let before = sources.len();
+        let mut waiting = Vec::new();
+        for (name, path, source) in sources {
+            match evaluate(&name, &path, &source) {
+                Ok(()) => {}
+                Err(Halt::Pending(_)) => waiting.push((name, path, source)),
+                Err(Halt::Error(error)) => return Err(TemplateViolation::at(path, error)),
+                Err(Halt::Reference(_)) => return Err(misplaced(path, "reference")),
+            }
+        }
+        if waiting.len() == before {
+            let reason = ExpressionError::Circular(name);
+            return Err(TemplateViolation::at(path, reason));
+        }
+        sources = waiting;
+    }
+    Ok(())
+}
+
+fn misplaced(path: impl Into<String>, function: &str) -> TemplateViolation {
+    let reason = ExpressionError::FunctionMisplaced(function.to_owned());
+    TemplateViolation::at(path, reason)
+}
+
+/// What a resource inside another one takes from it.
+struct Parent<'a> {
+    resource_type: &'a str,
+    name: &'a str,
+    id: &'a str,
+    scope: &'a str,
+    copies: &'a [CopyIndex],
+}
+
+/// Bytes of a text that is taken for a secret: a shorter one stands in other words by chance.
+const SECRET_BYTES_MIN: usize = 4;
+
+/// Members that say how a resource is deployed, and are no part of it.
+const OF_DEPLOYMENT: [&str; 13] = [
+    "type",
+    "apiVersion",
+    "name",
+    "condition",
+    "dependsOn",
+    "copy",
+    "scope",
+    "comments",
+    "resources",
+    "metadata",
+    "existing",
+    "subscriptionId",
+    "resourceGroup",
+];
+
+impl Plan {
+    /// The resources, in an order in which they can be deployed.
+    pub fn resources(&self) -> impl Iterator<Item = &PlannedResource> {
+        self.resources.iter().filter(|resource| resource.is_deployed)
+    }
+
+    /// A text that is kept, without the values of secure parameters: a refusal may repeat what it refuses.
+    pub fn without_secrets(&self, text: &str) -> String {
+        let secrets = self.secrets.iter().filter(|secret| secret.len() >= SECRET_BYTES_MIN);
+        secrets.fold(text.to_owned(), |text, secret| text.replace(secret, "***"))
+    }
+
+    /// The parameters, without secure values.
+    pub fn parameters(&self) -> &[ShownValue] {
+        &self.parameters
+    }
+
+    fn evaluator<'a>(
+        &'a self,
+        copies: &'a [CopyIndex],
+        answers: Option<&'a Answers>,
+        fresh: Option<Fresh<'a>>,
+    ) -> Evaluator<'a> {
+        Evaluator {
+            place: &self.place,
+            names: &self.names,
+            budget: &self.budget,
+            copies,
+            lambdas: &[],
+            references: answers.map(|answers| References { index: &self.index, answers }),
+            fresh,
+        }
+    }
+
+    /// A value that the shape of the deployment depends on.
+    fn shape(
+        &self,
+        path: &str,
+        copies: &[CopyIndex],
+        part: &Value,
+    ) -> Result<Value, TemplateViolation> {
+        self.evaluator(copies, None, None).value(part).map_err(|halt| halted(path, halt))
+    }
+
+    fn text(
+        &self,
+        path: &str,
+        copies: &[CopyIndex],
+        part: &Value,
+    ) -> Result<String, TemplateViolation> {
+        text_of(self.shape(path, copies, part)?).map_err(|error| TemplateViolation::at(path, error))
+    }
+
+    /// Adds the resources that a declaration stands for: one, none, or those of a loop.
+    fn expand(
+        &mut self,
+        declaration: &Declaration,
+        parent: Option<&Parent<'_>>,
+    ) -> Result<(), TemplateViolation> {
+        let outer = parent.map_or(&[][..], |parent| parent.copies);
+        let Some(copy) = declaration.members.get("copy").filter(|copy| !copy.is_null()) else {
+            return self.expand_one(declaration, parent, outer);
+        };
+        let path = format!("{}.copy", declaration.path);
+        let malformed = |what| TemplateViolation::at(path.clone(), TemplateError::Malformed(what));
+        let name = match (copy.get("name"), &declaration.symbol) {
+            (Some(name), _) => self.text(&path, outer, name)?,
+            (None, Some(symbol)) => symbol.clone(),
+            (None, None) => return Err(malformed("a loop has a name and a count")),
+        };
+        let mode = copy.get("mode").and_then(Value::as_str).unwrap_or("parallel");
+        if !["parallel", "serial"].iter().any(|known| known.eq_ignore_ascii_case(mode)) {
+            return Err(malformed("the mode of a loop is parallel or serial"));
+        }
+        if copy.get("batchSize").is_some_and(|size| size.as_u64().is_none_or(|size| size == 0)) {
+            return Err(malformed("the batch size of a loop is a number above zero"));
+        }
+        let count = self
+            .evaluator(outer, None, None)
+            .count(copy.get("count").unwrap_or(&Value::Null))
+            .map_err(|halt| halted(&format!("{path}.count"), halt))?;
+        for index in 0..count {
+            let mut copies = outer.to_vec();
+            copies.push(CopyIndex { name: name.clone(), index });
+            self.expand_one(declaration, parent, &copies)?;
+        }
+        Ok(())
+    }
+
+    fn expand_one(
+        &mut self,
+        declaration: &Declaration,
+        parent: Option<&Parent<'_>>,
+        copies: &[CopyIndex],
+    ) -> Result<(), TemplateViolation> {
+        let Declaration { path, symbol, members } = declaration;
+        let resource = self.read(path, members, parent, copies);
+        let name = members.get("name").and_then(Value::as_str);
+        let resource = resource.map_err(|violation| TemplateViolation {
+            resource: name.map(str::to_owned),
+            ..violation
+        })?;
+        if self.resources.len() >= limits::TEMPLATE_RESOURCES_MAX {
+            let max = limits::TEMPLATE_RESOURCES_MAX;
+            return Err(TemplateViolation::at(
+                path,
+                TemplateError::TooMany { what: "resources", max },
+            ));
+        }
+        self.name_resource(&resource, symbol.as_deref(), parent, copies);
+        let (id, name, resource_type) =
+            (resource.id.clone(), resource.name.clone(), resource.resource_type.clone());
+        self.resources.push(resource);
+        let Some(Value::Array(children)) = members.get("resources") else { return Ok(()) };
+        let below = Parent {
+            resource_type: &resource_type,
+            name: &name,
+            id: &id,
+            scope: &self.scope_of(path, members, parent, copies)?,
+            copies,
+        };
+        for (index, child) in children.iter().enumerate() {
+            let members = Arc::new(child.as_object().cloned().unwrap_or_default());
+            let path = format!("{path}.resources[{index}]");
+            self.expand(&Declaration { path, symbol: None, members }, Some(&below))?;
+        }
+        Ok(())
+    }
+
+    /// Notes everything that other parts of the template may call the resource.
+    fn name_resource(
+        &mut self,
+        resource: &PlannedResource,
+        symbol: Option<&str>,
+        parent: Option<&Parent<'_>>,
+        copies: &[CopyIndex],
+    ) {
+        let mut names =
+            vec![resource.name.clone(), format!("{}/{}", resource.resource_type, resource.name)];
+        if parent.is_some() {
+            names.extend(resource.name.rsplit('/').next().map(str::to_owned));
+        }
+        names.extend(copies.last().map(|copy| copy.name.clone()));
+        if let Some(symbol) = symbol {
+            names.push(symbol.to_owned());
+            names.extend(copies.last().map(|copy| format!("{symbol}[{}]", copy.index)));
+        }
+        let entry =
+            Entry { id: Arc::clone(&resource.id), api_version: resource.api_version.clone() };
+        self.index.add(entry, names.iter().map(String::as_str));
+    }
+
+    fn read(
+        &self,
+        path: &str,
+        members: &Arc<Map<String, Value>>,
+        parent: Option<&Parent<'_>>,
+        copies: &[CopyIndex],
+    ) -> Result<PlannedResource, TemplateViolation> {
+        let text = |name: &str| {
+            let part = members.get(name).unwrap_or(&Value::Null);
+            self.text(&format!("{path}.{name}"), copies, part)
+        };
+        let (own_type, own_name) = (text("type")?, text("name")?);
+        let (resource_type, name) = match parent {
+            Some(parent) => (
+                format!("{}/{own_type}", parent.resource_type),
+                format!("{}/{own_name}", parent.name),
+            ),
+            None => (own_type, own_name),
+        };
+        let scope = self.scope_of(path, members, parent, copies)?;
+        let names: Vec<&str> = name.split('/').collect();
+        let id = join_id(&scope, &resource_type, &names).ok_or_else(|| {
+            let (name, resource_type) = (name.clone(), resource_type.clone());
+            TemplateViolation::at(
+                format!("{path}.name"),
+                TemplateError::SegmentLengths { name, resource_type },
+            )
+        })?;
+        if id.len() > limits::RESOURCE_ID_BYTES_MAX || id.contains(is_no_part_of_an_id) {
+            let shown = id.chars().take(limits::VALUE_SHOWN_CHARS_MAX).collect();
+            return Err(TemplateViolation::at(path, TemplateError::ResourceIdInvalid(shown)));
+        }
+        Ok(PlannedResource {
+            id: id.into(),
+            resource_type,
+            name,
+            api_version: text("apiVersion")?,
+            depends_on: Vec::new(),
+            path: path.to_owned(),
+            members: Arc::clone(members),
+            copies: copies.to_vec(),
+            is_deployed: self.is_deployed(path, members, copies)?,
+            dependency_names: self.dependency_names(path, members, parent, copies)?,
+        })
+    }
+
+    fn is_deployed(
+        &self,
+        path: &str,
+        members: &Map<String, Value>,
+        copies: &[CopyIndex],
+    ) -> Result<bool, TemplateViolation> {
+        if members.get("existing") == Some(&Value::Bool(true)) {
+            return Ok(false);
+        }
+        let path = format!("{path}.condition");
+        let condition = members.get("condition").unwrap_or(&Value::Null);
+        let condition = self.shape(&path, copies, condition)?;
+        let is_met = if condition.is_null() { Some(true) } else { condition.as_bool() };
+        is_met.ok_or_else(|| TemplateViolation::at(path, type_wrong("Boolean", &condition)))
+    }
+
+    /// What the template says has to be there before, and a parent, which is always before its children.
+    fn dependency_names(
+        &self,
+        path: &str,
+        members: &Map<String, Value>,
+        parent: Option<&Parent<'_>>,
+        copies: &[CopyIndex],
+    ) -> Result<Vec<String>, TemplateViolation> {
+        let mut names: Vec<String> =
+            parent.map(|parent| parent.id.to_owned()).into_iter().collect();
+        let named = members.get("dependsOn").and_then(Value::as_array);
+        for (index, part) in named.into_iter().flatten().enumerate() {
+            names.push(self.text(&format!("{path}.dependsOn[{index}]"), copies, part)?);
+        }
+        Ok(names)
+    }
+
+    /// What the id of a resource begins with: the deployment's scope, or the one the resource names.
+    fn scope_of(
+        &self,
+        path: &str,
+        members: &Map<String, Value>,
+        parent: Option<&Parent<'_>>,
+        copies: &[CopyIndex],
+    ) -> Result<String, TemplateViolation> {
+        let named = |name: &str| match members.get(name) {
+            None | Some(Value::Null) => Ok(None),
+            Some(part) => self.text(&format!("{path}.{name}"), copies, part).map(Some),
+        };
+        if let Some(scope) = named("scope")? {
+            // An extension of a resource: by its id, or by the part of it after `providers`.
+            return match scope.strip_prefix('/') {
+                Some(_) => Ok(scope.trim_end_matches('/').to_owned()),
+                None => Ok(format!("{}/providers/{scope}", self.place.scope)),
+            };
+        }
+        if let Some(parent) = parent {
+            return Ok(parent.scope.to_owned());
+        }
+        let (subscription, group) = (named("subscriptionId")?, named("resourceGroup")?);
+        Ok(match (subscription, group) {
+            (None, None) => self.place.scope.clone(),
+            (subscription, group) => {
+                let subscription =
+                    subscription.unwrap_or_else(|| self.place.subscription_id.clone());
+                let group = group.map(|group| format!("/resourceGroups/{group}"));
+                format!("/subscriptions/{subscription}{}", group.unwrap_or_default())
+            }
+        })
+    }
+
+    /// Puts each resource after all that it depends on, and else as the template has them.
+    fn order(&mut self) -> Result<(), TemplateViolation> {
+        let mut seen = BTreeSet::new();
+        for resource in self.resources() {
+            if !seen.insert(resource.id.to_lowercase()) {
+                let reason = TemplateError::ResourceTwice(resource.id.to_string());
+                return Err(TemplateViolation::at(&resource.path, reason));
+            }
+        }
+        let mut before: Vec<BTreeSet<usize>> = Vec::new();
+        for (position, resource) in self.resources.iter().enumerate() {
+            let mut needed = self.named_dependencies(resource)?;
+            needed.extend(self.referenced(resource)?);
+            needed.remove(&position);
+            before.push(needed);
+        }
+        let order = sorted(&before).map_err(|position| {
+            let (path, id) = match self.resources.get(position) {
+                Some(resource) => (resource.path.clone(), resource.id.to_string()),
+                None => Default::default(),
+            };
+            TemplateViolation::at(path, TemplateError::DependencyCircular(id))
+        })?;
+        for (position, needed) in before.iter().enumerate() {
+            let deployed = |position: &usize| {
+                self.resources.get(*position).filter(|it| it.is_deployed).map(|it| it.id.clone())
+            };
+            let ids = needed.iter().filter_map(deployed).collect();
+            if let Some(resource) = self.resources.get_mut(position) {
+                resource.depends_on = ids;
+            }
+        }
+        let mut unordered: Vec<Option<PlannedResource>> =
+            std::mem::take(&mut self.resources).into_iter().map(Some).collect();
+        self.resources = order
+            .into_iter()
+            .filter_map(|position| unordered.get_mut(position).and_then(Option::take))
+            .collect();
+        Ok(())
+    }
+
+    fn named_dependencies(
+        &self,
+        resource: &PlannedResource,
+    ) -> Result<BTreeSet<usize>, TemplateViolation> {
+        let mut needed = BTreeSet::new();
+        for name in &resource.dependency_names {
+            let positions = self.index.positions(name);
+            if positions.is_empty() {
+                let path = format!("{}.dependsOn", resource.path);
+                let shown = name.chars().take(limits::VALUE_SHOWN_CHARS_MAX).collect();
+                return Err(TemplateViolation::at(path, TemplateError::DependencyUnknown(shown)));
+            }
+            needed.extend(positions);
+        }
+        Ok(needed)
+    }
+
+    /// The resources of the template that the body refers to.
+    fn referenced(&self, resource: &PlannedResource) -> Result<BTreeSet<usize>, TemplateViolation> {
+        let mut found = BTreeSet::new();
+        let mut read_bytes = 0;
+        let evaluator = self.evaluator(&resource.copies, None, None);
+        let mut visit = |text: &str| {
+            read_bytes += text.len();
+            let Ok(TemplateText::Expression(expression)) = parse(text) else { return };
+            calls(&expression, &mut |call| {
+                let is_reference = call.name.eq_ignore_ascii_case("reference");
+                let Some(named) = call.arguments.first().filter(|_| is_reference) else { return };
+                // What cannot be found yet is looked for when the body is made.
+                if let Ok(Value::String(named)) = evaluator.expression(named) {
+                    found.extend(self.index.positions(&named));
+                }
+            });
+        };
+        let has_own_template = has_own_template(&resource.members);
+        let members = resource.members.iter();
+        for (name, value) in members.filter(|(name, _)| !OF_DEPLOYMENT.contains(&name.as_str())) {
+            visit(name);
+            match value.as_object().filter(|_| has_own_template) {
+                Some(members) => members
+                    .iter()
+                    .filter(|(name, _)| *name != "template")
+                    .for_each(|(_, value)| texts(value, &mut visit)),
+                None => texts(value, &mut visit),
+            }
+        }
+        self.budget
+            .take(read_bytes)
+            .map_err(|error| TemplateViolation::at(&resource.path, error))?;
+        Ok(found)
+    }
+
+    /// The body that a resource is put with.
+    pub fn body(
+        &self,
+        resource: &PlannedResource,
+        answers: &Answers,
+    ) -> Result<Step<Value>, TemplateViolation> {
+        let evaluator = self.evaluator(&resource.copies, Some(answers), None);
+        let mut body = Map::new();
+        for (name, part) in resource.members.as_ref() {
+            if OF_DEPLOYMENT.contains(&name.as_str()) {
+                continue;
+            }
+            let path = format!("{}.{name}", resource.path);
+            let value = match (name.as_str(), part) {
+                ("properties", Value::Object(_)) if is_nested(&resource.members) => {
+                    inner_properties(&evaluator, &path, &resource.members)?
+                }
+                _ => stepped(&path, evaluator.value(part))?,
+            };
+            match value {
+                Step::Done(value) => drop(body.insert(name.clone(), value)),
+                Step::Needs(key) => return Ok(Step::Needs(key)),
+            }
+        }
+        Ok(Step::Done(body.into()))
+    }
+
+    /// The outputs whose condition holds, without secure values.
+    pub fn outputs(&self, answers: &Answers) -> Result<Step<Vec<ShownValue>>, TemplateViolation> {
+        let evaluator = self.evaluator(&[], Some(answers), None);
+        let mut shown = Vec::new();
+        for (name, output) in &self.outputs {
+            let path = format!("outputs.{name}");
+            match stepped(&path, self.output(&evaluator, &path, output)?)? {
+                Step::Done(Some((value_type, value))) => {
+                    shown.push(ShownValue::new(name, value_type, value));
+                }
+                Step::Done(None) => {}
+                Step::Needs(key) => return Ok(Step::Needs(key)),
+            }
+        }
+        check_kept("outputs", &shown)?;
+        Ok(Step::Done(shown))
+    }
+
+    fn output(
+        &self,
+        evaluator: &Evaluator<'_>,
+        path: &str,
+        output: &Value,
+    ) -> Result<Result<Option<(ValueType, Value)>, Halt>, TemplateViolation> {
+        let malformed = |what| TemplateViolation::at(path, TemplateError::Malformed(what));
+        let members = output.as_object().ok_or_else(|| malformed("an output is an object"))?;
+        let value_type =
+            ValueType::of(members).ok_or_else(|| malformed("an output has a type and a value"))?;
+        let evaluate = || -> Result<Option<Value>, Halt> {
+            if let Some(condition) = members.get("condition")
+                && evaluator.value(condition)? == Value::Bool(false)
+            {
+                return Ok(None);
+            }
+            if let Some(copy) = members.get("copy").and_then(Value::as_object) {
+                let count = evaluator.count(copy.get("count").unwrap_or(&Value::Null))?;
+                let input = copy.get("input").unwrap_or(&Value::Null);
+                return evaluator.copies_of("", count, input).map(Some);
+            }
+            evaluator.value(members.get("value").unwrap_or(&Value::Null)).map(Some)
+        };
+        match evaluate() {
+            Ok(None) => Ok(Ok(None)),
+            Ok(Some(value)) if value_type.covers(&value) => Ok(Ok(Some((value_type, value)))),
+            Ok(Some(value)) => {
+                Err(TemplateViolation::at(path, type_wrong(value_type.json_name(), &value)))
+            }
+            Err(halt) => Ok(Err(halt)),
+        }
+    }
+}
+
+/// The properties of a deployment inside this one. A template of its own goes along as it is; any other is evaluated
+/// here, and goes along as what it came to.
+fn inner_properties(
+    evaluator: &Evaluator<'_>,
+    path: &str,
+    members: &Map<String, Value>,
+) -> Result<Step<Value>, TemplateViolation> {
+    let has_own = has_own_template(members);
+    let mut properties = members.get("properties").cloned().unwrap_or_default();
+    let own = properties.as_object_mut().filter(|_| has_own).and_then(|it| it.remove("template"));
+    let mut value = match stepped(path, evaluator.value(&properties))? {
+        Step::Done(value) => value,
+        Step::Needs(key) => return Ok(Step::Needs(key)),
+    };
+    if let Some(members) = value.as_object_mut() {
+        let evaluated = members.remove("template").map(|template| escaped(&template));
+        members.extend(own.or(evaluated).map(|template| ("template".to_owned(), template)));
+    }
+    Ok(Step::Done(value))
+}
+
+/// A value as a template writes it, so that reading it gives the value again.
+fn escaped(value: &Value) -> Value {
+    match value {
+        Value::String(text) => escaped_text(text).into(),
+        Value::Array(items) => items.iter().map(escaped).collect(),
+        Value::Object(members) => {
+            members.iter().map(|(name, value)| (escaped_text(name), escaped(value))).collect()
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => value.clone(),
+    }
+}
+
+fn escaped_text(text: &str) -> String {
+    let bracket = if is_expression(text) || text.starts_with("[[") { "[" } else { "" };
+    format!("{bracket}{text}")
+}
+
+fn stepped<T>(path: &str, evaluated: Result<T, Halt>) -> Result<Step<T>, TemplateViolation> {
+    match evaluated {
+        Ok(value) => Ok(Step::Done(value)),
+        Err(Halt::Reference(key)) => Ok(Step::Needs(key)),
+        Err(halt) => Err(halted(path, halt)),
+    }
+}
+
+fn halted(path: &str, halt: Halt) -> TemplateViolation {
+    match halt {
+        Halt::Error(error) => TemplateViolation::at(path, error),
+        Halt::Reference(_) => misplaced(path, "reference"),
+        Halt::Pending(name) => TemplateViolation::at(path, ExpressionError::Circular(name)),
+    }
+}
+
+/// A text as it is, as a string of JSON, and as a string inside one; the longest first, which may hold the others.
+fn spellings(text: &str) -> Vec<String> {
+    let quoted = |text: &str| {
+        let quoted = Value::from(text).to_string();
+        quoted.get(1..quoted.len() - 1).unwrap_or_default().to_owned()
+    };
+    let once = quoted(text);
+    let mut all = vec![quoted(&once), once, text.to_owned()];
+    all.dedup();
+    all
+}
+
+fn is_no_part_of_an_id(c: char) -> bool {
+    c.is_control() || matches!(c, '%' | '\\' | '?' | '#' | '"' | '<' | '>')
+}
+
+fn texts(value: &Value, visit: &mut impl FnMut(&str)) {
+    match value {
+        Value::String(text) => visit(text),
+        Value::Array(items) => items.iter().for_each(|item| texts(item, visit)),
+        Value::Object(members) => members.iter().for_each(|(name, value)| {
+            visit(name);
+            texts(value, visit);
+        }),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
+
+/// The positions, each after all that it needs; or the first one that is part of a circle or needs one.
+fn sorted(before: &[BTreeSet<usize>]) -> Result<Vec<usize>, usize> {
+    let mut after: Vec<Vec<usize>> = vec![Vec::new(); before.len()];
+    let mut missing: Vec<usize> = before.iter().map(BTreeSet::len).collect();
+    for (position, needed) in before.iter().enumerate() {
+        for earlier in needed {
+            if let Some(later) = after.get_mut(*earlier) {
+                later.push(position);
+            }
+        }
+    }
+    let is_free = |(position, count): (usize, &usize)| (*count == 0).then_some(position);
+    let mut free: BTreeSet<usize> = missing.iter().enumerate().filter_map(is_free).collect();
+    let mut order = Vec::new();
+    while let Some(position) = free.pop_first() {
+        order.push(position);
+        for later in after.get(position).into_iter().flatten() {
+            if let Some(count) = missing.get_mut(*later) {
+                *count -= 1;
+                if *count == 0 {
+                    free.insert(*later);
+                }
+            }
+        }
+    }
+    match missing.iter().position(|count| *count > 0) {
+        Some(position) => Err(position),
+        None => Ok(order),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(
+        clippy::needless_pass_by_value,
+        reason = "tables of cases read best without ceremony"
+    )]
+
+    use serde_json::json;
+    use time::UtcDateTime;
+
+    use super::*;
+    use crate::entropy::SeededEntropy;
+
+    fn plan_with(template: &Value, given: Value) -> Result<Plan, TemplateViolation> {
+        let place = Place {
+            scope: "/s".to_owned(),
+            subscription_id: "1".to_owned(),
+            deployment: Value::Null,
+            environment: Value::Null,
+            subscription: Value::Null,
+            tenant: Value::Null,
+            resource_group: None,
+        };
+        let entropy = SeededEntropy::new(1);
+        let fresh = Fresh { now: UtcDateTime::UNIX_EPOCH, entropy: &entropy };
+        Template::parse(template)?.plan(given.as_object().unwrap(), place, fresh)
+    }
+
+    fn plan(resources: Value) -> Result<Plan, TemplateViolation> {
+        plan_with(&json!({ "resources": resources }), json!({}))
+    }
+
+    fn resource(resource_type: &str, name: &str, more: Value) -> Value {
+        let mut resource = json!({ "type": resource_type, "apiVersion": "v1", "name": name });
+        resource.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        resource
+    }
+
+    /// The resources in their order, by the ends of their ids.
+    fn check(resources: Value, expected: &[&str]) {
+        let planned = plan(resources.clone()).unwrap();
+        let ids: Vec<&str> = planned
+            .resources()
+            .map(|it| it.id.strip_prefix("/s/providers/").unwrap_or(&it.id))
+            .collect();
+        assert_eq!(ids, expected, "{resources}");
+    }
+
+    fn check_error(resources: Value, path: &str, expected: &str) {
+        let violation = plan(resources.clone()).unwrap_err();
+        assert_eq!(
+            (violation.path.as_str(), violation.reason.to_string().as_str()),
+            (path, expected),
+            "{resources}"
+        );
+    }
+
+    #[test]
+    fn a_dependency_is_named_by_id_by_type_and_name_or_by_name() {
+        for name in
+            ["[resourceId('N.X/a', 'two')]", "N.X/a/two", "[concat('N.X/a/', 'TWO')]", "two"]
+        {
+            check(
+                json!([
+                    resource("N.X/a", "one", json!({ "dependsOn": [name] })),
+                    resource("N.X/a", "two", json!({})),
+                ]),
+                &["N.X/a/two", "N.X/a/one"],
+            );
+        }
+        check_error(
+            json!([resource("N.X/a", "one", json!({ "dependsOn": ["three"] }))]),
+            "resources[0].dependsOn",
+            "three is not defined in the template",
+        );
+    }
+
+    #[test]
+    fn a_reference_is_a_dependency() {
+        for reference in [
+            "[reference('two').x]",
+            "[reference(resourceId('N.X/a', 'two'), 'v1', 'Full').identity.principalId]",
+            "[if(true(), concat('x', reference(concat('t', 'wo')).y), '')]",
+        ] {
+            check(
+                json!([
+                    resource("N.X/a", "one", json!({ "properties": { "p": [reference] } })),
+                    resource("N.X/a", "two", json!({})),
+                ]),
+                &["N.X/a/two", "N.X/a/one"],
+            );
+        }
+    }
+
+    #[test]
+    fn circles_are_found() {
+        check_error(
+            json!([
+                resource("N.X/a", "one", json!({ "dependsOn": ["two"] })),
+                resource("N.X/a", "two", json!({ "properties": { "p": "[reference('one').x]" } })),
+            ]),
+            "resources[0]",
+            "/s/providers/N.X/a/one depends on itself",
+        );
+    }
+
+    #[test]
+    fn children_stand_inside_their_parent_or_have_its_name() {
+        let child = resource("b", "[concat('c', 'hild')]", json!({}));
+        check(
+            json!([resource("N.X/a", "one", json!({ "resources": [child] }))]),
+            &["N.X/a/one", "N.X/a/one/b/child"],
+        );
+        check(
+            json!([
+                resource("N.X/a/b", "one/child", json!({ "dependsOn": ["one"] })),
+                resource("N.X/a", "one", json!({})),
+            ]),
+            &["N.X/a/one", "N.X/a/one/b/child"],
+        );
+        check(
+            json!([resource("N.X/a/providers/r", "one/N.Y/two", json!({}))]),
+            &["N.X/a/one/providers/N.Y/r/two"],
+        );
+        check_error(
+            json!([resource("N.X/a/b", "one", json!({}))]),
+            "resources[0].name",
+            "the name one does not fit the type N.X/a/b",
+        );
+    }
+
+    #[test]
+    fn an_extension_stands_below_its_scope() {
+        for scope in ["N.X/a/one", "[resourceId('N.X/a', 'one')]"] {
+            check(
+                json!([resource("N.Y/e", "two", json!({ "scope": scope }))]),
+                &["N.X/a/one/providers/N.Y/e/two"],
+            );
+        }
+    }
+
+    #[test]
+    fn loops_and_conditions_decide_what_is_there() {
+        let copy = json!({ "name": "loop", "count": 3, "mode": "serial", "batchSize": 1 });
+        check(
+            json!([
+                resource("N.X/b", "after", json!({ "dependsOn": ["loop"] })),
+                resource(
+                    "N.X/a",
+                    "[format('n{0}', copyIndex(1))]",
+                    json!({ "copy": copy, "condition": "[not(equals(copyIndex(), 1))]" }),
+                ),
+            ]),
+            &["N.X/a/n1", "N.X/a/n3", "N.X/b/after"],
+        );
+        check(json!([resource("N.X/a", "x", json!({ "condition": false }))]), &[]);
+        check_error(
+            json!([resource("N.X/a", "x", json!({ "condition": "yes" }))]),
+            "resources[0].condition",
+            "expected Boolean, found String",
+        );
+        check_error(
+            json!([resource("N.X/a", "x", json!({ "copy": { "name": "l", "count": 801 } }))]),
+            "resources[0].copy.count",
+            "the expressions of the template take too much work",
+        );
+    }
+
+    #[test]
+    fn the_newer_language_names_resources_by_symbols() {
+        let resources = json!({
+            "first": resource("N.X/a", "one", json!({ "dependsOn": ["second"] })),
+            "second": resource("N.X/a", "two", json!({})),
+            "there": resource("N.X/a", "three", json!({ "existing": true })),
+        });
+        check(resources, &["N.X/a/two", "N.X/a/one"]);
+    }
+
+    #[test]
+    fn a_body_waits_for_what_it_refers_to() {
+        let planned = plan(json!([resource(
+            "N.X/a",
+            "one",
+            json!({
+                "location": "[[literal]",
+                "tags": { "[concat('k', 'ey')]": "[reference('/x/y', 'v2').id]" },
+                "properties": { "copy": [
+                    { "name": "list", "count": 2, "input": "[copyIndex('list')]" },
+                ]},
+            }),
+        )]))
+        .unwrap();
+        let one = planned.resources().next().unwrap();
+        let key = ReferenceKey { id: "/x/y".to_owned(), api_version: "v2".to_owned() };
+        assert_eq!(planned.body(one, &Answers::new()), Ok(Step::Needs(key.clone())));
+        let answers = Answers::from([(key, json!({ "properties": { "id": 7 } }))]);
+        assert_eq!(
+            planned.body(one, &answers),
+            Ok(Step::Done(json!({
+                "location": "[literal]",
+                "tags": { "key": 7 },
+                "properties": { "list": [0, 1] },
+            })))
+        );
+    }
+
+    #[test]
+    fn defaults_variables_and_outputs_build_on_each_other() {
+        let template = json!({
+            "parameters": {
+                "a": { "type": "string", "defaultValue": "[concat(parameters('b'), '!')]" },
+                "b": { "type": "string" },
+            },
+            "variables": {
+                "first": "[concat(variables('second'), parameters('a'))]",
+                "second": "2",
+                "copy": [{ "name": "looped", "count": 2, "input": "[copyIndex('looped')]" }],
+            },
+            "resources": [],
+            "outputs": {
+                "text": { "type": "string", "value": "[variables('first')]" },
+                "list": { "type": "array", "copy": { "count": 2, "input": "[variables('looped')[copyIndex()]]" } },
+                "gone": { "type": "string", "condition": false, "value": "[div(1, 0)]" },
+            },
+        });
+        let planned = plan_with(&template, json!({ "B": { "value": "b" } })).unwrap();
+        let Ok(Step::Done(outputs)) = planned.outputs(&Answers::new()) else { panic!("outputs") };
+        let shown = |name: &str| outputs.iter().find(|it| it.name == name).unwrap().value.clone();
+        assert_eq!(shown("text"), Some(json!("2b!")));
+        assert_eq!(shown("list"), Some(json!([0, 1])));
+        assert_eq!(outputs.len(), 2);
+    }
+
+    #[test]
+    fn a_nested_template_is_evaluated_where_its_scope_says() {
+        let check = |options: Value, expected: &str| {
+            let nested = json!({
+                "expressionEvaluationOptions": options,
+                "template": { "resources": [], "x": "[concat('[', 'a', ']')]", "y": "[reference('other').z]" },
+            });
+            let nested =
+                resource("Microsoft.Resources/deployments", "d", json!({ "properties": nested }));
+            let planned = plan(json!([nested, resource("N.X/a", "other", json!({}))])).unwrap();
+            let nested = planned.resources().find(|it| it.name == "d").unwrap();
+            let id = "/s/providers/n.x/a/other".to_owned();
+            let key = ReferenceKey { id, api_version: "v1".to_owned() };
+            let answers = Answers::from([(key, json!({ "properties": { "z": 1 } }))]);
+            let Ok(Step::Done(body)) = planned.body(nested, &answers) else { panic!("a body") };
+            assert_eq!(body["properties"]["template"]["x"], expected);
+            nested.depends_on.len()
+        };
+        assert_eq!(check(json!({ "scope": "inner" }), "[concat('[', 'a', ']')]"), 0);
+        // Evaluated here, and escaped, since it is read once more where it goes.
+        assert_eq!(check(json!({ "scope": "outer" }), "[[a]"), 1);
+        assert_eq!(check(Value::Null, "[[a]"), 1);
+        assert_eq!(
+            Template::parse(&json!({ "resources": [resource(
+                "Microsoft.Resources/deployments",
+                "d",
+                json!({ "properties": { "template": { "x": "[nope()]" } } }),
+            )]}))
+            .unwrap_err()
+            .path,
+            "resources[0].properties.template.x"
+        );
+    }
+
+    #[test]
+    fn what_is_not_understood_is_refused() {
+        for template in [
+            json!({ "functions": [{ "namespace": "n" }], "resources": [] }),
+            json!({ "definitions": { "t": {} }, "resources": [] }),
+        ] {
+            let refused = plan_with(&template, json!({})).unwrap_err();
+            assert!(matches!(refused.reason, TemplateError::Unsupported(_)), "{template}");
+        }
+    }
+
+    #[test]
+    fn values_that_grow_without_end_are_stopped() {
+        let mut variables = Map::new();
+        variables.insert("v0".to_owned(), json!("x"));
+        for n in 1..200 {
+            let before = n - 1;
+            let source = format!("[createArray(variables('v{before}'))]");
+            variables.insert(format!("v{n}"), source.into());
+        }
+        let template = json!({ "variables": variables, "resources": [] });
+        let refused = plan_with(&template, json!({})).unwrap_err();
+        assert_eq!(refused.reason, ExpressionError::TooDeep.into());
+    }
+}

@@ -1,0 +1,102 @@
+//! The face's requests to itself: through its own door, with the caller of the deployment that they are part of.
+
+use axum::body::Body;
+use axum::response::Response;
+use http::{Method, Request, StatusCode, header};
+use keycard_domain::deployment::TemplateViolation;
+use keycard_domain::deployment::plan::{Answers, Plan, Step};
+use keycard_domain::limits;
+use keycard_domain::operation::Principal;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use serde_json::Value;
+use uuid::Uuid;
+
+use super::super::{Arm, Vouched, face};
+use super::{Nesting, encoded};
+use crate::request::read_body;
+use crate::route::Face;
+
+/// What a request was answered when it was refused: its status and the text.
+pub(super) type Refusal = (StatusCode, String);
+
+/// A version that every type of this face takes, for resources that the template does not name.
+pub(super) const ANY_VERSION: &str = "2024-11-01";
+
+/// The way to the face for one caller.
+pub(super) struct Door {
+    face: Face<Arm>,
+    caller: Principal,
+    correlation_id: Uuid,
+    nesting: Nesting,
+}
+
+/// Why a value cannot be found.
+pub(super) enum Unsettled {
+    /// An expression has none.
+    Violation(TemplateViolation),
+    /// What it refers to was refused.
+    Refused(Refusal),
+}
+
+impl Door {
+    pub(super) fn new(
+        arm: &Arm,
+        caller: Principal,
+        correlation_id: Uuid,
+        nesting: Nesting,
+    ) -> Self {
+        Self { face: face(arm.clone()), caller, correlation_id, nesting: Nesting(nesting.0 + 1) }
+    }
+
+    /// Sends a request; the answer, or the refusal.
+    pub(super) async fn send(
+        &self,
+        method: Method,
+        id: &str,
+        api_version: &str,
+        body: Option<&Value>,
+    ) -> Result<(StatusCode, Value), Refusal> {
+        let version = utf8_percent_encode(api_version, NON_ALPHANUMERIC);
+        let request = Request::builder()
+            .method(method)
+            .uri(format!("{}?api-version={version}", encoded(id)))
+            .header(header::CONTENT_TYPE, "application/json")
+            .header("x-ms-correlation-request-id", self.correlation_id.to_string())
+            .extension(Vouched(self.caller.clone()))
+            .extension(self.nesting)
+            .body(body.map_or_else(Body::empty, |body| Body::from(body.to_string())));
+        let Ok(request) = request else {
+            return Err((StatusCode::BAD_REQUEST, format!("'{id}' is no path.")));
+        };
+        let response: Response = self.face.answer(request).await;
+        let status = response.status();
+        let read = read_body(response.into_body(), limits::CONTROL_PLANE_BODY_BYTES_MAX).await;
+        let bytes = read.unwrap_or_default();
+        if status.is_success() {
+            return Ok((status, serde_json::from_slice(&bytes).unwrap_or_default()));
+        }
+        Err((status, String::from_utf8_lossy(&bytes).into_owned()))
+    }
+
+    /// Evaluates, asking for what the template refers to.
+    pub(super) async fn settled<T>(
+        &self,
+        plan: &Plan,
+        answers: &mut Answers,
+        evaluate: impl Fn(&Plan, &Answers) -> Result<Step<T>, TemplateViolation>,
+    ) -> Result<T, Unsettled> {
+        loop {
+            let key = match evaluate(plan, answers).map_err(Unsettled::Violation)? {
+                Step::Done(value) => return Ok(value),
+                Step::Needs(key) => key,
+            };
+            if answers.len() >= limits::DEPLOYMENT_REFERENCES_MAX {
+                let text = "The template refers to too many resources.".to_owned();
+                return Err(Unsettled::Refused((StatusCode::BAD_REQUEST, text)));
+            }
+            let asked = self.send(Method::GET, &key.id, &key.api_version, None).await;
+            let (_, answer) = asked.map_err(Unsettled::Refused)?;
+            answers.insert(key, answer);
+        }
+    }
+}

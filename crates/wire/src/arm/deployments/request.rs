@@ -1,0 +1,196 @@
+//! What a deployment's request says: a body that is nearly JSON, and where its template is put.
+
+use std::collections::BTreeMap;
+
+use axum::body::Body;
+use axum::extract::{FromRequest, Request};
+use axum::response::{IntoResponse, Response};
+use keycard_domain::deployment::plan::Plan;
+use keycard_domain::deployment::template::Template;
+use keycard_domain::deployment::{
+    self, DeploymentError, DeploymentMode, Fresh, NewDeployment, Place, TemplateViolation,
+};
+use keycard_domain::limits;
+use keycard_domain::operation::OperationContext;
+use keycard_domain::rbac::RbacScope;
+use keycard_domain::resources::{require_subscription, resource_group};
+use keycard_domain::snapshot::Snapshot;
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use super::super::body::tenant;
+use super::super::error::{ArmError, DeploymentRefusal};
+use super::super::{Arm, metadata, resource_groups, subscriptions};
+use super::lenient_json;
+use crate::request::read_body;
+
+/// The body of a deployment, with its text for the places of errors.
+pub(super) struct DeploymentBody {
+    body: BodyMembers,
+    text: String,
+}
+
+#[derive(Deserialize)]
+struct BodyMembers {
+    location: Option<String>,
+    tags: Option<BTreeMap<String, String>>,
+    properties: Properties,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Properties {
+    mode: Option<String>,
+    template: Option<Value>,
+    template_link: Option<Value>,
+    parameters: Option<Map<String, Value>>,
+    parameters_link: Option<Value>,
+    on_error_deployment: Option<Value>,
+}
+
+impl<S: Send + Sync> FromRequest<S> for DeploymentBody {
+    type Rejection = Response;
+
+    async fn from_request(request: Request<Body>, _: &S) -> Result<Self, Response> {
+        let bytes = read_body(request.into_body(), limits::CONTROL_PLANE_BODY_BYTES_MAX)
+            .await
+            .map_err(|error| ArmError::Body(error).into_response())?;
+        let malformed = |reason: String| ArmError::BodyMalformed(reason).into_response();
+        let text = std::str::from_utf8(&bytes).map_err(|error| malformed(error.to_string()))?;
+        let value = lenient_json::parse(text).map_err(|error| malformed(error.to_string()))?;
+        let body = serde_json::from_value(value).map_err(|error| malformed(error.to_string()))?;
+        Ok(Self { body, text: text.to_owned() })
+    }
+}
+
+/// A deployment that can be begun.
+pub(super) struct Prepared {
+    pub(super) new: NewDeployment,
+    pub(super) template: Template,
+    pub(super) plan: Plan,
+    /// The request's text.
+    pub(super) text: String,
+}
+
+/// Line and column of a part of the template in a request's text.
+pub(super) fn position(text: &str, violation: &TemplateViolation) -> (usize, usize) {
+    lenient_json::position(text, "properties.template", &violation.path)
+}
+
+impl DeploymentBody {
+    /// Reads the template and gives it its values.
+    pub(super) fn prepare(
+        self,
+        arm: &Arm,
+        operation: &OperationContext,
+        scope: RbacScope,
+        name: &str,
+    ) -> Result<Prepared, ArmError> {
+        let Self { body, text } = self;
+        let properties = body.properties;
+        refuse_unsupported(&properties)?;
+        let given = properties.parameters.unwrap_or_default();
+        let new = NewDeployment {
+            mode: mode(properties.mode.as_deref(), &scope)?,
+            scope,
+            name: name.to_owned(),
+            location: body.location,
+            tags: body.tags.unwrap_or_default(),
+            template: properties.template.unwrap_or_default(),
+        };
+        let snapshot = arm.state.snapshot_to_keep();
+        deployment::check(&snapshot, &new)?;
+        let place = place(arm, &snapshot, operation, &new)?;
+        let fresh = Fresh { now: operation.now, entropy: arm.state.entropy.as_ref() };
+        let planned = Template::parse(&new.template)
+            .and_then(|template| Ok((template.plan(&given, place, fresh)?, template)));
+        match planned {
+            Ok((plan, template)) => Ok(Prepared { new, template, plan, text }),
+            Err(violation) => {
+                let position = position(&text, &violation);
+                let error = DeploymentError::Template(violation);
+                Err(ArmError::Deployment(Box::new(DeploymentRefusal { error, position })))
+            }
+        }
+    }
+}
+
+fn refuse_unsupported(properties: &Properties) -> Result<(), ArmError> {
+    let unsupported = |what: &str| {
+        Err(ArmError::BodyMalformed(format!("keycard does not support {what} of deployments yet.")))
+    };
+    if properties.template_link.as_ref().is_some_and(|link| !link.is_null()) {
+        return unsupported("the property 'templateLink'");
+    }
+    if properties.parameters_link.as_ref().is_some_and(|link| !link.is_null()) {
+        return unsupported("the property 'parametersLink'");
+    }
+    if properties.on_error_deployment.as_ref().is_some_and(|it| !it.is_null()) {
+        return unsupported("the property 'onErrorDeployment'");
+    }
+    match &properties.template {
+        Some(Value::Object(_)) => Ok(()),
+        _ => Err(ArmError::BodyMalformed("The property 'template' is required.".to_owned())),
+    }
+}
+
+fn mode(text: Option<&str>, scope: &RbacScope) -> Result<DeploymentMode, ArmError> {
+    let text = text.unwrap_or(DeploymentMode::Incremental.as_str());
+    let known = [DeploymentMode::Incremental, DeploymentMode::Complete]
+        .into_iter()
+        .find(|known| known.as_str().eq_ignore_ascii_case(text));
+    match known {
+        Some(DeploymentMode::Complete) if scope.resource_group().is_none() => {
+            Err(ArmError::BodyMalformed(
+                "Deployments at a subscription have the mode 'Incremental'.".to_owned(),
+            ))
+        }
+        Some(mode) => Ok(mode),
+        None => Err(ArmError::BodyMalformed(
+            "The mode of a deployment is 'Incremental' or 'Complete'.".to_owned(),
+        )),
+    }
+}
+
+/// Where the deployment is, as its template sees it.
+fn place(
+    arm: &Arm,
+    snapshot: &Snapshot,
+    operation: &OperationContext,
+    new: &NewDeployment,
+) -> Result<Place, ArmError> {
+    let id = new.scope.subscription().ok_or(ArmError::PathMalformed)?;
+    let subscription = require_subscription(snapshot, id)?;
+    let group = match new.scope.resource_group() {
+        Some(name) => Some(resource_group::find(snapshot, id, name)?),
+        None => None,
+    };
+    let tenant = snapshot.tenant(tenant(operation)?);
+    let tenant = tenant.map(|tenant| {
+        json!({
+            "id": format!("/tenants/{}", tenant.id),
+            "tenantId": tenant.id,
+            "displayName": tenant.display_name,
+        })
+    });
+    Ok(Place {
+        scope: group.map_or_else(|| format!("/subscriptions/{id}"), |group| group.path()),
+        subscription_id: id.to_string(),
+        deployment: json!({
+            "name": new.name,
+            "location": new.location,
+            "properties": {
+                "mode": new.mode.as_str(),
+                "provisioningState": "Accepted",
+                "template": {
+                    "$schema": new.template.get("$schema"),
+                    "contentVersion": new.template.get("contentVersion"),
+                },
+            },
+        }),
+        environment: metadata::own_cloud(&arm.names),
+        subscription: subscriptions::subscription_json(subscription),
+        tenant: tenant.unwrap_or_default(),
+        resource_group: group.map(|group| resource_groups::group_json(group)),
+    })
+}
