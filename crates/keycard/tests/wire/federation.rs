@@ -409,6 +409,29 @@ async fn a_credential_that_goes_while_its_issuer_is_asked_gives_no_token() {
     assert_eq!(number, 700_211);
 }
 
+/// What was begun is ended and recorded, whether or not somebody waits for it.
+#[tokio::test]
+async fn a_grant_goes_on_when_its_client_leaves() {
+    let (cloud, issuer) = (local_cloud().await, FakeIssuer::start().await);
+    let client = cloud.federate("mi-1", &issuer).await;
+    let held = issuer.pause.lock().await;
+    let assertion = signed(&issuer.claims(&cloud));
+    let asked = async |count| {
+        while issuer.asked() < count {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::select! {
+        answer = cloud.exchange(&client, &assertion) => panic!("answered {}", answer.status),
+        () = asked(1) => {}
+    }
+    // The server sees that the connection is closed before the issuer answers.
+    cloud.put_identity("mi-2").await;
+    drop(held);
+    let goes_on = tokio::time::timeout(std::time::Duration::from_secs(10), asked(2)).await;
+    assert!(goes_on.is_ok(), "the grant ended with its client");
+}
+
 #[tokio::test]
 async fn a_local_issuer_is_refused_where_it_is_not_allowed() {
     let (cloud, issuer) = (Cloud::start().await, FakeIssuer::start().await);
