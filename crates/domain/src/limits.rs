@@ -161,6 +161,10 @@ pub const DELETED_OBJECT_RETENTION: Duration = Duration::days(30);
 pub const DELETED_OBJECTS_KEPT_MAX: usize = 100_000;
 /// Deleted objects that are removed in one commit.
 pub const DELETED_OBJECTS_PURGED_PER_COMMIT: usize = 500;
+/// How deep objects and arrays of a body may stand inside each other.
+pub const BODY_DEPTH_MAX: usize = 100;
+/// How deep they may in a stored record, which is a body and what it is wrapped in: a deeper one could not be read again.
+pub const RECORD_DEPTH_MAX: usize = 120;
 /// Bytes of a body at Microsoft Graph: a thousand ids, and change.
 pub const GRAPH_BODY_BYTES_MAX: usize = 256 * 1024;
 /// Ids in one `getByIds`. Source: Microsoft Graph, directoryObject: getByIds.
@@ -313,6 +317,8 @@ pub const DEPLOYMENT_NAME_CHARS_MAX: usize = 64;
 pub const DEPLOYMENTS_PER_SCOPE_MAX: usize = 800;
 /// Deployments that run at the same time, those inside others included.
 pub const DEPLOYMENTS_RUNNING_MAX: usize = 200;
+/// Those of one scope, so that none takes all of them.
+pub const DEPLOYMENTS_RUNNING_PER_SCOPE_MAX: usize = 50;
 /// How deep deployments may stand inside each other. Source: Azure Resource Manager, "Linked and nested templates".
 pub const NESTED_DEPLOYMENTS_MAX: usize = 5;
 /// How long the answer to a deployment waits for its end; what takes longer is asked for again.
@@ -321,13 +327,15 @@ pub const DEPLOYMENT_ANSWER_WAIT: std::time::Duration = std::time::Duration::fro
 pub const NESTED_DEPLOYMENT_TIME_MAX: std::time::Duration = std::time::Duration::from_secs(600);
 /// Resources that the references of one deployment look at.
 pub const DEPLOYMENT_REFERENCES_MAX: usize = 800;
+/// Bytes of what they find there, all together.
+pub const DEPLOYMENT_REFERENCE_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Bytes of a refusal that a deployment keeps.
 pub const DEPLOYMENT_REFUSAL_BYTES_MAX: usize = 1024;
 /// Failures that the error of a deployment lists; its operations have them all.
 pub const DEPLOYMENT_FAILURES_SHOWN_MAX: usize = 50;
 /// Dependencies that a deployment shows.
 pub const DEPLOYMENT_DEPENDENCIES_KEPT_MAX: usize = 2000;
-/// Bytes of the parameters that a deployment keeps, and of its outputs.
+/// Bytes of the parameters that a deployment keeps, and of its outputs; a small value counts for what it takes to hold.
 pub const DEPLOYMENT_VALUES_BYTES_MAX: usize = 256 * 1024;
 
 /// Which world's numbers are in force.

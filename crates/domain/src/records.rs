@@ -52,6 +52,26 @@ pub fn encode<R: Record>(record: &R) -> Arc<[u8]> {
     serde_json::to_vec(&Envelope { v: R::VERSION, r: record }).unwrap_or_default().into()
 }
 
+/// How deep objects and arrays stand inside each other in a JSON text. Readers of JSON refuse what is deeper than 127.
+pub fn json_depth(json: &[u8]) -> usize {
+    let (mut depth, mut deepest) = (0_usize, 0);
+    let (mut is_text, mut is_escaped) = (false, false);
+    for byte in json {
+        match byte {
+            _ if is_escaped => is_escaped = false,
+            b'\\' if is_text => is_escaped = true,
+            b'"' => is_text = !is_text,
+            b'{' | b'[' if !is_text => {
+                depth += 1;
+                deepest = deepest.max(depth);
+            }
+            b'}' | b']' if !is_text => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    deepest
+}
+
 /// The record of a stored form.
 pub fn decode<R: Record>(bytes: &[u8]) -> Result<R, UnreadableRecord> {
     let unreadable = |reason: String| UnreadableRecord { kind: R::KIND, reason };

@@ -19,7 +19,7 @@ use crate::limits::{self, Limits};
 use crate::operation::OperationContext;
 use crate::rbac::journal::Journal;
 use crate::rbac::{Decision, Question, decide};
-use crate::records::{Record, STATE_PREFIX, UnreadableRecord, encode, state_key};
+use crate::records::{Record, STATE_PREFIX, UnreadableRecord, encode, json_depth, state_key};
 use crate::resource_id::ArmResourceId;
 use crate::snapshot::Snapshot;
 use crate::store::{Change, Commit, Expectation, Revision, Store, StoreError, StoreKey, Write};
@@ -213,6 +213,7 @@ impl State {
 
     /// Commits and waits until the snapshot shows the commit.
     pub(crate) async fn commit(&self, changes: Changes) -> Result<(), WriteError> {
+        changes.check_readable()?;
         let revision = self.store.commit(changes.into_commit()).await?;
         let mut applied = self.applied.subscribe();
         // The sender lives in `self`, so waiting ends only when the revision is there.
@@ -313,6 +314,20 @@ impl Changes {
     /// Whether there is nothing to write.
     pub fn is_empty(&self) -> bool {
         self.writes.is_empty()
+    }
+
+    /// Refuses what could be written and not read again, however it came about: it would end every later start.
+    fn check_readable(&self) -> Result<(), WriteError> {
+        let is_too_deep = |write: &&Write| match write {
+            Write::Put(_, value) => json_depth(value) > limits::RECORD_DEPTH_MAX,
+            Write::Delete(_) => false,
+        };
+        match self.writes.values().find(is_too_deep) {
+            Some(Write::Put(key, _) | Write::Delete(key)) => {
+                Err(WriteError::Unavailable(format!("{key} would be nested too deeply")))
+            }
+            None => Ok(()),
+        }
     }
 
     fn into_commit(self) -> Commit {

@@ -109,6 +109,22 @@ pub(super) struct References<'a> {
     pub(super) answers: &'a BTreeMap<ReferenceKey, Value>,
 }
 
+/// What a lambda is applied to, by name, inside what the lambdas around it are. Nothing is copied: a lambda can be applied
+/// to many items, and stand inside others.
+#[derive(Clone, Copy)]
+pub(super) struct Frame<'a> {
+    pub(super) bound: &'a [(&'a str, &'a Value)],
+    pub(super) outer: Option<&'a Self>,
+}
+
+impl<'a> Frame<'a> {
+    /// What the innermost variable of this name is.
+    pub(super) fn find(&self, name: &str) -> Option<&'a Value> {
+        let own = self.bound.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
+        own.map(|(_, value)| *value).or_else(|| self.outer.and_then(|outer| outer.find(name)))
+    }
+}
+
 /// Everything an expression can see.
 #[derive(Clone, Copy)]
 pub(super) struct Evaluator<'a> {
@@ -117,8 +133,8 @@ pub(super) struct Evaluator<'a> {
     pub(super) budget: &'a Budget,
     /// The loops around the value, the innermost last.
     pub(super) copies: &'a [CopyIndex],
-    /// What the lambdas around the value are applied to, the innermost last.
-    pub(super) lambdas: &'a [(String, Value)],
+    /// What the lambdas around the value are applied to.
+    pub(super) lambdas: Option<&'a Frame<'a>>,
     /// Absent where the template's shape must not depend on what there is.
     pub(super) references: Option<References<'a>>,
     /// Present in the defaults of parameters.
@@ -200,15 +216,44 @@ impl Evaluator<'_> {
 
     pub(super) fn expression(&self, expression: &Expression) -> Result<Value, Halt> {
         match expression {
-            Expression::Text(text) => Ok(text.as_str().into()),
+            Expression::Text(text) => {
+                self.budget.take(text.len())?;
+                Ok(text.as_str().into())
+            }
             Expression::Integer(value) => Ok((*value).into()),
             Expression::Call(call) => self.call(call),
             Expression::Member { of, name } => {
-                let (of, name) = (self.expression(of)?, self.expression(name)?);
-                let value = selected(&of, &name)?.clone();
+                let value = match self.looked_at(expression)? {
+                    Some(value) => value.clone(),
+                    None => {
+                        let (of, name) = (self.expression(of)?, self.expression(name)?);
+                        selected(&of, &name)?.clone()
+                    }
+                };
                 self.budget.take(weight(&value)?)?;
                 Ok(value)
             }
+        }
+    }
+
+    /// The part of a parameter or variable that an expression names, where it stands: one who takes a name out of a large
+    /// value does not pay for all of it.
+    fn looked_at(&self, expression: &Expression) -> Result<Option<&Value>, Halt> {
+        match expression {
+            Expression::Call(Call { name, arguments }) => {
+                let [Expression::Text(of)] = arguments.as_slice() else { return Ok(None) };
+                let named = match name.to_ascii_lowercase().as_str() {
+                    "parameters" => self.names.parameter(of),
+                    "variables" => self.names.variable(of),
+                    _ => return Ok(None),
+                };
+                Ok(if let Named::Known(value) = named { Some(value) } else { None })
+            }
+            Expression::Member { of, name } => match self.looked_at(of)? {
+                Some(value) => Ok(Some(selected(value, &self.expression(name)?)?)),
+                None => Ok(None),
+            },
+            Expression::Text(_) | Expression::Integer(_) => Ok(None),
         }
     }
 
@@ -257,7 +302,7 @@ pub(super) fn selected<'a>(of: &'a Value, by: &Value) -> Result<&'a Value, Expre
 
 /// How much a value takes to hold, about the bytes of its JSON; too deep ones are refused, since values built from
 /// values would outgrow the stack.
-fn weight(value: &Value) -> Result<usize, ExpressionError> {
+pub(super) fn weight(value: &Value) -> Result<usize, ExpressionError> {
     let weight = weighed(value, limits::EXPRESSION_DEPTH_MAX)?;
     if weight > limits::EXPRESSION_VALUE_BYTES_MAX {
         return Err(ExpressionError::TooMuchWork);

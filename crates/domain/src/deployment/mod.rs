@@ -310,9 +310,14 @@ pub async fn begin(
             if let Some(existing) = existing {
                 check_replaced(existing, new)?;
             }
-            let running = snapshot.deployments.iter();
-            let running = running.filter(|(_, it)| it.state == DeploymentState::Running).count();
-            if running >= limits::DEPLOYMENTS_RUNNING_MAX {
+            let running = || {
+                let all = snapshot.deployments.iter().map(|(_, deployment)| deployment);
+                all.filter(|it| it.state == DeploymentState::Running)
+            };
+            let running_here = running().filter(|it| it.scope == new.scope).count();
+            if running().count() >= limits::DEPLOYMENTS_RUNNING_MAX
+                || running_here >= limits::DEPLOYMENTS_RUNNING_PER_SCOPE_MAX
+            {
                 return Err(DeploymentError::TooManyRunning);
             }
             let deployment = Deployment {

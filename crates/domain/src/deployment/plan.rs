@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 
 use super::error::{ExpressionError, Halt, ReferenceKey, TemplateError, TemplateViolation};
 use super::evaluate::{
-    Budget, CopyIndex, Evaluator, Fresh, Names, Place, References, text_of, type_wrong,
+    Budget, CopyIndex, Evaluator, Fresh, Names, Place, References, text_of, type_wrong, weight,
 };
 use super::expression::{TemplateText, is_expression, parse};
 use super::function::{join_id, member};
@@ -52,8 +52,42 @@ pub struct Plan {
     index: ResourceIndex,
     outputs: Map<String, Value>,
     parameters: Vec<ShownValue>,
-    /// The texts of secure parameters.
-    secrets: Vec<String>,
+    hidden: Hidden,
+}
+
+/// The texts of secure parameters, which nothing that is kept or shown may hold.
+#[derive(Clone, Default)]
+pub struct Hidden(Vec<String>);
+
+impl std::fmt::Debug for Hidden {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Hidden({})", self.0.len())
+    }
+}
+
+impl Hidden {
+    /// A text without them: a refusal may repeat what it refuses.
+    pub fn text(&self, text: &str) -> String {
+        let hidden = self.0.iter().filter(|secret| secret.len() >= SECRET_BYTES_MIN);
+        hidden.fold(text.to_owned(), |text, secret| text.replace(secret, "***"))
+    }
+
+    /// A value whose texts tell none; names of members, numbers and literals stay what they are.
+    pub fn value(&self, value: Value) -> Value {
+        match value {
+            Value::String(text) => self.text(&text).into(),
+            Value::Array(items) => items.into_iter().map(|item| self.value(item)).collect(),
+            Value::Object(members) => {
+                members.into_iter().map(|(name, value)| (name, self.value(value))).collect()
+            }
+            Value::Null | Value::Bool(_) | Value::Number(_) => value,
+        }
+    }
+
+    /// These and others.
+    pub fn and(&self, others: &Self) -> Self {
+        Self(self.0.iter().chain(&others.0).cloned().collect())
+    }
 }
 
 /// A value, or what has to be asked for before there is one.
@@ -84,7 +118,7 @@ impl Template {
             index: ResourceIndex::default(),
             outputs: self.outputs.clone(),
             parameters: Vec::new(),
-            secrets: Vec::new(),
+            hidden: Hidden::default(),
         };
         self.settle_parameters(&mut plan, given, fresh)?;
         self.settle_variables(&mut plan)?;
@@ -132,7 +166,7 @@ impl Template {
             let path = format!("parameters.{}", parameter.name);
             parameter.check(&value).map_err(|reason| TemplateViolation::at(path, reason))?;
             if parameter.value_type.is_secure() {
-                texts(&value, &mut |text| plan.secrets.extend(spellings(text)));
+                texts(&value, &mut |text| plan.hidden.0.extend(spellings(text)));
             }
             plan.parameters.push(ShownValue::new(&parameter.name, parameter.value_type, value));
         }
@@ -189,11 +223,14 @@ impl Template {
     }
 }
 
-/// Refuses values that are too large to be kept.
+/// Refuses values that are too large or too deep to be kept.
 fn check_kept(path: &'static str, values: &[ShownValue]) -> Result<(), TemplateViolation> {
-    let bytes = |shown: &ShownValue| shown.value.as_ref().map_or(0, |it| it.to_string().len());
     let max = limits::DEPLOYMENT_VALUES_BYTES_MAX;
-    if values.iter().map(bytes).sum::<usize>() <= max {
+    let mut bytes = 0;
+    for value in values.iter().filter_map(|shown| shown.value.as_ref()) {
+        bytes += weight(value).map_err(|reason| TemplateViolation::at(path, reason))?;
+    }
+    if bytes <= max {
         return Ok(());
     }
     let what = "bytes of parameters or outputs";
@@ -278,10 +315,9 @@ impl Plan {
         self.resources.iter().filter(|resource| resource.is_deployed)
     }
 
-    /// A text that is kept, without the values of secure parameters: a refusal may repeat what it refuses.
-    pub fn without_secrets(&self, text: &str) -> String {
-        let secrets = self.secrets.iter().filter(|secret| secret.len() >= SECRET_BYTES_MIN);
-        secrets.fold(text.to_owned(), |text, secret| text.replace(secret, "***"))
+    /// What nothing that is kept or shown may hold.
+    pub const fn hidden(&self) -> &Hidden {
+        &self.hidden
     }
 
     /// The parameters, without secure values.
@@ -300,7 +336,7 @@ impl Plan {
             names: &self.names,
             budget: &self.budget,
             copies,
-            lambdas: &[],
+            lambdas: None,
             references: answers.map(|answers| References { index: &self.index, answers }),
             fresh,
         }
@@ -700,6 +736,9 @@ impl Plan {
         };
         match evaluate() {
             Ok(None) => Ok(Ok(None)),
+            Ok(Some(Value::Null)) if members.get("nullable") == Some(&Value::Bool(true)) => {
+                Ok(Ok(None))
+            }
             Ok(Some(value)) if value_type.covers(&value) => Ok(Ok(Some((value_type, value)))),
             Ok(Some(value)) => {
                 Err(TemplateViolation::at(path, type_wrong(value_type.json_name(), &value)))
@@ -782,12 +821,13 @@ fn is_no_part_of_an_id(c: char) -> bool {
 fn texts(value: &Value, visit: &mut impl FnMut(&str)) {
     match value {
         Value::String(text) => visit(text),
+        Value::Number(number) => visit(&number.to_string()),
         Value::Array(items) => items.iter().for_each(|item| texts(item, visit)),
         Value::Object(members) => members.iter().for_each(|(name, value)| {
             visit(name);
             texts(value, visit);
         }),
-        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+        Value::Null | Value::Bool(_) => {}
     }
 }
 
@@ -858,6 +898,48 @@ mod tests {
         let mut resource = json!({ "type": resource_type, "apiVersion": "v1", "name": name });
         resource.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         resource
+    }
+
+    fn outputs(outputs: Value) -> Result<Vec<ShownValue>, TemplateViolation> {
+        let planned = plan_with(&json!({ "resources": [], "outputs": outputs }), json!({}))?;
+        match planned.outputs(&Answers::new())? {
+            Step::Done(shown) => Ok(shown),
+            Step::Needs(key) => panic!("{key:?} is referred to"),
+        }
+    }
+
+    #[test]
+    fn what_could_not_be_read_again_is_not_kept() {
+        // Fifty in the template around forty of an expression: neither is too deep by itself.
+        let inner = format!("[json('{}1{}')]", "[".repeat(40), "]".repeat(40));
+        let value = (0..50).fold(json!(inner), |value, _| json!({ "m": value }));
+        let refused = outputs(json!({ "o": { "type": "object", "value": value } })).unwrap_err();
+        assert_eq!(refused.reason, TemplateError::from(ExpressionError::TooDeep), "{refused:?}");
+        let many = vec!["x"; 40_000];
+        assert!(outputs(json!({ "o": { "type": "array", "value": many } })).is_err());
+    }
+
+    #[test]
+    fn an_output_may_be_left_out_when_it_may_be_null() {
+        let output =
+            |nullable| json!({ "o": { "type": "string", "nullable": nullable, "value": null } });
+        assert!(outputs(output(true)).unwrap().is_empty());
+        assert!(outputs(output(false)).is_err());
+    }
+
+    #[test]
+    fn a_part_of_a_large_variable_costs_what_it_is() {
+        let large = json!({ "k": "v", "rest": "x".repeat(200_000) });
+        let template = |rest: &str| {
+            json!({ "variables": { "c": large }, "resources": [], "outputs": { "o": {
+                "type": "array",
+                "copy": { "count": 300, "input": format!("[variables('c').{rest}]") },
+            }}})
+        };
+        let of =
+            |rest: &str| plan_with(&template(rest), json!({})).unwrap().outputs(&Answers::new());
+        assert!(of("k").is_ok());
+        assert!(of("rest").is_err(), "more than all work that a deployment may take");
     }
 
     /// The resources in their order, by the ends of their ids.

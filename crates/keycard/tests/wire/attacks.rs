@@ -5,6 +5,7 @@ use keycard_crypto::secret::Secret;
 use keycard_crypto::{encoding, jwt, test_keys};
 use serde_json::{Value, json};
 
+use crate::graph::Directory;
 use crate::harness::{Cloud, SECRETS_USER, VAULT_AUDIENCE, claims, header, raw};
 
 /// A VM that may read a secret, with its good token.
@@ -215,4 +216,24 @@ async fn a_foreign_host_name_reaches_no_face() {
     for (host, status) in [("portal.keycard.localhost", 501), ("acct.blob.core.windows.net", 501)] {
         assert_eq!(cloud.get(&url, &[("Host", host)]).await.status.as_u16(), status, "{host}");
     }
+}
+
+/// A stored record wraps what a body says: what could be written and not read again would end every later start.
+#[tokio::test]
+async fn a_body_nested_too_deeply_is_refused_and_the_deepest_is_read_again() {
+    let cloud = Cloud::start().await;
+    let nested = |depth: usize| (0..depth).fold(json!(1), |value, _| json!([value]));
+    let put = async |depth: usize| {
+        let body = json!({ "location": "local", "properties": { "osProfile": nested(depth) } });
+        cloud.admin(Method::PUT, &cloud.vm_id("vm1"), "2024-07-01", Some(body)).await.status
+    };
+    assert_eq!(put(98).await, StatusCode::CREATED);
+    for depth in [99, 120, 125] {
+        assert_eq!(put(depth).await, StatusCode::BAD_REQUEST, "{depth}");
+    }
+    let directory = Directory::of(&cloud).await;
+    let group = json!({ "displayName": "g", "mailNickname": "g", "mailEnabled": false,
+        "securityEnabled": true, "x": nested(110) });
+    let (status, refused) = directory.send(Method::POST, "/groups", Some(group)).await;
+    assert_eq!(status, 400, "{refused}");
 }

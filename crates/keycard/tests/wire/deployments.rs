@@ -530,6 +530,32 @@ async fn a_caller_that_is_deleted_meanwhile_changes_nothing_more() {
     assert_eq!(next.status, StatusCode::OK);
 }
 
+/// The token that began a deployment counts for each of its resources: here the first one takes it away.
+#[tokio::test]
+async fn a_deployment_whose_token_is_revoked_meanwhile_changes_nothing_more() {
+    let cloud = Cloud::start().await;
+    let who = cloud.put_identity("who").await;
+    cloud.put_vm("deployer", false, &["who"]).await;
+    let principal = who["properties"]["principalId"].as_str().unwrap();
+    cloud.grant(&cloud.group(), OWNER, principal).await;
+    let selector = format!("&msi_res_id={}", cloud.identity_id("who"));
+    let token = cloud.vm_token("deployer", ARM_AUDIENCE, &selector).await;
+    let template = with_resources(json!([
+        {
+            "type": "Microsoft.Compute/virtualMachines", "apiVersion": "2024-07-01",
+            "name": "deployer", "location": "local", "identity": { "type": "None" },
+        },
+        identity("next", json!({ "dependsOn": ["deployer"] })),
+    ]));
+    let body = json!({ "properties": { "mode": "Incremental", "template": template } });
+    let path = cloud.deployment("d1");
+    cloud.arm(Some(&token), Method::PUT, &path, VERSION, Some(body)).await;
+    let ended = cloud.ended(&path).await;
+    assert_eq!(codes(&ended), ["Unauthorized"], "{ended}");
+    let next = cloud.admin(Method::GET, &cloud.identity_id("next"), "2024-11-30", None).await;
+    assert_eq!(next.status, StatusCode::NOT_FOUND);
+}
+
 /// 90: children one after the other, by a serial loop; a condition; a nested resource.
 #[tokio::test]
 async fn loops_conditions_and_children_are_deployed() {
@@ -587,6 +613,44 @@ async fn complete_mode_deletes_what_the_template_does_not_name() {
     assert!(!there(cloud.identity_id("other"), "2024-11-30").await);
     assert!(!there(cloud.vm_id("machine"), "2024-07-01").await);
     assert!(!there(cloud.vault_id("kv-other"), "2023-07-01").await);
+}
+
+/// What a deployment inside a complete one made is named by it as well, however deep.
+#[tokio::test]
+async fn complete_mode_keeps_what_nested_deployments_made() {
+    let cloud = Cloud::start().await;
+    cloud.put_identity("other").await;
+    let nested = |name: &str, resources: Value| {
+        json!({
+            "type": "Microsoft.Resources/deployments", "apiVersion": "2022-09-01", "name": name,
+            "properties": {
+                "mode": "Incremental", "expressionEvaluationOptions": { "scope": "inner" },
+                "template": with_resources(resources),
+            },
+        })
+    };
+    let inner = nested("inner", json!([identity("deep", json!({}))]));
+    let template = with_resources(json!([
+        nested("outer", json!([inner, identity("within", json!({}))])),
+        identity("named", json!({})),
+    ]));
+    let body = json!({ "properties": { "mode": "Complete", "template": template } });
+    for _ in 0..2 {
+        let path = cloud.deployment("d1");
+        cloud.admin(Method::PUT, &path, VERSION, Some(body.clone())).await;
+        let ended = cloud.ended(&path).await;
+        assert_eq!(ended["properties"]["provisioningState"], "Succeeded", "{ended}");
+        for (name, status) in [("named", 200), ("within", 200), ("deep", 200), ("other", 404)] {
+            let id = cloud.identity_id(name);
+            let found = cloud.admin(Method::GET, &id, "2024-11-30", None).await;
+            assert_eq!(found.status.as_u16(), status, "{name}");
+        }
+    }
+    cloud.put_identity("another").await;
+    let path = format!("{}/whatIf", cloud.deployment("d1"));
+    let told = cloud.admin(Method::POST, &path, VERSION, Some(body)).await.body;
+    let changes = told["properties"]["changes"].as_array().unwrap();
+    assert!(changes.iter().all(|it| it["changeType"] != "Delete"), "{told}");
 }
 
 /// A template of a subscription makes a group and deploys into it, as the modules of Bicep are compiled.
@@ -894,4 +958,28 @@ async fn what_if_foretells_the_deployment() {
     assert_eq!(kinds(&same, "userAssignedIdentities"), ["NoChange", "Delete"]);
     let larger = foretold("Incremental", "Standard_B2s").await;
     assert_eq!(kinds(&larger, "virtualMachines"), ["Modify"]);
+}
+
+/// Secure values are hidden where they stand as texts; words of the answer itself that look the same stay.
+#[tokio::test]
+async fn what_if_answers_whatever_a_secure_parameter_looks_like() {
+    let cloud = Cloud::start().await;
+    let path = format!("{}/whatIf", cloud.deployment("d1"));
+    let template = json!({
+        "parameters": { "password": { "type": "secureString" } },
+        "resources": [identity("made", json!({ "tags": { "t": "[parameters('password')]" } }))],
+    });
+    for secret in ["null", "name", "before", "changes\":[", "status"] {
+        let given = json!({ "password": { "value": secret } });
+        let body = json!({ "properties": {
+            "mode": "Incremental", "template": template, "parameters": given,
+        }});
+        let told = cloud.admin(Method::POST, &path, VERSION, Some(body)).await.body;
+        assert_eq!(told["status"], "Succeeded", "{secret}: {told}");
+        let change = &told["properties"]["changes"][0];
+        assert_eq!(change["changeType"], "Create", "{secret}: {told}");
+        assert_eq!(change["before"], Value::Null, "{secret}: {told}");
+        assert_eq!(change["after"]["name"], "made", "{secret}: {told}");
+        assert_eq!(change["after"]["tags"]["t"], "***", "{secret}: {told}");
+    }
 }

@@ -7,6 +7,7 @@ use http::Uri;
 use keycard_domain::ids::TenantId;
 use keycard_domain::limits;
 use keycard_domain::operation::OperationContext;
+use keycard_domain::records::json_depth;
 use keycard_domain::resource_id::ArmResourceId;
 use keycard_domain::resources::{require_subscription, resource_group};
 use keycard_domain::snapshot::Snapshot;
@@ -30,6 +31,10 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for JsonBody<T> {
             .await
             .map_err(|error| ArmError::Body(error).into_response())?;
         let bytes: &[u8] = if bytes.is_empty() { b"{}" } else { &bytes };
+        if json_depth(bytes) > limits::BODY_DEPTH_MAX {
+            let reason = "its objects and arrays are nested too deeply".to_owned();
+            return Err(ArmError::BodyMalformed(reason).into_response());
+        }
         serde_json::from_slice(bytes)
             .map(Self)
             .map_err(|error| ArmError::BodyMalformed(error.to_string()).into_response())

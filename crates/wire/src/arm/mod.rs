@@ -34,9 +34,11 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use axum::body::Body;
+use axum::extract::FromRequestParts;
 use axum::response::{IntoResponse, Response};
 use http::request::Parts;
 use http::{HeaderValue, Method};
+use keycard_crypto::secret::Secret;
 use keycard_domain::clock::ClockControl;
 use keycard_domain::compute::attachment::Attachments;
 use keycard_domain::directory::directory_role;
@@ -44,7 +46,7 @@ use keycard_domain::operation::{Caller, OperationContext, Principal};
 use keycard_domain::rbac::{self, Attributes, Decision, Plane, Question, RbacScope, Reason};
 use keycard_domain::state::State;
 use keycard_domain::token::audience::Service;
-use keycard_domain::token::verify::{BearerError, TokenVerifier};
+use keycard_domain::token::verify::TokenVerifier;
 use uuid::Uuid;
 
 use crate::bearer;
@@ -109,34 +111,38 @@ where
     route(method, path, Access::Rbac(action), handler)
 }
 
-/// Who a request of the face to itself is made for: the caller of the deployment that it is part of. Nothing that
-/// comes over a connection carries this.
-#[derive(Clone)]
-struct Vouched(Principal);
+/// The token of whoever began the deployment that a request of the face to itself is part of. Nothing that comes over
+/// a connection carries this.
+///
+/// It is verified again for each request: once the token is revoked, or its caller deleted, nothing more is made. So a
+/// run also ends when the token expires.
+// Differs from Azure: a deployment there goes on after its caller's token has expired.
+#[derive(Clone, Debug)]
+struct Vouched(Arc<Secret>);
+
+impl<S: Send + Sync> FromRequestParts<S> for Vouched {
+    type Rejection = ArmError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ArmError> {
+        if let Some(vouched) = parts.extensions.get::<Self>() {
+            return Ok(vouched.clone());
+        }
+        let token = bearer::token(&parts.headers).ok_or(ArmError::TokenMissing)?;
+        Ok(Self(Arc::new(Secret::new(token.to_owned()))))
+    }
+}
 
 struct ArmGate(Arm);
 
 impl ArmGate {
     fn authenticate(&self, parts: &Parts) -> Result<Principal, ArmError> {
-        if let Some(Vouched(principal)) = parts.extensions.get() {
-            return self.require_alive(principal);
-        }
-        let token = bearer::token(&parts.headers).ok_or(ArmError::TokenMissing)?;
+        let vouched = parts.extensions.get::<Vouched>().map(|vouched| vouched.0.expose());
+        let token =
+            vouched.or_else(|| bearer::token(&parts.headers)).ok_or(ArmError::TokenMissing)?;
         self.0
             .verifier
             .verify(&self.0.state, token, Service::ResourceManager, None)
             .map_err(ArmError::TokenRefused)
-    }
-
-    /// What a token is looked at for again and again: whoever was deleted or disabled meanwhile makes nothing more.
-    fn require_alive(&self, principal: &Principal) -> Result<Principal, ArmError> {
-        let state = &self.0.state;
-        let snapshot = state.snapshot();
-        let found = snapshot.service_principal(principal.principal_id);
-        if found.is_some_and(|found| found.is_enabled) || !state.limits.deleted_is_revoked {
-            return Ok(principal.clone());
-        }
-        Err(ArmError::TokenRefused(BearerError::Revoked))
     }
 
     fn check_tenant(&self, params: &Params, principal: &Principal) -> Result<(), ArmError> {

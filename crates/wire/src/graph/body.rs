@@ -13,7 +13,7 @@ use keycard_domain::directory::service_principal::{self, ServicePrincipal};
 use keycard_domain::ids::{ApplicationId, ClientId, PrincipalId, TenantId};
 use keycard_domain::limits;
 use keycard_domain::operation::OperationContext;
-use keycard_domain::records::Versioned;
+use keycard_domain::records::{Versioned, json_depth};
 use keycard_domain::snapshot::Snapshot;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
@@ -36,6 +36,10 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for JsonBody<T> {
         let bytes = read_body(request.into_body(), limits::GRAPH_BODY_BYTES_MAX)
             .await
             .map_err(|error| GraphError::Body(error).into_response())?;
+        if json_depth(&bytes) > limits::BODY_DEPTH_MAX {
+            let reason = "its objects and arrays are nested too deeply".to_owned();
+            return Err(GraphError::BodyMalformed(reason).into_response());
+        }
         serde_json::from_slice(&bytes)
             .map(Self)
             .map_err(|error| GraphError::BodyMalformed(error.to_string()).into_response())

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::super::error::{ExpressionError, Halt};
-use super::super::evaluate::{Evaluator, text_of, type_wrong};
+use super::super::evaluate::{Evaluator, Frame, text_of, type_wrong};
 use super::super::expression::{Call, Expression};
 use super::{Function, lazy, placed};
 
@@ -18,10 +18,9 @@ pub(super) const FUNCTIONS: &[Function] = &[
     }),
     placed("lambdaVariables", (1, 1), |evaluator, it| {
         let name = it.text(0)?;
-        let mut innermost_first = evaluator.lambdas.iter().rev();
-        let found = innermost_first.find(|(known, _)| known.eq_ignore_ascii_case(name));
+        let found = evaluator.lambdas.and_then(|frame| frame.find(name));
         let misplaced = || ExpressionError::FunctionMisplaced("lambdaVariables".to_owned());
-        Ok(found.map(|(_, value)| value.clone()).ok_or_else(misplaced)?)
+        Ok(found.cloned().ok_or_else(misplaced)?)
     }),
 ];
 
@@ -53,10 +52,9 @@ impl<'a> Lambda<'a> {
 
     fn apply(&self, evaluator: &Evaluator<'_>, values: &[&Value]) -> Result<Value, Halt> {
         evaluator.budget.take(1)?;
-        let mut lambdas = evaluator.lambdas.to_vec();
-        let bound = self.names.iter().zip(values);
-        lambdas.extend(bound.map(|(name, value)| ((*name).to_owned(), (*value).clone())));
-        Evaluator { lambdas: &lambdas, ..*evaluator }.expression(self.body)
+        let bound: Vec<_> = self.names.iter().copied().zip(values.iter().copied()).collect();
+        let frame = Frame { bound: &bound, outer: evaluator.lambdas };
+        Evaluator { lambdas: Some(&frame), ..*evaluator }.expression(self.body)
     }
 }
 

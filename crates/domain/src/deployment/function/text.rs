@@ -63,6 +63,9 @@ fn split(it: &Arguments<'_>) -> Result<Value, ExpressionError> {
     } else {
         vec![it.text(1)?]
     };
+    if delimiters.len().saturating_mul(it.text(0)?.len()) > limits::EXPRESSION_VALUE_BYTES_MAX * 4 {
+        return Err(ExpressionError::TooMuchWork);
+    }
     let mut parts = vec![it.text(0)?];
     for delimiter in delimiters.into_iter().filter(|delimiter| !delimiter.is_empty()) {
         parts = parts.into_iter().flat_map(|part| part.split(delimiter)).collect();
@@ -167,6 +170,10 @@ fn styled(value: &Value, style: &str) -> Option<String> {
         return Some(as_text(value));
     }
     let number = value.as_i64()?;
+    if style.len() <= 99 && style.bytes().all(|byte| byte == b'0') {
+        let (sign, digits) = (if number < 0 { "-" } else { "" }, style.len());
+        return Some(format!("{sign}{:0digits$}", number.unsigned_abs()));
+    }
     let (letter, digits) = style.split_at_checked(1)?;
     let digits: usize = if digits.is_empty() { 0 } else { digits.parse().ok()? };
     let sign = if number < 0 { "-" } else { "" };

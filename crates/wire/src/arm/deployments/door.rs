@@ -1,12 +1,15 @@
 //! The face's requests to itself: through its own door, with the caller of the deployment that they are part of.
 
+use std::collections::BTreeSet;
+
 use axum::body::Body;
 use axum::response::Response;
+use bytes::Bytes;
 use http::{Method, Request, StatusCode, header};
 use keycard_domain::deployment::TemplateViolation;
 use keycard_domain::deployment::plan::{Answers, Plan, Step};
 use keycard_domain::limits;
-use keycard_domain::operation::Principal;
+use keycard_domain::snapshot::Snapshot;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 use uuid::Uuid;
@@ -25,9 +28,16 @@ pub(super) const ANY_VERSION: &str = "2024-11-01";
 /// The way to the face for one caller.
 pub(super) struct Door {
     face: Face<Arm>,
-    caller: Principal,
+    caller: Vouched,
     correlation_id: Uuid,
     nesting: Nesting,
+}
+
+/// What a deployment's references were answered, and how many bytes these answers had.
+#[derive(Default)]
+pub(super) struct References {
+    answers: Answers,
+    bytes: usize,
 }
 
 /// Why a value cannot be found.
@@ -39,13 +49,23 @@ pub(super) enum Unsettled {
 }
 
 impl Door {
-    pub(super) fn new(
-        arm: &Arm,
-        caller: Principal,
-        correlation_id: Uuid,
-        nesting: Nesting,
-    ) -> Self {
-        Self { face: face(arm.clone()), caller, correlation_id, nesting: Nesting(nesting.0 + 1) }
+    pub(super) fn new(arm: &Arm, caller: Vouched, correlation_id: Uuid, nesting: Nesting) -> Self {
+        Self { face: face(arm.clone()), caller, correlation_id, nesting }
+    }
+
+    /// Whether the deployment that this is for is to go on.
+    pub(super) fn is_wanted(&self, snapshot: &Snapshot) -> bool {
+        self.nesting.runs(snapshot)
+    }
+
+    /// What the deployments of the run have made, this one's and all around and inside it.
+    pub(super) fn made(&self) -> BTreeSet<String> {
+        self.nesting.made()
+    }
+
+    /// Keeps that a resource was made.
+    pub(super) fn note_made(&self, id: &str) {
+        self.nesting.note_made(id);
     }
 
     /// Sends a request; the answer, or the refusal.
@@ -56,14 +76,26 @@ impl Door {
         api_version: &str,
         body: Option<&Value>,
     ) -> Result<(StatusCode, Value), Refusal> {
+        let (status, bytes) = self.ask(method, id, api_version, body).await?;
+        Ok((status, serde_json::from_slice(&bytes).unwrap_or_default()))
+    }
+
+    /// As [`Self::send`]; the answer is as it was read.
+    async fn ask(
+        &self,
+        method: Method,
+        id: &str,
+        api_version: &str,
+        body: Option<&Value>,
+    ) -> Result<(StatusCode, Bytes), Refusal> {
         let version = utf8_percent_encode(api_version, NON_ALPHANUMERIC);
         let request = Request::builder()
             .method(method)
             .uri(format!("{}?api-version={version}", encoded(id)))
             .header(header::CONTENT_TYPE, "application/json")
             .header("x-ms-correlation-request-id", self.correlation_id.to_string())
-            .extension(Vouched(self.caller.clone()))
-            .extension(self.nesting)
+            .extension(self.caller.clone())
+            .extension(self.nesting.clone())
             .body(body.map_or_else(Body::empty, |body| Body::from(body.to_string())));
         let Ok(request) = request else {
             return Err((StatusCode::BAD_REQUEST, format!("'{id}' is no path.")));
@@ -73,7 +105,7 @@ impl Door {
         let read = read_body(response.into_body(), limits::CONTROL_PLANE_BODY_BYTES_MAX).await;
         let bytes = read.unwrap_or_default();
         if status.is_success() {
-            return Ok((status, serde_json::from_slice(&bytes).unwrap_or_default()));
+            return Ok((status, bytes));
         }
         Err((status, String::from_utf8_lossy(&bytes).into_owned()))
     }
@@ -82,21 +114,28 @@ impl Door {
     pub(super) async fn settled<T>(
         &self,
         plan: &Plan,
-        answers: &mut Answers,
+        known: &mut References,
         evaluate: impl Fn(&Plan, &Answers) -> Result<Step<T>, TemplateViolation>,
     ) -> Result<T, Unsettled> {
         loop {
-            let key = match evaluate(plan, answers).map_err(Unsettled::Violation)? {
+            let key = match evaluate(plan, &known.answers).map_err(Unsettled::Violation)? {
                 Step::Done(value) => return Ok(value),
                 Step::Needs(key) => key,
             };
-            if answers.len() >= limits::DEPLOYMENT_REFERENCES_MAX {
-                let text = "The template refers to too many resources.".to_owned();
-                return Err(Unsettled::Refused((StatusCode::BAD_REQUEST, text)));
+            if known.answers.len() >= limits::DEPLOYMENT_REFERENCES_MAX {
+                return Err(too_large("The template refers to too many resources."));
             }
-            let asked = self.send(Method::GET, &key.id, &key.api_version, None).await;
-            let (_, answer) = asked.map_err(Unsettled::Refused)?;
-            answers.insert(key, answer);
+            let asked = self.ask(Method::GET, &key.id, &key.api_version, None).await;
+            let (_, bytes) = asked.map_err(Unsettled::Refused)?;
+            known.bytes = known.bytes.saturating_add(bytes.len());
+            if known.bytes > limits::DEPLOYMENT_REFERENCE_BYTES_MAX {
+                return Err(too_large("The resources that the template refers to are too large."));
+            }
+            known.answers.insert(key, serde_json::from_slice(&bytes).unwrap_or_default());
         }
     }
+}
+
+fn too_large(text: &str) -> Unsettled {
+    Unsettled::Refused((StatusCode::BAD_REQUEST, text.to_owned()))
 }

@@ -10,20 +10,25 @@ mod request;
 mod run;
 mod what_if;
 
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
+
 use axum::Json;
 use axum::extract::{FromRequestParts, State};
 use axum::response::{IntoResponse, Response};
 use http::request::Parts;
 use http::{HeaderName, Method, StatusCode, Uri, header};
+use keycard_domain::deployment::plan::Hidden;
 use keycard_domain::deployment::{self, Deployment, DeploymentError, DeploymentState};
 use keycard_domain::limits;
 use keycard_domain::rbac::RbacScope;
 use keycard_domain::resources::resource_group;
+use keycard_domain::snapshot::Snapshot;
 use serde_json::{Value, json};
 
 use super::body::page;
 use super::error::{ArmError, DeploymentRefusal};
-use super::{Arm, row};
+use super::{Arm, Vouched, row};
 use crate::request::Parameters;
 use crate::route::{Params, Rbac, Route, Unread};
 use door::Door;
@@ -137,15 +142,44 @@ impl From<DeploymentError> for ArmError {
     }
 }
 
-/// How deep a deployment stands inside others: a request of the face to itself says so, and no other can.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Nesting(usize);
+/// Where a deployment stands inside others: a request of the face to itself says so, and no other can.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Nesting {
+    /// Those that it stands inside, the outermost first.
+    outer: Vec<Arc<Deployment>>,
+    /// What they keep to themselves: it can stand in a template that they evaluated.
+    hidden: Arc<Hidden>,
+    /// The ids, in lower case, of what it and all deployments around and inside it have made in this run.
+    made: Arc<Mutex<BTreeSet<String>>>,
+}
+
+impl Nesting {
+    /// One step further inside.
+    fn inside(mut self, deployment: &Deployment, hidden: &Hidden) -> Self {
+        self.outer.push(Arc::new(deployment.clone()));
+        self.hidden = Arc::new(self.hidden.and(hidden));
+        self
+    }
+
+    /// Whether all of them run still: who stops one stops what stands inside it.
+    fn runs(&self, snapshot: &Snapshot) -> bool {
+        self.outer.iter().all(|outer| deployment::is_running(snapshot, outer))
+    }
+
+    fn note_made(&self, id: &str) {
+        self.made.lock().unwrap_or_else(PoisonError::into_inner).insert(id.to_lowercase());
+    }
+
+    fn made(&self) -> BTreeSet<String> {
+        self.made.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
 
 impl<S: Send + Sync> FromRequestParts<S> for Nesting {
     type Rejection = std::convert::Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Self::Rejection> {
-        Ok(parts.extensions.get::<Self>().copied().unwrap_or_default())
+        Ok(parts.extensions.get::<Self>().cloned().unwrap_or_default())
     }
 }
 
@@ -154,15 +188,17 @@ async fn put(
     Rbac(operation): Rbac,
     State(arm): State<Arm>,
     params: Params,
+    caller: Vouched,
     nesting: Nesting,
     uri: Uri,
     body: DeploymentBody,
 ) -> Result<Response, ArmError> {
-    if nesting.0 > limits::NESTED_DEPLOYMENTS_MAX {
+    if nesting.outer.len() > limits::NESTED_DEPLOYMENTS_MAX {
         return Err(ArmError::BodyMalformed("Deployments are nested too deeply.".to_owned()));
     }
-    let caller = operation.principal().cloned().ok_or(ArmError::TokenMissing)?;
-    let prepared = body.prepare(&arm, &operation, scope(&arm, &params)?, params.get("name"))?;
+    let scope = scope(&arm, &params)?;
+    let mut prepared = body.prepare(&arm, &operation, scope, params.get("name")).await?;
+    prepared.new.template = nesting.hidden.value(prepared.new.template);
     let plan = (&prepared.template, &prepared.plan);
     let begun = deployment::begin(&arm.state, &operation, &prepared.new, plan).await?;
     let started = begun.deployment;
@@ -255,7 +291,8 @@ async fn validate(
     params: Params,
     body: DeploymentBody,
 ) -> Result<Json<Value>, ArmError> {
-    let prepared = body.prepare(&arm, &operation, scope(&arm, &params)?, params.get("name"))?;
+    let prepared =
+        body.prepare(&arm, &operation, scope(&arm, &params)?, params.get("name")).await?;
     Ok(Json(json::validated(&prepared.new, &prepared.plan, &operation)))
 }
 
@@ -264,11 +301,12 @@ async fn what_if(
     Rbac(operation): Rbac,
     State(arm): State<Arm>,
     params: Params,
+    caller: Vouched,
     nesting: Nesting,
     body: DeploymentBody,
 ) -> Result<Json<Value>, ArmError> {
-    let caller = operation.principal().cloned().ok_or(ArmError::TokenMissing)?;
-    let prepared = body.prepare(&arm, &operation, scope(&arm, &params)?, params.get("name"))?;
+    let scope = scope(&arm, &params)?;
+    let prepared = body.prepare(&arm, &operation, scope, params.get("name")).await?;
     let door = Door::new(&arm, caller, operation.correlation_id, nesting);
     Ok(Json(what_if::foretell(&arm, &door, &prepared).await))
 }

@@ -1,6 +1,7 @@
 //! What a deployment's request says: a body that is nearly JSON, and where its template is put.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::{FromRequest, Request};
@@ -15,8 +16,10 @@ use keycard_domain::operation::OperationContext;
 use keycard_domain::rbac::RbacScope;
 use keycard_domain::resources::{require_subscription, resource_group};
 use keycard_domain::snapshot::Snapshot;
+use keycard_domain::state::WriteError;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
+use tokio::sync::Semaphore;
 
 use super::super::body::tenant;
 use super::super::error::{ArmError, DeploymentRefusal};
@@ -63,6 +66,9 @@ impl<S: Send + Sync> FromRequest<S> for DeploymentBody {
     }
 }
 
+/// Templates that are given their values at the same time: what strangers let them compute takes one processor at most.
+static PLANNING: Semaphore = Semaphore::const_new(1);
+
 /// A deployment that can be begun.
 pub(super) struct Prepared {
     pub(super) new: NewDeployment,
@@ -78,8 +84,8 @@ pub(super) fn position(text: &str, violation: &TemplateViolation) -> (usize, usi
 }
 
 impl DeploymentBody {
-    /// Reads the template and gives it its values.
-    pub(super) fn prepare(
+    /// Reads the template and gives it its values, beside the threads that answer requests: that takes a while for some.
+    pub(super) async fn prepare(
         self,
         arm: &Arm,
         operation: &OperationContext,
@@ -90,7 +96,7 @@ impl DeploymentBody {
         let properties = body.properties;
         refuse_unsupported(&properties)?;
         let given = properties.parameters.unwrap_or_default();
-        let new = NewDeployment {
+        let mut new = NewDeployment {
             mode: mode(properties.mode.as_deref(), &scope)?,
             scope,
             name: name.to_owned(),
@@ -101,9 +107,20 @@ impl DeploymentBody {
         let snapshot = arm.state.snapshot_to_keep();
         deployment::check(&snapshot, &new)?;
         let place = place(arm, &snapshot, operation, &new)?;
-        let fresh = Fresh { now: operation.now, entropy: arm.state.entropy.as_ref() };
-        let planned = Template::parse(&new.template)
-            .and_then(|template| Ok((template.plan(&given, place, fresh)?, template)));
+        let (now, entropy) = (operation.now, Arc::clone(&arm.state.entropy));
+        let source = std::mem::take(&mut new.template);
+        let planning = move || {
+            let fresh = Fresh { now, entropy: entropy.as_ref() };
+            let planned = Template::parse(&source)
+                .and_then(|template| Ok((template.plan(&given, place, fresh)?, template)));
+            (planned, source)
+        };
+        let unavailable = |reason: String| WriteError::Unavailable(reason);
+        let turn = PLANNING.acquire().await.map_err(|error| unavailable(error.to_string()))?;
+        let planned = tokio::task::spawn_blocking(planning).await;
+        drop(turn);
+        let (planned, source) = planned.map_err(|error| unavailable(error.to_string()))?;
+        new.template = source;
         match planned {
             Ok((plan, template)) => Ok(Prepared { new, template, plan, text }),
             Err(violation) => {

@@ -12,14 +12,14 @@ use keycard_domain::deployment::{
     FailureDetail, TemplateViolation,
 };
 use keycard_domain::limits;
-use keycard_domain::operation::{OperationContext, Principal};
+use keycard_domain::operation::OperationContext;
 use keycard_domain::resources::resource_group;
 use serde_json::Value;
 
-use super::super::Arm;
 use super::super::error::refusal_text;
+use super::super::{Arm, Vouched};
 use super::Nesting;
-use super::door::{ANY_VERSION, Door, Refusal, Unsettled};
+use super::door::{ANY_VERSION, Door, References, Refusal, Unsettled};
 use super::request::{Prepared, position};
 
 /// A deployment under way.
@@ -30,26 +30,31 @@ pub(super) struct Run {
     plan: Plan,
     deployment: Deployment,
     text: String,
-    answers: Answers,
+    answers: References,
     failures: Vec<FailureDetail>,
 }
 
 impl Run {
     pub(super) fn new(
         arm: Arm,
-        (operation, caller): (OperationContext, Principal),
+        (operation, caller): (OperationContext, Vouched),
         prepared: Prepared,
         deployment: Deployment,
         nesting: Nesting,
     ) -> Self {
         Self {
-            door: Door::new(&arm, caller, operation.correlation_id, nesting),
+            door: Door::new(
+                &arm,
+                caller,
+                operation.correlation_id,
+                nesting.inside(&deployment, prepared.plan.hidden()),
+            ),
             arm,
             operation,
             plan: prepared.plan,
             deployment,
             text: prepared.text,
-            answers: Answers::new(),
+            answers: References::default(),
             failures: Vec::new(),
         }
     }
@@ -60,7 +65,7 @@ impl Run {
         let resources: Vec<PlannedResource> = self.plan.resources().cloned().collect();
         let mut absent = BTreeSet::new();
         for resource in &resources {
-            if !deployment::is_running(&self.arm.state.snapshot(), &self.deployment) {
+            if !self.is_left() {
                 break;
             }
             let is_waiting = resource.depends_on.iter().any(|id| absent.contains(id));
@@ -68,10 +73,11 @@ impl Run {
                 absent.insert(Arc::clone(&resource.id));
             }
         }
-        let is_left = deployment::is_running(&self.arm.state.snapshot(), &self.deployment);
-        if is_left && self.failures.is_empty() && self.deployment.mode == DeploymentMode::Complete {
+        let is_complete = self.deployment.mode == DeploymentMode::Complete;
+        if self.is_left() && self.failures.is_empty() && is_complete {
             self.delete_others(&resources).await;
         }
+        let is_left = self.is_left();
         self.conclude(is_left).await;
         for _ in 0..FINISH_ATTEMPTS_MAX {
             let state = &self.arm.state;
@@ -80,6 +86,11 @@ impl Run {
             }
             tokio::time::sleep(FINISH_PAUSE).await;
         }
+    }
+
+    /// Whether nobody stopped it, or what it stands inside.
+    fn is_left(&self) -> bool {
+        self.door.is_wanted(&self.arm.state.snapshot())
     }
 
     /// Whether the resource is there now.
@@ -109,6 +120,9 @@ impl Run {
             Err((status, refusal)) => (status, Some(refusal)),
         };
         let is_there = refusal.is_none();
+        if is_there {
+            self.door.note_made(&id);
+        }
         self.failures.extend(refusal.clone().map(|refusal| detail(status, refusal)));
         self.note("Create", (&id, &resource.resource_type, &resource.name), status, refusal);
         is_there
@@ -116,7 +130,7 @@ impl Run {
 
     /// What is wrong with the template, to be kept.
     fn words(&self, violation: &TemplateViolation) -> String {
-        self.plan.without_secrets(&refusal_text(violation, position(&self.text, violation)))
+        self.plan.hidden().text(&refusal_text(violation, position(&self.text, violation)))
     }
 
     /// Waits for a deployment inside this one; its refusal, where it failed. All else is done when it is answered.
@@ -161,7 +175,7 @@ impl Run {
     }
 
     fn kept(&self, refusal: &str) -> String {
-        let told = self.plan.without_secrets(refusal);
+        let told = self.plan.hidden().text(refusal);
         told.chars().take(limits::DEPLOYMENT_REFUSAL_BYTES_MAX).collect()
     }
 
@@ -183,9 +197,10 @@ impl Run {
         });
     }
 
-    /// Deletes what the group holds and the template does not name.
+    /// Deletes what the group holds and neither the template names nor a deployment inside it made.
     async fn delete_others(&mut self, resources: &[PlannedResource]) {
-        let kept: BTreeSet<String> = resources.iter().map(|it| it.id.to_lowercase()).collect();
+        let mut kept = self.door.made();
+        kept.extend(resources.iter().map(|it| it.id.to_lowercase()));
         let scope = self.deployment.scope.clone();
         let Some(subscription) = scope.subscription() else { return };
         let snapshot = self.arm.state.snapshot_to_keep();
@@ -197,6 +212,9 @@ impl Run {
             is_here && !kept.contains(&id.key())
         });
         for (id, _) in others {
+            if !self.is_left() {
+                return;
+            }
             let deleted = self.send(Method::DELETE, id.as_str(), ANY_VERSION, None).await;
             let (status, refusal) = match deleted {
                 Ok((status, _)) => (status, None),
@@ -224,6 +242,7 @@ impl Run {
             return;
         }
         if !is_left {
+            self.deployment.state = DeploymentState::Canceled;
             return;
         }
         match self.door.settled(&self.plan, &mut self.answers, Plan::outputs).await {

@@ -13,13 +13,13 @@ use serde_json::{Map, Value, json};
 
 use super::super::Arm;
 use super::super::error::refusal_text;
-use super::door::{ANY_VERSION, Door, Unsettled};
+use super::door::{ANY_VERSION, Door, References, Unsettled};
 use super::request::{Prepared, position};
 
 /// The changes, or why they cannot be foretold, in the shape of an operation that has ended.
 pub(super) async fn foretell(arm: &Arm, door: &Door, prepared: &Prepared) -> Value {
     let mut changes = Vec::new();
-    let mut answers = Answers::new();
+    let mut answers = References::default();
     for resource in prepared.plan.resources() {
         match change(door, prepared, &mut answers, resource).await {
             Ok(change) => changes.push(change),
@@ -27,16 +27,15 @@ pub(super) async fn foretell(arm: &Arm, door: &Door, prepared: &Prepared) -> Val
         }
     }
     changes.extend(others(arm, door, &prepared.new, &prepared.plan).await);
-    let told = json!({ "status": "Succeeded", "properties": { "changes": changes } });
     // The template may put secure parameters where nothing of them is ever shown.
-    let told = prepared.plan.without_secrets(&told.to_string());
-    serde_json::from_str(&told).unwrap_or_default()
+    let changes = prepared.plan.hidden().value(changes.into());
+    json!({ "status": "Succeeded", "properties": { "changes": changes } })
 }
 
 async fn change(
     door: &Door,
     prepared: &Prepared,
-    answers: &mut Answers,
+    answers: &mut References,
     resource: &PlannedResource,
 ) -> Result<Value, Value> {
     let asked = door.send(Method::GET, &resource.id, &resource.api_version, None).await;
@@ -135,7 +134,7 @@ fn is_same(before: &Value, after: &Value) -> bool {
 }
 
 /// What the group holds and the template does not name, as far as the caller may see it: deleted in one mode, left alone
-/// in the other.
+/// in the other. What deployments inside this one would name is not known, so beside them no deletion is foretold.
 async fn others(arm: &Arm, door: &Door, new: &NewDeployment, plan: &Plan) -> Vec<Value> {
     let (Some(subscription), Some(group)) = (new.scope.subscription(), new.scope.resource_group())
     else {
@@ -143,6 +142,7 @@ async fn others(arm: &Arm, door: &Door, new: &NewDeployment, plan: &Plan) -> Vec
     };
     let kind = match new.mode {
         DeploymentMode::Incremental => "Ignore",
+        DeploymentMode::Complete if plan.resources().any(is_nested) => "Unsupported",
         DeploymentMode::Complete => "Delete",
     };
     let named: BTreeSet<String> = plan.resources().map(|it| it.id.to_lowercase()).collect();
@@ -161,4 +161,9 @@ async fn others(arm: &Arm, door: &Door, new: &NewDeployment, plan: &Plan) -> Vec
         }
     }
     changes
+}
+
+/// Whether a resource is a deployment itself.
+fn is_nested(resource: &PlannedResource) -> bool {
+    resource.resource_type.eq_ignore_ascii_case("Microsoft.Resources/deployments")
 }
