@@ -773,24 +773,50 @@ async fn a_name_is_taken_while_its_deployment_runs() {
     assert_eq!(late.body["error"]["code"], "DeploymentCannotBeCancelled");
 }
 
+/// Stops a deployment as soon as it is there.
+async fn stopped(cloud: &Cloud, path: &str) -> bool {
+    let cancel = format!("{path}/cancel");
+    for _ in 0..10_000 {
+        let answer = cloud.admin(Method::POST, &cancel, VERSION, None).await;
+        if answer.status == StatusCode::NO_CONTENT {
+            return true;
+        }
+        assert!(answer.status == StatusCode::NOT_FOUND, "{}", answer.body);
+    }
+    false
+}
+
 #[tokio::test]
 async fn a_cancelled_deployment_makes_nothing_more() {
     let cloud = Cloud::start().await;
     let path = cloud.deployment("d1");
-    let stop = async {
-        let cancel = format!("{path}/cancel");
-        for _ in 0..10_000 {
-            let answer = cloud.admin(Method::POST, &cancel, VERSION, None).await;
-            if answer.status == StatusCode::NO_CONTENT {
-                return true;
-            }
-            assert!(answer.status == StatusCode::NOT_FOUND, "{}", answer.body);
-        }
-        false
-    };
+    let stop = stopped(&cloud, &path);
     let (_, is_stopped) = tokio::join!(cloud.deploy("d1", many(800), json!({})), stop);
     assert!(is_stopped);
     let ended = cloud.ended(&path).await;
+    assert_eq!(ended["properties"]["provisioningState"], "Canceled");
+    let last = cloud.admin(Method::GET, &cloud.identity_id("many-799"), "2024-11-30", None).await;
+    assert_eq!(last.status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn who_stops_a_deployment_stops_those_inside_it() {
+    let cloud = Cloud::start().await;
+    let inner = json!({
+        "type": "Microsoft.Resources/deployments", "apiVersion": "2022-09-01", "name": "inner",
+        "properties": { "mode": "Incremental", "template": many(800),
+            "expressionEvaluationOptions": { "scope": "inner" } },
+    });
+    let stop = async {
+        // It stands inside the other: once it is there, the other runs.
+        let inner = cloud.deployment("inner");
+        while cloud.admin(Method::GET, &inner, VERSION, None).await.status != StatusCode::OK {}
+        stopped(&cloud, &cloud.deployment("outer")).await
+    };
+    let outer = cloud.deploy("outer", with_resources(json!([inner])), json!({}));
+    let (_, is_stopped) = tokio::join!(outer, stop);
+    assert!(is_stopped);
+    let ended = cloud.ended(&cloud.deployment("inner")).await;
     assert_eq!(ended["properties"]["provisioningState"], "Canceled");
     let last = cloud.admin(Method::GET, &cloud.identity_id("many-799"), "2024-11-30", None).await;
     assert_eq!(last.status, StatusCode::NOT_FOUND);
