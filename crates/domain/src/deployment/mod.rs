@@ -7,6 +7,7 @@ pub mod error;
 mod evaluate;
 mod expression;
 mod function;
+pub mod hidden;
 mod index;
 pub mod parameter;
 pub mod plan;

@@ -14,6 +14,7 @@ use super::evaluate::{
 };
 use super::expression::{TemplateText, is_expression, parse};
 use super::function::{join_id, member};
+use super::hidden::Hidden;
 use super::index::{Entry, ResourceIndex};
 use super::parameter::{ShownValue, ValueType};
 use super::template::{Declaration, Template, calls, has_own_template, is_nested};
@@ -53,41 +54,6 @@ pub struct Plan {
     outputs: Map<String, Value>,
     parameters: Vec<ShownValue>,
     hidden: Hidden,
-}
-
-/// The texts of secure parameters, which nothing that is kept or shown may hold.
-#[derive(Clone, Default)]
-pub struct Hidden(Vec<String>);
-
-impl std::fmt::Debug for Hidden {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Hidden({})", self.0.len())
-    }
-}
-
-impl Hidden {
-    /// A text without them: a refusal may repeat what it refuses.
-    pub fn text(&self, text: &str) -> String {
-        let hidden = self.0.iter().filter(|secret| secret.len() >= SECRET_BYTES_MIN);
-        hidden.fold(text.to_owned(), |text, secret| text.replace(secret, "***"))
-    }
-
-    /// A value whose texts tell none; names of members, numbers and literals stay what they are.
-    pub fn value(&self, value: Value) -> Value {
-        match value {
-            Value::String(text) => self.text(&text).into(),
-            Value::Array(items) => items.into_iter().map(|item| self.value(item)).collect(),
-            Value::Object(members) => {
-                members.into_iter().map(|(name, value)| (name, self.value(value))).collect()
-            }
-            Value::Null | Value::Bool(_) | Value::Number(_) => value,
-        }
-    }
-
-    /// These and others.
-    pub fn and(&self, others: &Self) -> Self {
-        Self(self.0.iter().chain(&others.0).cloned().collect())
-    }
 }
 
 /// A value, or what has to be asked for before there is one.
@@ -166,7 +132,7 @@ impl Template {
             let path = format!("parameters.{}", parameter.name);
             parameter.check(&value).map_err(|reason| TemplateViolation::at(path, reason))?;
             if parameter.value_type.is_secure() {
-                texts(&value, &mut |text| plan.hidden.0.extend(spellings(text)));
+                plan.hidden.add(&value);
             }
             plan.parameters.push(ShownValue::new(&parameter.name, parameter.value_type, value));
         }
@@ -288,9 +254,6 @@ struct Parent<'a> {
     scope: &'a str,
     copies: &'a [CopyIndex],
 }
-
-/// Bytes of a text that is taken for a secret: a shorter one stands in other words by chance.
-const SECRET_BYTES_MIN: usize = 4;
 
 /// Members that say how a resource is deployed, and are no part of it.
 const OF_DEPLOYMENT: [&str; 13] = [
@@ -802,18 +765,6 @@ fn halted(path: &str, halt: Halt) -> TemplateViolation {
     }
 }
 
-/// A text as it is, as a string of JSON, and as a string inside one; the longest first, which may hold the others.
-fn spellings(text: &str) -> Vec<String> {
-    let quoted = |text: &str| {
-        let quoted = Value::from(text).to_string();
-        quoted.get(1..quoted.len() - 1).unwrap_or_default().to_owned()
-    };
-    let once = quoted(text);
-    let mut all = vec![quoted(&once), once, text.to_owned()];
-    all.dedup();
-    all
-}
-
 fn is_no_part_of_an_id(c: char) -> bool {
     c.is_control() || matches!(c, '%' | '\\' | '?' | '#' | '"' | '<' | '>')
 }
@@ -821,13 +772,12 @@ fn is_no_part_of_an_id(c: char) -> bool {
 fn texts(value: &Value, visit: &mut impl FnMut(&str)) {
     match value {
         Value::String(text) => visit(text),
-        Value::Number(number) => visit(&number.to_string()),
         Value::Array(items) => items.iter().for_each(|item| texts(item, visit)),
         Value::Object(members) => members.iter().for_each(|(name, value)| {
             visit(name);
             texts(value, visit);
         }),
-        Value::Null | Value::Bool(_) => {}
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
 }
 

@@ -18,7 +18,7 @@ use axum::extract::{FromRequestParts, State};
 use axum::response::{IntoResponse, Response};
 use http::request::Parts;
 use http::{HeaderName, Method, StatusCode, Uri, header};
-use keycard_domain::deployment::plan::Hidden;
+use keycard_domain::deployment::hidden::Hidden;
 use keycard_domain::deployment::{self, Deployment, DeploymentError, DeploymentState};
 use keycard_domain::limits;
 use keycard_domain::rbac::RbacScope;
