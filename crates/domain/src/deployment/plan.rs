@@ -3,22 +3,26 @@
 //! Source: Azure Resource Manager, "Define the order for deploying resources", "Resource iteration", "Conditional
 //! deployment", "Set name and type for child resources".
 
-use std::collections::{BTreeMap, BTreeSet};
+mod order;
+mod values;
+
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
 use super::error::{ExpressionError, Halt, ReferenceKey, TemplateError, TemplateViolation};
 use super::evaluate::{
-    Budget, CopyIndex, Evaluator, Fresh, Names, Place, References, text_of, type_wrong, weight,
+    Budget, CopyIndex, Evaluator, Fresh, Names, Place, References, text_of, type_wrong,
 };
-use super::expression::{TemplateText, is_expression, parse};
-use super::function::{join_id, member};
+use super::expression::is_expression;
+use super::function::join_id;
 use super::hidden::Hidden;
 use super::index::{Entry, ResourceIndex};
 use super::parameter::{ShownValue, ValueType};
-use super::template::{Declaration, Template, calls, has_own_template, is_nested};
+use super::template::{Declaration, NESTED_TYPE, Template, has_own_template, is_nested};
 use crate::limits;
+use values::check_kept;
 
 /// A resource that a deployment makes or changes.
 #[derive(Clone, Debug, PartialEq)]
@@ -94,151 +98,6 @@ impl Template {
         plan.order()?;
         Ok(plan)
     }
-
-    fn settle_parameters(
-        &self,
-        plan: &mut Plan,
-        given: &Map<String, Value>,
-        fresh: Fresh<'_>,
-    ) -> Result<(), TemplateViolation> {
-        self.check_given(given)?;
-        let mut sources = Vec::new();
-        for parameter in &self.parameters {
-            let path = format!("parameters.{}", parameter.name);
-            let at = |reason| TemplateViolation::at(path.clone(), reason);
-            let key = parameter.name.to_lowercase();
-            match member(given, &parameter.name) {
-                Some(value) => {
-                    let value = given_value(value).map_err(at)?;
-                    parameter.check(value).map_err(at)?;
-                    plan.names.parameters.insert(key, Some(value.clone()));
-                }
-                None => {
-                    let missing = || TemplateError::ParameterMissing(parameter.name.clone());
-                    let default = parameter.default_value().ok_or_else(missing).map_err(at)?;
-                    plan.names.parameters.insert(key, None);
-                    sources.push((parameter.name.clone(), format!("{path}.defaultValue"), default));
-                }
-            }
-        }
-        settle(sources, |name, _, source| {
-            let value = plan.evaluator(&[], None, Some(fresh)).value(source)?;
-            plan.names.parameters.insert(name.to_lowercase(), Some(value));
-            Ok(())
-        })?;
-        for parameter in &self.parameters {
-            let value = plan.names.parameters.get(&parameter.name.to_lowercase()).cloned();
-            let value = value.flatten().unwrap_or_default();
-            let path = format!("parameters.{}", parameter.name);
-            parameter.check(&value).map_err(|reason| TemplateViolation::at(path, reason))?;
-            if parameter.value_type.is_secure() {
-                plan.hidden.add(&value);
-            }
-            plan.parameters.push(ShownValue::new(&parameter.name, parameter.value_type, value));
-        }
-        check_kept("parameters", &plan.parameters)
-    }
-
-    fn check_given(&self, given: &Map<String, Value>) -> Result<(), TemplateViolation> {
-        let declared = || self.parameters.iter().map(|parameter| parameter.name.clone());
-        let is_declared = |name: &str| declared().any(|known| known.eq_ignore_ascii_case(name));
-        let others: Vec<String> = given
-            .keys()
-            .filter(|name| !is_declared(name))
-            .take(limits::NAMES_SHOWN_MAX)
-            .cloned()
-            .collect();
-        if others.is_empty() {
-            return Ok(());
-        }
-        let declared = declared().take(limits::NAMES_SHOWN_MAX).collect();
-        let reason = TemplateError::ParametersUndeclared { given: others, declared };
-        Err(TemplateViolation::at("", reason))
-    }
-
-    fn settle_variables(&self, plan: &mut Plan) -> Result<(), TemplateViolation> {
-        let mut sources = Vec::new();
-        for (name, value) in &self.variables {
-            let loops = value.as_array().filter(|_| name.eq_ignore_ascii_case("copy"));
-            match loops {
-                // Each loop is a variable of its own.
-                Some(loops) => {
-                    sources.extend(loops.iter().enumerate().filter_map(|(index, one)| {
-                        let name = one.get("name")?.as_str()?.to_owned();
-                        let path = format!("variables.copy[{index}]");
-                        let source = serde_json::json!({ "copy": [one] });
-                        Some((name, path, source))
-                    }));
-                }
-                None => sources.push((name.clone(), format!("variables.{name}"), value.clone())),
-            }
-        }
-        for (name, ..) in &sources {
-            plan.names.variables.insert(name.to_lowercase(), None);
-        }
-        settle(sources, |name, path, source| {
-            let mut value = plan.evaluator(&[], None, None).value(source)?;
-            if path.starts_with("variables.copy[")
-                && let Some(items) = value.as_object_mut().and_then(|it| it.remove(name))
-            {
-                value = items;
-            }
-            plan.names.variables.insert(name.to_lowercase(), Some(value));
-            Ok(())
-        })
-    }
-}
-
-/// Refuses values that are too large or too deep to be kept.
-fn check_kept(path: &'static str, values: &[ShownValue]) -> Result<(), TemplateViolation> {
-    let max = limits::DEPLOYMENT_VALUES_BYTES_MAX;
-    let mut bytes = 0;
-    for value in values.iter().filter_map(|shown| shown.value.as_ref()) {
-        bytes += weight(value).map_err(|reason| TemplateViolation::at(path, reason))?;
-    }
-    if bytes <= max {
-        return Ok(());
-    }
-    let what = "bytes of parameters or outputs";
-    Err(TemplateViolation::at(path, TemplateError::TooMany { what, max }))
-}
-
-/// A given parameter is `{"value": …}`; a bare value is taken as well.
-fn given_value(value: &Value) -> Result<&Value, TemplateError> {
-    match value.as_object() {
-        Some(members) if members.contains_key("reference") => {
-            Err(TemplateError::Unsupported("the reference of a parameter to a vault's secret"))
-        }
-        Some(members) => members
-            .get("value")
-            .ok_or(TemplateError::Malformed("a parameter is given as an object with a value")),
-        None => Err(TemplateError::Malformed("a parameter is given as an object with a value")),
-    }
-}
-
-/// Evaluates in passes until all is known: what needs something later waits for it.
-fn settle(
-    mut sources: Vec<(String, String, Value)>,
-    mut evaluate: impl FnMut(&str, &str, &Value) -> Result<(), Halt>,
-) -> Result<(), TemplateViolation> {
-    while let Some((name, path, _)) = sources.first().cloned() {
-        let before = sources.len();
-        let mut waiting = Vec::new();
-        for (name, path, source) in sources {
-            match evaluate(&name, &path, &source) {
-                Ok(()) => {}
-                Err(Halt::Pending(_)) => waiting.push((name, path, source)),
-                Err(Halt::Error(error)) => return Err(TemplateViolation::at(path, error)),
-                Err(Halt::Reference(_)) => return Err(misplaced(path, "reference")),
-            }
-        }
-        if waiting.len() == before {
-            let reason = ExpressionError::Circular(name);
-            return Err(TemplateViolation::at(path, reason));
-        }
-        sources = waiting;
-    }
-    Ok(())
 }
 
 fn misplaced(path: impl Into<String>, function: &str) -> TemplateViolation {
@@ -271,6 +130,13 @@ const OF_DEPLOYMENT: [&str; 13] = [
     "subscriptionId",
     "resourceGroup",
 ];
+
+impl PlannedResource {
+    /// Whether it is a deployment itself.
+    pub fn is_deployment(&self) -> bool {
+        self.resource_type.eq_ignore_ascii_case(NESTED_TYPE)
+    }
+}
 
 impl Plan {
     /// The resources, in an order in which they can be deployed.
@@ -536,99 +402,6 @@ impl Plan {
         })
     }
 
-    /// Puts each resource after all that it depends on, and else as the template has them.
-    fn order(&mut self) -> Result<(), TemplateViolation> {
-        let mut seen = BTreeSet::new();
-        for resource in self.resources() {
-            if !seen.insert(resource.id.to_lowercase()) {
-                let reason = TemplateError::ResourceTwice(resource.id.to_string());
-                return Err(TemplateViolation::at(&resource.path, reason));
-            }
-        }
-        let mut before: Vec<BTreeSet<usize>> = Vec::new();
-        for (position, resource) in self.resources.iter().enumerate() {
-            let mut needed = self.named_dependencies(resource)?;
-            needed.extend(self.referenced(resource)?);
-            needed.remove(&position);
-            before.push(needed);
-        }
-        let order = sorted(&before).map_err(|position| {
-            let (path, id) = match self.resources.get(position) {
-                Some(resource) => (resource.path.clone(), resource.id.to_string()),
-                None => Default::default(),
-            };
-            TemplateViolation::at(path, TemplateError::DependencyCircular(id))
-        })?;
-        for (position, needed) in before.iter().enumerate() {
-            let deployed = |position: &usize| {
-                self.resources.get(*position).filter(|it| it.is_deployed).map(|it| it.id.clone())
-            };
-            let ids = needed.iter().filter_map(deployed).collect();
-            if let Some(resource) = self.resources.get_mut(position) {
-                resource.depends_on = ids;
-            }
-        }
-        let mut unordered: Vec<Option<PlannedResource>> =
-            std::mem::take(&mut self.resources).into_iter().map(Some).collect();
-        self.resources = order
-            .into_iter()
-            .filter_map(|position| unordered.get_mut(position).and_then(Option::take))
-            .collect();
-        Ok(())
-    }
-
-    fn named_dependencies(
-        &self,
-        resource: &PlannedResource,
-    ) -> Result<BTreeSet<usize>, TemplateViolation> {
-        let mut needed = BTreeSet::new();
-        for name in &resource.dependency_names {
-            let positions = self.index.positions(name);
-            if positions.is_empty() {
-                let path = format!("{}.dependsOn", resource.path);
-                let shown = name.chars().take(limits::VALUE_SHOWN_CHARS_MAX).collect();
-                return Err(TemplateViolation::at(path, TemplateError::DependencyUnknown(shown)));
-            }
-            needed.extend(positions);
-        }
-        Ok(needed)
-    }
-
-    /// The resources of the template that the body refers to.
-    fn referenced(&self, resource: &PlannedResource) -> Result<BTreeSet<usize>, TemplateViolation> {
-        let mut found = BTreeSet::new();
-        let mut read_bytes = 0;
-        let evaluator = self.evaluator(&resource.copies, None, None);
-        let mut visit = |text: &str| {
-            read_bytes += text.len();
-            let Ok(TemplateText::Expression(expression)) = parse(text) else { return };
-            calls(&expression, &mut |call| {
-                let is_reference = call.name.eq_ignore_ascii_case("reference");
-                let Some(named) = call.arguments.first().filter(|_| is_reference) else { return };
-                // What cannot be found yet is looked for when the body is made.
-                if let Ok(Value::String(named)) = evaluator.expression(named) {
-                    found.extend(self.index.positions(&named));
-                }
-            });
-        };
-        let has_own_template = has_own_template(&resource.members);
-        let members = resource.members.iter();
-        for (name, value) in members.filter(|(name, _)| !OF_DEPLOYMENT.contains(&name.as_str())) {
-            visit(name);
-            match value.as_object().filter(|_| has_own_template) {
-                Some(members) => members
-                    .iter()
-                    .filter(|(name, _)| *name != "template")
-                    .for_each(|(_, value)| texts(value, &mut visit)),
-                None => texts(value, &mut visit),
-            }
-        }
-        self.budget
-            .take(read_bytes)
-            .map_err(|error| TemplateViolation::at(&resource.path, error))?;
-        Ok(found)
-    }
-
     /// The body that a resource is put with.
     pub fn body(
         &self,
@@ -767,49 +540,6 @@ fn halted(path: &str, halt: Halt) -> TemplateViolation {
 
 fn is_no_part_of_an_id(c: char) -> bool {
     c.is_control() || matches!(c, '%' | '\\' | '?' | '#' | '"' | '<' | '>')
-}
-
-fn texts(value: &Value, visit: &mut impl FnMut(&str)) {
-    match value {
-        Value::String(text) => visit(text),
-        Value::Array(items) => items.iter().for_each(|item| texts(item, visit)),
-        Value::Object(members) => members.iter().for_each(|(name, value)| {
-            visit(name);
-            texts(value, visit);
-        }),
-        Value::Null | Value::Bool(_) | Value::Number(_) => {}
-    }
-}
-
-/// The positions, each after all that it needs; or the first one that is part of a circle or needs one.
-fn sorted(before: &[BTreeSet<usize>]) -> Result<Vec<usize>, usize> {
-    let mut after: Vec<Vec<usize>> = vec![Vec::new(); before.len()];
-    let mut missing: Vec<usize> = before.iter().map(BTreeSet::len).collect();
-    for (position, needed) in before.iter().enumerate() {
-        for earlier in needed {
-            if let Some(later) = after.get_mut(*earlier) {
-                later.push(position);
-            }
-        }
-    }
-    let is_free = |(position, count): (usize, &usize)| (*count == 0).then_some(position);
-    let mut free: BTreeSet<usize> = missing.iter().enumerate().filter_map(is_free).collect();
-    let mut order = Vec::new();
-    while let Some(position) = free.pop_first() {
-        order.push(position);
-        for later in after.get(position).into_iter().flatten() {
-            if let Some(count) = missing.get_mut(*later) {
-                *count -= 1;
-                if *count == 0 {
-                    free.insert(*later);
-                }
-            }
-        }
-    }
-    match missing.iter().position(|count| *count > 0) {
-        Some(position) => Err(position),
-        None => Ok(order),
-    }
 }
 
 #[cfg(test)]

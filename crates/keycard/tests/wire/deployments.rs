@@ -23,15 +23,17 @@ impl Cloud {
 
     /// A deployment as it is once it has ended.
     async fn ended(&self, path: &str) -> Value {
-        for _ in 0..200 {
-            let answer = self.admin(Method::GET, path, VERSION, None).await;
-            let state = answer.body["properties"]["provisioningState"].as_str().unwrap_or_default();
-            if !["Accepted", "Running"].contains(&state) {
-                return answer.body;
+        let end = async {
+            loop {
+                let body = self.admin(Method::GET, path, VERSION, None).await.body;
+                let state = body["properties"]["provisioningState"].as_str().unwrap_or_default();
+                if !["Accepted", "Running"].contains(&state) {
+                    return body;
+                }
             }
-            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-        }
-        panic!("{path} does not end");
+        };
+        let ended = tokio::time::timeout(std::time::Duration::from_secs(20), end).await;
+        ended.unwrap_or_else(|_| panic!("{path} does not end"))
     }
 
     async fn deployed(&self, name: &str, template: Value, parameters: Value) -> Value {
@@ -810,7 +812,10 @@ async fn who_stops_a_deployment_stops_those_inside_it() {
     let stop = async {
         // It stands inside the other: once it is there, the other runs.
         let inner = cloud.deployment("inner");
-        while cloud.admin(Method::GET, &inner, VERSION, None).await.status != StatusCode::OK {}
+        let there = async {
+            while cloud.admin(Method::GET, &inner, VERSION, None).await.status != StatusCode::OK {}
+        };
+        tokio::time::timeout(std::time::Duration::from_secs(20), there).await.unwrap();
         stopped(&cloud, &cloud.deployment("outer")).await
     };
     let outer = cloud.deploy("outer", with_resources(json!([inner])), json!({}));

@@ -142,7 +142,9 @@ async fn others(arm: &Arm, door: &Door, new: &NewDeployment, plan: &Plan) -> Vec
     };
     let kind = match new.mode {
         DeploymentMode::Incremental => "Ignore",
-        DeploymentMode::Complete if plan.resources().any(is_nested) => "Unsupported",
+        DeploymentMode::Complete if plan.resources().any(PlannedResource::is_deployment) => {
+            "Unsupported"
+        }
         DeploymentMode::Complete => "Delete",
     };
     let named: BTreeSet<String> = plan.resources().map(|it| it.id.to_lowercase()).collect();
@@ -161,9 +163,4 @@ async fn others(arm: &Arm, door: &Door, new: &NewDeployment, plan: &Plan) -> Vec
         }
     }
     changes
-}
-
-/// Whether a resource is a deployment itself.
-fn is_nested(resource: &PlannedResource) -> bool {
-    resource.resource_type.eq_ignore_ascii_case("Microsoft.Resources/deployments")
 }
