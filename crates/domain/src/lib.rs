@@ -19,6 +19,7 @@ pub mod records;
 pub mod resource_id;
 pub mod resources;
 pub mod snapshot;
+pub mod sql;
 pub mod state;
 pub mod store;
 pub mod token;

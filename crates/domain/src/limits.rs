@@ -44,6 +44,10 @@ pub const HANDSHAKE_TIME_MAX: std::time::Duration = std::time::Duration::from_se
 pub const STREAMS_MAX: u32 = 128;
 /// Items in one page of a control-plane listing.
 pub const LIST_PAGE_MAX: usize = 1000;
+/// Preview features that a subscription can register: more than Azure has of one provider.
+pub const FEATURES_MAX: usize = 1000;
+/// Characters of a preview feature's name.
+pub const FEATURE_NAME_CHARS_MAX: usize = 128;
 /// Tags of a resource. Source: Azure Resource Manager, tag limits.
 pub const TAGS_MAX: usize = 50;
 /// Characters of a tag's name.

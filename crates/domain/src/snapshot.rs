@@ -29,6 +29,8 @@ use crate::rbac::standing::{Lineage, Standing};
 use crate::rbac::{DenyAssignment, RbacScope, RoleAssignment, RoleDefinition, built_in_roles};
 use crate::records::{Record, STATE_PREFIX, UnreadableRecord, Versioned, decode};
 use crate::resource_id::ArmResourceId;
+use crate::resources::feature::FeatureRegistration;
+use crate::resources::generic::{GenericResource, HostName};
 use crate::resources::management_group::{self, ManagementGroup};
 use crate::resources::resource_group::ResourceGroup;
 use crate::store::{Change, Revision};
@@ -137,6 +139,12 @@ pub struct Snapshot {
     pub identity_credentials: Table<IdentityCredential>,
     /// By resource id.
     pub compute_resources: Table<ComputeResource>,
+    /// By resource id.
+    pub generic_resources: Table<GenericResource>,
+    /// By subscription id, namespace and name.
+    pub feature_registrations: Table<FeatureRegistration>,
+    /// By type and name.
+    pub host_names: Table<HostName>,
     /// By name, which is unique everywhere.
     pub vaults: Table<Vault>,
     /// By name.
@@ -300,6 +308,9 @@ impl Snapshot {
             UserAssignedIdentity::KIND => drop(self.user_assigned_identities.apply(id, change)?),
             IdentityCredential::KIND => drop(self.identity_credentials.apply(id, change)?),
             ComputeResource::KIND => drop(self.compute_resources.apply(id, change)?),
+            GenericResource::KIND => drop(self.generic_resources.apply(id, change)?),
+            FeatureRegistration::KIND => drop(self.feature_registrations.apply(id, change)?),
+            HostName::KIND => drop(self.host_names.apply(id, change)?),
             Vault::KIND => drop(self.vaults.apply(id, change)?),
             RoleAssignment::KIND => self.apply_role_assignment(id, change)?,
             DenyAssignment::KIND => self.apply_deny_assignment(id, change)?,
@@ -555,6 +566,9 @@ holds! {
     UserAssignedIdentity => user_assigned_identities,
     IdentityCredential => identity_credentials,
     ComputeResource => compute_resources,
+    GenericResource => generic_resources,
+    FeatureRegistration => feature_registrations,
+    HostName => host_names,
     Vault => vaults,
     ManagementGroup => management_groups,
     Group => groups,

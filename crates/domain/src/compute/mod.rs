@@ -22,7 +22,7 @@ use crate::operation::OperationContext;
 use crate::rbac::{RbacScope, assignment};
 use crate::records::{Record, Versioned};
 use crate::resource_id::ArmResourceId;
-use crate::resources::{ResourceError, check_location, check_tags, require_group};
+use crate::resources::{ResourceError, check_location, check_tags, generic, require_group};
 use crate::snapshot::Snapshot;
 use crate::state::{Changes, State, WriteError};
 use scale_set::{Instances, ScaleSetError};
@@ -341,6 +341,7 @@ pub(crate) fn plan_delete(
     for assigned in &existing.identity.user_assigned {
         remove_credentials_of(snapshot, changes, assigned.principal_id, Some(&existing.id));
     }
+    generic::plan_delete_parts(snapshot, changes, operation, &existing.id);
     assignment::plan_delete_below(snapshot, changes, &RbacScope::from(&existing.id));
     changes.next_generation(snapshot, &existing.id);
     changes.delete(snapshot, existing.record.as_ref());

@@ -45,6 +45,8 @@ use crate::rbac::{
     built_in_roles,
 };
 use crate::resource_id::ArmResourceId;
+use crate::resources::feature::FeatureRegistration;
+use crate::resources::generic::{GenericResource, HostName};
 use crate::resources::management_group::ManagementGroup;
 use crate::resources::resource_group::ResourceGroup;
 use crate::token::signing_key::{SigningKeyRing, TokenSigningKey};
@@ -523,5 +525,39 @@ fn deployments_are_frozen() {
         },
         "deployments//subscriptions/s/resourcegroups/g|d",
         r#"{"v":1,"r":{"scope":"/subscriptions/S/resourceGroups/G","name":"D","location":null,"tags":{},"run_id":"00000000-0000-0000-0000-000000000009","state":"Failed","mode":"Incremental","template_hash":"7","parameters":[{"name":"p","value_type":"SecureString","value":null}],"dependencies":[{"resource":"/a","resource_type":"N/a","name":"a","needs":["/b"]}],"outputs":[{"name":"o","value_type":"Array","value":[1]}],"operations":[{"kind":"Create","resource":"/a","resource_type":"N/a","name":"a","status":409,"refusal":"r","ended_at_ms":6}],"failure":{"code":"c","message":"m","details":[{"code":"d","message":"n"}]},"started_at_ms":5,"ended_at_ms":7,"correlation_id":"00000000-0000-0000-0000-00000000000a"}}"#,
+    );
+}
+
+#[test]
+fn generic_resources_are_frozen() {
+    let path = "/subscriptions/00000000-0000-0000-0000-000000000002/resourceGroups/g/providers/Microsoft.Storage/storageAccounts/A1";
+    check(
+        &GenericResource {
+            id: path.parse().unwrap(),
+            location: Some("l".into()),
+            tags: BTreeMap::from([("t".into(), "v".into())]),
+            identity: IdentityBlock::default(),
+            instance_id: Uuid::from_u128(9),
+            created_at: 5,
+            properties: Map::from_iter([("p".into(), json!(1))]),
+            other: Map::from_iter([("kind".into(), json!("k"))]),
+        },
+        "generic-resources//subscriptions/00000000-0000-0000-0000-000000000002/resourcegroups/g/providers/microsoft.storage/storageaccounts/a1",
+        r#"{"v":1,"r":{"id":"/subscriptions/00000000-0000-0000-0000-000000000002/resourceGroups/g/providers/Microsoft.Storage/storageAccounts/A1","location":"l","tags":{"t":"v"},"identity":{"system_assigned":null,"user_assigned":[]},"instance_id":"00000000-0000-0000-0000-000000000009","created_at":5,"properties":{"p":1},"other":{"kind":"k"}}}"#,
+    );
+    check(
+        &HostName { resource_type: "n/t".into(), name: "a1".into(), holder: path.parse().unwrap() },
+        "host-names/n/t|a1",
+        r#"{"v":1,"r":{"resource_type":"n/t","name":"a1","holder":"/subscriptions/00000000-0000-0000-0000-000000000002/resourceGroups/g/providers/Microsoft.Storage/storageAccounts/A1"}}"#,
+    );
+    check(
+        &FeatureRegistration {
+            subscription_id: SUBSCRIPTION,
+            namespace: "N.S".into(),
+            name: "F".into(),
+            is_registered: true,
+        },
+        "feature-registrations/00000000-0000-0000-0000-000000000002/n.s/f",
+        r#"{"v":1,"r":{"subscription_id":"00000000-0000-0000-0000-000000000002","namespace":"N.S","name":"F","is_registered":true}}"#,
     );
 }

@@ -2,6 +2,10 @@
 //!
 //! Source: Azure Resource Manager, "Naming rules and restrictions", "Use tags to organize your Azure resources".
 
+pub mod feature;
+pub mod generic;
+pub mod generic_type;
+pub mod listing;
 pub mod management_group;
 pub mod management_group_tree;
 pub mod resource_group;
@@ -103,17 +107,30 @@ pub fn rely_on_scope(snapshot: &Snapshot, changes: &mut Changes, scope: &RbacSco
     {
         changes.rely_on(snapshot, group.record.as_ref());
     }
-    let Some(resource) = scope.resource() else { return };
+    if let Some(resource) = scope.resource() {
+        rely_on_resource(snapshot, changes, &resource);
+    }
+}
+
+/// Relies on a resource being there still when the plan is committed; `false` when it is not there now.
+pub(crate) fn rely_on_resource(
+    snapshot: &Snapshot,
+    changes: &mut Changes,
+    resource: &ArmResourceId,
+) -> bool {
     let key = resource.key();
     if let Some(compute) = snapshot.compute_resources.get(&key) {
         changes.rely_on(snapshot, compute.record.as_ref());
-    }
-    if let Some(identity) = snapshot.user_assigned_identities.get(&key) {
+    } else if let Some(identity) = snapshot.user_assigned_identities.get(&key) {
         changes.rely_on(snapshot, identity.record.as_ref());
-    }
-    if let Ok(vault) = vault::find(snapshot, &resource) {
+    } else if let Some(generic) = snapshot.generic_resources.get(&key) {
+        changes.rely_on(snapshot, generic.record.as_ref());
+    } else if let Ok(vault) = vault::find(snapshot, resource) {
         changes.rely_on(snapshot, vault.record.as_ref());
+    } else {
+        return false;
     }
+    true
 }
 
 fn may_exist(snapshot: &Snapshot, resource: &ArmResourceId) -> bool {
@@ -126,7 +143,7 @@ fn may_exist(snapshot: &Snapshot, resource: &ArmResourceId) -> bool {
             snapshot.user_assigned_identities.get(&key).is_some()
         }
         "microsoft.keyvault/vaults" => vault::find(snapshot, resource).is_ok(),
-        _ => true,
+        _ => generic::type_of(resource).is_none() || snapshot.generic_resources.get(&key).is_some(),
     }
 }
 

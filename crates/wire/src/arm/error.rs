@@ -4,6 +4,7 @@
 
 mod authorization;
 mod deployment;
+mod generic;
 
 use axum::Json;
 use axum::response::{IntoResponse, Response};
@@ -26,6 +27,8 @@ use keycard_domain::rbac::custom_role::CustomRoleError;
 use keycard_domain::rbac::deny_assignment::DenyAssignmentError;
 use keycard_domain::resource_id::ArmResourceId;
 use keycard_domain::resources::ResourceError;
+use keycard_domain::resources::feature::FeatureError;
+use keycard_domain::resources::generic::GenericResourceError;
 use keycard_domain::resources::management_group::ManagementGroupError;
 use keycard_domain::resources::subscription::SubscriptionError;
 use keycard_domain::state::WriteError;
@@ -105,6 +108,13 @@ pub(super) enum ArmError {
     },
     Attachment(AttachmentError),
     Deployment(Box<DeploymentRefusal>),
+    Generic {
+        error: GenericResourceError,
+        resource: ArmResourceId,
+        operation: Box<OperationContext>,
+    },
+    Feature(FeatureError),
+    NamespaceUnknown(String),
 }
 
 /// A row of the table: status, code, message.
@@ -178,6 +188,12 @@ impl From<SigningKeyError> for ArmError {
     }
 }
 
+impl From<FeatureError> for ArmError {
+    fn from(error: FeatureError) -> Self {
+        Self::Feature(error)
+    }
+}
+
 impl From<AttachmentError> for ArmError {
     fn from(error: AttachmentError) -> Self {
         Self::Attachment(error)
@@ -200,6 +216,16 @@ impl ArmError {
                 operation: Box::new(operation.clone()),
             },
         }
+    }
+
+    /// A generic resource's refusal; the identity part is worded with the resource and the caller.
+    pub(super) fn generic(
+        error: GenericResourceError,
+        resource: &ArmResourceId,
+        operation: &OperationContext,
+    ) -> Self {
+        let (resource, operation) = (resource.clone(), Box::new(operation.clone()));
+        Self::Generic { error, resource, operation }
     }
 
     /// What a path names that no row matches: a type that is not served, or nothing.
@@ -350,6 +376,15 @@ impl ArmError {
                 Answer(StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable", reason.clone())
             }
             Self::Deployment(refusal) => deployment::answer(refusal),
+            Self::Generic { error, resource, operation } => {
+                generic::answer(error, resource, operation)
+            }
+            Self::Feature(error) => generic::feature(error),
+            Self::NamespaceUnknown(namespace) => Answer(
+                StatusCode::NOT_FOUND,
+                "InvalidResourceNamespace",
+                format!("The resource namespace '{namespace}' is invalid."),
+            ),
         }
     }
 
@@ -366,6 +401,7 @@ impl ArmError {
                 | Self::PathMalformed
                 | Self::PathUnknown
                 | Self::ResourceTypeUnknown { .. }
+                | Self::NamespaceUnknown(_)
                 | Self::MethodNotAllowed
                 | Self::Resource(_)
         )

@@ -15,13 +15,20 @@ mod error;
 mod explanations;
 mod federated_identity_credentials;
 mod forge;
+mod generic_resources;
 mod identity;
+mod image_versions;
 mod management_groups;
 mod metadata;
+mod providers;
+mod resource_body;
 mod resource_groups;
+mod resources;
 mod role_assignments;
 mod role_definitions;
 mod signing_keys;
+mod sql_administrators;
+mod storage_accounts;
 mod subscription_aliases;
 mod subscriptions;
 mod tenants;
@@ -75,6 +82,13 @@ pub struct Arm {
 /// The face.
 pub fn face(arm: Arm) -> Face<Arm> {
     let gate = ArmGate(arm.clone());
+    let mut routes = resource_routes();
+    routes.extend(providers::routes());
+    Face::new(routes, gate, arm)
+}
+
+/// Every row but those about the providers of all others.
+fn resource_routes() -> Vec<Route<Arm>> {
     let routes = [
         metadata::routes(),
         subscriptions::routes(),
@@ -98,8 +112,13 @@ pub fn face(arm: Arm) -> Face<Arm> {
         management_groups::routes(),
         attachments::routes(),
         deployments::routes(),
+        resources::routes(),
+        generic_resources::routes(),
+        storage_accounts::routes(),
+        sql_administrators::routes(),
+        image_versions::routes(),
     ];
-    Face::new(routes.into_iter().flatten().collect(), gate, arm)
+    routes.into_iter().flatten().collect()
 }
 
 /// A row that a role decides about.

@@ -8,12 +8,12 @@ use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::{Method, StatusCode, Uri, header};
-use keycard_domain::compute;
 use keycard_domain::directory::UserAssignedIdentity;
 use keycard_domain::directory::user_assigned_identity::{
     self as identities, NewUserAssignedIdentity,
 };
 use keycard_domain::resource_id::ArmResourceId;
+use keycard_domain::resources::listing;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -180,7 +180,7 @@ async fn system_assigned(
 ) -> Result<Json<Value>, ArmError> {
     let id: ArmResourceId = params.scope().parse().map_err(|_| ArmError::PathMalformed)?;
     let snapshot = arm.state.snapshot();
-    let resource = compute::find(&snapshot, &id)?;
+    let resource = listing::find(&snapshot, &id)?;
     let system = resource.identity.system_assigned.as_ref().ok_or_else(|| ArmError::NotFound {
         resource_type: "Microsoft.ManagedIdentity/identities".to_owned(),
         name: "default".to_owned(),
