@@ -21,5 +21,6 @@ pub mod resources;
 pub mod snapshot;
 pub mod state;
 pub mod store;
+pub mod target;
 pub mod token;
 pub mod upkeep;
