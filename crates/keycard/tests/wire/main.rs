@@ -18,6 +18,7 @@ mod development;
 mod entra;
 mod explanations;
 mod federation;
+mod front_door;
 mod graph;
 mod graph_applications;
 mod graph_deleted;
