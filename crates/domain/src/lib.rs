@@ -22,5 +22,6 @@ pub mod snapshot;
 pub mod sql;
 pub mod state;
 pub mod store;
+pub mod target;
 pub mod token;
 pub mod upkeep;

@@ -11,6 +11,14 @@ use time::Duration;
 pub const RESOURCE_ID_BYTES_MAX: usize = 2048;
 /// Bytes of a request body on the control plane. ARM takes 4 MB for a template; resources stay far below.
 pub const CONTROL_PLANE_BODY_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Entity tags in a condition of a request. Clients send one.
+pub const ENTITY_TAGS_MAX: usize = 16;
+/// Characters of the description in a challenge of Resource Manager: some of it is a stranger's text.
+pub const CHALLENGE_CHARS_MAX: usize = 300;
+/// Characters of a path in a line of the log.
+pub const LOGGED_PATH_CHARS_MAX: usize = 1024;
+/// Bytes of a request id of the client's that is echoed.
+pub const ECHOED_ID_BYTES_MAX: usize = 128;
 /// Bytes of a form at the token service: an assertion with a certificate chain, and change.
 pub const TOKEN_FORM_BYTES_MAX: usize = 64 * 1024;
 /// Bytes of a body at a vault: a 25 KB secret escaped, with tags.

@@ -81,6 +81,9 @@ pub enum WriteError {
     /// The store cannot write now.
     #[error("the state cannot be written now: {0}")]
     Unavailable(String),
+    /// What the request's path names is not there in the version that the request requires.
+    #[error("what is there is not of the required version")]
+    PreconditionFailed,
 }
 
 impl From<StoreError> for WriteError {
@@ -195,12 +198,29 @@ impl State {
             let snapshot = self.snapshot_to_keep();
             let mut changes = Changes::default();
             let outcome = plan(&snapshot, &mut changes)?;
+            // After the plan: a request that would be refused anyway hears why, not that it came too late.
+            let target = operation.target.as_deref();
+            let required = target.map(|target| target.require(&snapshot, &mut changes));
+            let place = required.transpose()?.flatten();
+            let writes_target = place.as_ref().is_some_and(|place| changes.puts(place.key()));
+            let leave = |written: Option<Revision>| {
+                if let Some(target) = target {
+                    target.leave(place.as_ref(), written);
+                }
+            };
             if changes.is_empty() {
+                leave(None);
                 return Ok(outcome);
             }
             activity::record(self, operation, &mut changes);
-            match self.commit(changes).await {
-                Ok(()) => return Ok(outcome),
+            match self.commit_at(changes).await {
+                Ok(revision) => {
+                    leave(writes_target.then_some(revision));
+                    if let Some(target) = target {
+                        target.hold();
+                    }
+                    return Ok(outcome);
+                }
                 Err(WriteError::Conflict(key)) => {
                     self.wait_past(snapshot.revision).await;
                     lost = key;
@@ -213,12 +233,16 @@ impl State {
 
     /// Commits and waits until the snapshot shows the commit.
     pub(crate) async fn commit(&self, changes: Changes) -> Result<(), WriteError> {
+        self.commit_at(changes).await.map(drop)
+    }
+
+    async fn commit_at(&self, changes: Changes) -> Result<Revision, WriteError> {
         changes.check_readable()?;
         let revision = self.store.commit(changes.into_commit()).await?;
         let mut applied = self.applied.subscribe();
         // The sender lives in `self`, so waiting ends only when the revision is there.
         let _ = applied.wait_for(|present| *present >= revision).await;
-        Ok(())
+        Ok(revision)
     }
 
     async fn wait_past(&self, revision: Revision) {
@@ -309,6 +333,17 @@ impl Changes {
         };
         self.expectations.insert(key.clone(), expectation);
         key
+    }
+
+    /// Relies on what a plan compared outside its own records.
+    pub(crate) fn expect(&mut self, expectation: Expectation) {
+        let (Expectation::Absent(key) | Expectation::Unchanged(key, _)) = &expectation;
+        self.expectations.insert(key.clone(), expectation);
+    }
+
+    /// Whether a record is put at a key.
+    pub(crate) fn puts(&self, key: &StoreKey) -> bool {
+        matches!(self.writes.get(key), Some(Write::Put(..)))
     }
 
     /// Whether there is nothing to write.

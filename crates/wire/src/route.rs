@@ -14,8 +14,10 @@ use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::handler::Handler;
 use axum::response::Response;
 use http::request::Parts;
-use http::{Method, StatusCode};
+use http::{HeaderValue, Method, StatusCode};
+use keycard_domain::limits;
 use keycard_domain::operation::OperationContext;
+use tracing::{Instrument, Span};
 
 use crate::request::{PathError, RequestIds, Segments, discard_body};
 
@@ -121,11 +123,15 @@ impl<S> Route<S> {
             return None;
         }
         let mut values = Vec::new();
+        let mut canonical = scope.to_vec();
         let mut resource_length = scope_length;
         for (index, (piece, segment)) in pattern.iter().zip(rest).enumerate() {
             match piece {
-                Piece::Literal(literal) if literal.eq_ignore_ascii_case(segment) => {}
+                Piece::Literal(literal) if literal.eq_ignore_ascii_case(segment) => {
+                    canonical.push((*literal).to_owned());
+                }
                 Piece::Parameter(name) => {
+                    canonical.push(segment.clone());
                     values.push((*name, segment.clone()));
                     resource_length = scope_length + index + 1;
                 }
@@ -137,6 +143,7 @@ impl<S> Route<S> {
             has_scope: matches!(self.pattern.first(), Some(Piece::Scope)),
             scope: path(scope),
             resource: path(all.get(..resource_length).unwrap_or_default()),
+            canonical: path(canonical.get(..resource_length).unwrap_or_default()),
             values,
         })
     }
@@ -149,6 +156,7 @@ pub struct Params {
     has_scope: bool,
     scope: String,
     resource: String,
+    canonical: String,
 }
 
 impl Params {
@@ -171,6 +179,12 @@ impl Params {
     /// The path up to the last parameter: what the request is about.
     pub fn resource(&self) -> &str {
         &self.resource
+    }
+
+    /// The same, with the fixed segments in the row's own spelling: what is made there has this id, however the client
+    /// wrote the type.
+    pub fn canonical_resource(&self) -> &str {
+        &self.canonical
     }
 }
 
@@ -199,8 +213,13 @@ impl<S: Send + Sync> FromRequest<S> for Unread {
 /// The way into a face: who comes in, and what a stranger hears.
 #[async_trait]
 pub trait Gate: Send + Sync + 'static {
-    /// The ids that follow the request, where the face shows them in every answer.
+    /// The ids that follow the request through its answer and the log.
     fn ids(&self, _: &Parts) -> Option<RequestIds> {
+        None
+    }
+
+    /// The client's own id of the request, where it asked to be shown it again.
+    fn echoed_id(&self, _: &Parts) -> Option<HeaderValue> {
         None
     }
 
@@ -220,16 +239,40 @@ pub trait Gate: Send + Sync + 'static {
     /// The answer to a path that no row matches, that is no path, or whose rows have other methods.
     async fn refuse(&self, parts: &mut Parts, refusal: PathRefusal) -> Response;
 
+    /// Adds what the answer to an admitted request tells of what was found or written.
+    fn complete(&self, _: &Method, _: &OperationContext, _: &mut Response) {}
+
     /// Adds what every answer of the face carries, whoever made it.
     fn finish(&self, entered: &Entered, response: &mut Response);
 }
 
 /// What a gate notes of a request for its answer.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Entered {
-    /// The ids that follow the request, where the face shows them in every answer.
+    /// The ids that follow the request through its answer and the log.
     pub ids: Option<RequestIds>,
+    /// The client's own id of the request, where it asked to be shown it again.
+    pub echoed_id: Option<HeaderValue>,
+    /// How the request came in.
+    pub method: Method,
 }
+
+impl Entered {
+    /// What every line of the log bears that is written while the request is answered. It is of the highest level, so
+    /// that no filter takes the ids from a line that it lets through.
+    fn span(&self) -> Span {
+        match self.ids {
+            Some(RequestIds { request_id, correlation_id }) => {
+                tracing::error_span!("request", %request_id, %correlation_id)
+            }
+            None => Span::none(),
+        }
+    }
+}
+
+/// The code of a refusal, for the log. Travels with the answer.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ErrorCode(pub(crate) &'static str);
 
 /// Why a request reaches no row.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -374,29 +417,63 @@ impl<S: Clone + Send + Sync + 'static> Face<S> {
 
     async fn answer_whole(&self, request: Request) -> Response {
         let (mut parts, mut body) = request.into_parts();
-        let entered = Entered { ids: self.gate.ids(&parts) };
-        parts.extensions.insert(entered);
-        let mut response = match self.pass(&mut parts, &mut body).await {
-            Ok(handler) => handler(Request::from_parts(parts, body), self.state.clone()).await,
-            Err(refusal) => {
-                discard_body(&mut body).await;
-                refusal
-            }
+        let entered = Entered {
+            ids: self.gate.ids(&parts),
+            echoed_id: self.gate.echoed_id(&parts),
+            method: parts.method.clone(),
         };
-        self.gate.finish(&entered, &mut response);
+        parts.extensions.insert(entered.clone());
+        let span = entered.span();
+        let answering = async {
+            let mut response = match self.pass(&mut parts, &mut body).await {
+                Ok((route, operation)) => self.handle(route, operation, parts, body).await,
+                Err(refusal) => {
+                    log_failed_write(&parts, &refusal);
+                    discard_body(&mut body).await;
+                    refusal
+                }
+            };
+            self.gate.finish(&entered, &mut response);
+            response
+        };
+        answering.instrument(span).await
+    }
+
+    async fn handle(
+        &self,
+        route: &Route<S>,
+        operation: OperationContext,
+        parts: Parts,
+        body: Body,
+    ) -> Response {
+        let (method, uri) = (parts.method.clone(), parts.uri.clone());
+        let request = Request::from_parts(parts, body);
+        let mut response = (route.handler)(request, self.state.clone()).await;
+        self.gate.complete(&method, &operation, &mut response);
+        if is_guarded(&route.row) {
+            log_outcome(&method, uri.path(), &response);
+        }
         response
     }
 
-    async fn pass(&self, parts: &mut Parts, body: &mut Body) -> Result<&BoxedHandler<S>, Response> {
+    async fn pass(
+        &self,
+        parts: &mut Parts,
+        body: &mut Body,
+    ) -> Result<(&Route<S>, OperationContext), Response> {
         self.gate.enter(parts).await?;
         let (route, params) = match self.find(parts) {
             Ok(found) => found,
             Err(refusal) => return Err(self.gate.refuse(parts, refusal).await),
         };
+        if is_guarded(&route.row) {
+            parts.extensions.insert(Guarded);
+        }
         let operation = self.gate.admit(&route.row, &params, parts, body).await?;
-        parts.extensions.insert(Admitted { access: route.row.access, operation });
+        let admitted = Admitted { access: route.row.access, operation: operation.clone() };
+        parts.extensions.insert(admitted);
         parts.extensions.insert(params);
-        Ok(&route.handler)
+        Ok((route, operation))
     }
 
     fn find(&self, parts: &Parts) -> Result<(&Route<S>, Params), PathRefusal> {
@@ -415,6 +492,36 @@ impl<S: Clone + Send + Sync + 'static> Face<S> {
         } else {
             PathRefusal::MethodNotAllowed(allowed)
         })
+    }
+}
+
+/// The request was led to a row that a right is needed for.
+#[derive(Clone, Copy)]
+struct Guarded;
+
+fn is_guarded(row: &Row) -> bool {
+    matches!(row.access, Access::Rbac(_) | Access::Directory(_))
+}
+
+fn log_failed_write(parts: &Parts, refusal: &Response) {
+    // Who is not known at all does not get to fill the log.
+    if parts.extensions.get::<Guarded>().is_some() && refusal.status() != StatusCode::UNAUTHORIZED {
+        log_outcome(&parts.method, parts.uri.path(), refusal);
+    }
+}
+
+/// One line for each write that was not done. A path has names in it and no secrets; the query is left out.
+fn log_outcome(method: &Method, path: &str, response: &Response) {
+    let status = response.status().as_u16();
+    if method.is_safe() || status < 400 {
+        return;
+    }
+    let path: String = path.chars().take(limits::LOGGED_PATH_CHARS_MAX).collect();
+    let code = response.extensions().get::<ErrorCode>().map(|code| code.0);
+    if status < 500 {
+        tracing::info!(%method, path, status, code, "a write was refused");
+    } else {
+        tracing::error!(%method, path, status, code, "a write failed");
     }
 }
 

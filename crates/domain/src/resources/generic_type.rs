@@ -216,7 +216,11 @@ mod tests {
         for kept in GENERIC_TYPES {
             let identity = if kept.has_identity { "yes" } else { "–" };
             let row = page.lines().find(|line| line.starts_with(&format!("| {} |", kept.name)));
-            assert!(row.is_some_and(|row| row.contains(&format!("| {identity} |"))), "{}", kept.name);
+            assert!(
+                row.is_some_and(|row| row.contains(&format!("| {identity} |"))),
+                "{}",
+                kept.name
+            );
         }
     }
 

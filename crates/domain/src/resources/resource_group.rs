@@ -37,7 +37,7 @@ impl Record for ResourceGroup {
     }
 }
 
-fn record_id(subscription: SubscriptionId, name: &str) -> String {
+pub(crate) fn record_id(subscription: SubscriptionId, name: &str) -> String {
     format!("{subscription}/{}", name.to_ascii_lowercase())
 }
 

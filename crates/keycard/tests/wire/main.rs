@@ -18,6 +18,7 @@ mod development;
 mod entra;
 mod explanations;
 mod federation;
+mod front_door;
 mod generic_resources;
 mod graph;
 mod graph_applications;

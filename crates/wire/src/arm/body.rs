@@ -53,7 +53,7 @@ pub(super) fn date(seconds: i64) -> Option<String> {
 
 /// The resource that the row's path names.
 pub(super) fn resource_id(params: &Params) -> Result<ArmResourceId, ArmError> {
-    params.resource().parse().map_err(|_| ArmError::PathMalformed)
+    params.canonical_resource().parse().map_err(|_| ArmError::PathMalformed)
 }
 
 /// Refuses a listing below a subscription or group that does not exist.

@@ -4,11 +4,12 @@
 
 mod authorization;
 mod deployment;
+mod front_door;
 mod generic;
 
-use axum::Json;
 use axum::response::{IntoResponse, Response};
-use http::{StatusCode, Uri, header};
+use axum::{Extension, Json};
+use http::{StatusCode, header};
 use keycard_domain::bootstrap::NewTenantError;
 use keycard_domain::clock::ClockError;
 use keycard_domain::compute::ComputeError;
@@ -37,9 +38,9 @@ use keycard_domain::token::signing_key::SigningKeyError;
 use keycard_domain::token::verify::BearerError;
 use serde_json::json;
 use time::UtcDateTime;
-use time::format_description::well_known::Rfc3339;
 
-use crate::request::{BodyError, Parameters};
+use crate::request::BodyError;
+use crate::route::ErrorCode;
 pub(super) use authorization::Forbidden;
 use authorization::linked_authorization_failed;
 pub(super) use deployment::{DeploymentRefusal, refusal_text};
@@ -48,16 +49,25 @@ pub(super) use deployment::{DeploymentRefusal, refusal_text};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum ArmError {
     TokenMissing,
-    TokenRefused(BearerError),
+    TokenRefused {
+        error: BearerError,
+        now: UtcDateTime,
+    },
     TenantWrong {
         found: String,
         expected: String,
+        authority: String,
     },
     ApiVersionMissing,
     ApiVersionInvalid(String),
     AuthorizationFailed(Box<Forbidden>),
     PathMalformed,
     PathUnknown,
+    SubscriptionIdInvalid(String),
+    ParentNotFound(String),
+    ConditionMalformed(&'static str),
+    PreconditionFailed,
+    NamespaceUnknown(String),
     ResourceTypeUnknown {
         namespace: String,
         resource_type: String,
@@ -114,7 +124,6 @@ pub(super) enum ArmError {
         operation: Box<OperationContext>,
     },
     Feature(FeatureError),
-    NamespaceUnknown(String),
 }
 
 /// A row of the table: status, code, message.
@@ -228,22 +237,6 @@ impl ArmError {
         Self::Generic { error, resource, operation }
     }
 
-    /// What a path names that no row matches: a type that is not served, or nothing.
-    pub(super) fn unknown_path(uri: &Uri) -> Self {
-        let query = Parameters::of(uri);
-        let api_version = query.get("api-version").unwrap_or_default().to_owned();
-        let mut segments = uri.path().split('/').filter(|segment| !segment.is_empty());
-        let after_providers = segments.by_ref().find(|s| s.eq_ignore_ascii_case("providers"));
-        match (after_providers, segments.next(), segments.next()) {
-            (Some(_), Some(namespace), Some(resource_type)) => Self::ResourceTypeUnknown {
-                namespace: namespace.to_owned(),
-                resource_type: resource_type.to_owned(),
-                api_version,
-            },
-            _ => Self::PathUnknown,
-        }
-    }
-
     fn answer(&self) -> Answer {
         match self {
             Self::TokenMissing => Answer(
@@ -251,27 +244,12 @@ impl ArmError {
                 "AuthenticationFailed",
                 "Authentication failed. The 'Authorization' header is missing.".to_owned(),
             ),
-            Self::TokenRefused(error) => token(error),
-            Self::TenantWrong { found, expected } => Answer(
-                StatusCode::UNAUTHORIZED,
-                "InvalidAuthenticationTokenTenant",
-                format!(
-                    "The access token is from the wrong issuer '{found}'. It must match the tenant '{expected}' associated with this subscription. Please use the authority (URL) '{expected}' to get the token."
-                ),
-            ),
-            Self::ApiVersionMissing => Answer(
-                BAD,
-                "MissingApiVersionParameter",
-                "The api-version query parameter (?api-version=) is required for all requests."
-                    .to_owned(),
-            ),
-            Self::ApiVersionInvalid(version) => Answer(
-                BAD,
-                "InvalidApiVersionParameter",
-                format!(
-                    "The api-version '{version}' is invalid. The supported versions are dates such as '2024-11-01', perhaps followed by '-preview'."
-                ),
-            ),
+            Self::TokenRefused { error, now } => front_door::token(error, *now),
+            Self::TenantWrong { found, expected, authority } => {
+                front_door::tenant_wrong(found, expected, authority)
+            }
+            Self::ApiVersionMissing => front_door::api_version_missing(),
+            Self::ApiVersionInvalid(version) => front_door::api_version_invalid(version),
             Self::AuthorizationFailed(forbidden) => authorization::forbidden(forbidden),
             Self::PathMalformed => {
                 Answer(BAD, "InvalidRequestUri", "The path of the request is malformed.".to_owned())
@@ -281,13 +259,14 @@ impl ArmError {
                 "NotFound",
                 "keycard's Resource Manager has nothing at this path.".to_owned(),
             ),
-            Self::ResourceTypeUnknown { namespace, resource_type, api_version } => Answer(
-                StatusCode::NOT_FOUND,
-                "InvalidResourceType",
-                format!(
-                    "The resource type '{resource_type}' could not be found in the namespace '{namespace}' for api version '{api_version}'. keycard does not serve it yet."
-                ),
-            ),
+            Self::SubscriptionIdInvalid(text) => front_door::subscription_id_invalid(text),
+            Self::ParentNotFound(name) => front_door::parent_not_found(name),
+            Self::ConditionMalformed(header) => front_door::condition_malformed(header),
+            Self::PreconditionFailed => front_door::precondition_failed(),
+            Self::NamespaceUnknown(namespace) => front_door::namespace_unknown(namespace),
+            Self::ResourceTypeUnknown { namespace, resource_type, api_version } => {
+                front_door::resource_type_unknown(namespace, resource_type, api_version)
+            }
             Self::MethodNotAllowed => Answer(
                 StatusCode::METHOD_NOT_ALLOWED,
                 "MethodNotAllowed",
@@ -380,65 +359,13 @@ impl ArmError {
                 generic::answer(error, resource, operation)
             }
             Self::Feature(error) => generic::feature(error),
-            Self::NamespaceUnknown(namespace) => Answer(
-                StatusCode::NOT_FOUND,
-                "InvalidResourceNamespace",
-                format!("The resource namespace '{namespace}' is invalid."),
-            ),
         }
     }
 
     /// Errors of the front door say so.
-    const fn is_of_gateway(&self) -> bool {
-        matches!(
-            self,
-            Self::TokenMissing
-                | Self::TokenRefused(_)
-                | Self::TenantWrong { .. }
-                | Self::ApiVersionMissing
-                | Self::ApiVersionInvalid(_)
-                | Self::AuthorizationFailed(_)
-                | Self::PathMalformed
-                | Self::PathUnknown
-                | Self::ResourceTypeUnknown { .. }
-                | Self::NamespaceUnknown(_)
-                | Self::MethodNotAllowed
-                | Self::Resource(_)
-        )
-    }
-}
-
-fn token(error: &BearerError) -> Answer {
-    let unauthorized = |code, message| Answer(StatusCode::UNAUTHORIZED, code, message);
-    match error {
-        BearerError::Expired { expired_at } => {
-            let at = UtcDateTime::from_unix_timestamp(*expired_at)
-                .ok()
-                .and_then(|at| at.format(&Rfc3339).ok())
-                .unwrap_or_default();
-            unauthorized(
-                "ExpiredAuthenticationToken",
-                format!(
-                    "The access token expiry UTC time '{at}' is earlier than current UTC time."
-                ),
-            )
-        }
-        BearerError::AudienceWrong { found } => unauthorized(
-            "InvalidAuthenticationTokenAudience",
-            format!(
-                "The access token has been obtained for wrong audience or resource '{found}'. It should exactly match with one of the allowed audiences 'https://management.core.windows.net/','https://management.core.windows.net','https://management.azure.com/','https://management.azure.com'."
-            ),
-        ),
-        BearerError::IssuerWrong { found } => unauthorized(
-            "InvalidAuthenticationTokenTenant",
-            format!("The access token is from the wrong issuer '{found}'."),
-        ),
-        BearerError::Malformed
-        | BearerError::SignatureWrong
-        | BearerError::NotYetValid
-        | BearerError::Revoked => {
-            unauthorized("InvalidAuthenticationToken", "The access token is invalid.".to_owned())
-        }
+    fn is_of_gateway(&self, code: &str) -> bool {
+        matches!(self, Self::PathUnknown | Self::MethodNotAllowed)
+            || front_door::is_of_front_door(code)
     }
 }
 
@@ -527,6 +454,7 @@ fn write(error: &WriteError) -> Answer {
             "ServiceUnavailable",
             "The change cannot be written now. Please try again.".to_owned(),
         ),
+        WriteError::PreconditionFailed => front_door::precondition_failed(),
     }
 }
 
@@ -786,11 +714,7 @@ fn secret(error: &SecretError) -> Answer {
 impl IntoResponse for ArmError {
     fn into_response(self) -> Response {
         let Answer(status, code, message) = self.answer();
-        let challenge = (status == StatusCode::UNAUTHORIZED).then(|| {
-            let value = "Bearer authorization_uri=\"https://login.windows.net/common\", error=\"invalid_token\", error_description=\"The access token is missing or invalid.\"";
-            [(header::WWW_AUTHENTICATE, value)]
-        });
-        let gateway = self.is_of_gateway().then_some([("x-ms-failure-cause", "gateway")]);
+        let gateway = self.is_of_gateway(code).then_some([("x-ms-failure-cause", "gateway")]);
         let retry_after =
             (status == StatusCode::SERVICE_UNAVAILABLE).then_some([(header::RETRY_AFTER, "1")]);
         let mut error = json!({ "code": code, "message": message });
@@ -805,6 +729,6 @@ impl IntoResponse for ArmError {
             members.extend(target);
         }
         let body = Json(json!({ "error": error }));
-        (status, challenge, gateway, retry_after, body).into_response()
+        (status, gateway, retry_after, Extension(ErrorCode(code)), body).into_response()
     }
 }

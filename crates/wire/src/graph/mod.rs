@@ -205,6 +205,7 @@ impl Gate for GraphGate {
             correlation_id: ids.correlation_id,
             action,
             scope: params.resource().to_owned(),
+            target: None,
         })
     }
 
