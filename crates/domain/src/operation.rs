@@ -1,8 +1,11 @@
 //! Who asks, in which request, at what time: the first parameter of every operation.
 
+use std::sync::Arc;
+
 use time::UtcDateTime;
 use uuid::Uuid;
 
+use crate::audit::activity::Activity;
 use crate::ids::{ClientId, PrincipalId, TenantId};
 use crate::resource_id::ArmResourceId;
 
@@ -47,6 +50,8 @@ pub struct OperationContext {
     pub action: &'static str,
     /// Where it is done: a path in Resource Manager's form, empty where no role decides.
     pub scope: String,
+    /// What the request leaves in the activity log, where it may change something.
+    pub activity: Option<Arc<Activity>>,
 }
 
 impl OperationContext {
@@ -59,6 +64,7 @@ impl OperationContext {
             correlation_id: id,
             action: "",
             scope: String::new(),
+            activity: None,
         }
     }
 

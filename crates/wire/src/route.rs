@@ -206,6 +206,11 @@ pub trait Gate: Send + Sync + 'static {
     /// The answer to a path that no row matches, that is no path, or whose rows have other methods.
     async fn refuse(&self, parts: &mut Parts, refusal: PathRefusal) -> Response;
 
+    /// What there is to do about an admitted request before its answer leaves.
+    async fn conclude(&self, _: &OperationContext, response: Response) -> Response {
+        response
+    }
+
     /// Adds what every answer of the face carries, whoever made it.
     fn finish(&self, entered: &Entered, response: &mut Response);
 }
@@ -318,7 +323,11 @@ impl<S: Clone + Send + Sync + 'static> Face<S> {
         let entered = Entered { ids: self.gate.ids(&parts) };
         parts.extensions.insert(entered);
         let mut response = match self.pass(&mut parts, &mut body).await {
-            Ok(handler) => handler(Request::from_parts(parts, body), self.state.clone()).await,
+            Ok((handler, operation)) => {
+                let request = Request::from_parts(parts, body);
+                let response = handler(request, self.state.clone()).await;
+                self.gate.conclude(&operation, response).await
+            }
             Err(refusal) => {
                 discard_body(&mut body).await;
                 refusal
@@ -328,16 +337,21 @@ impl<S: Clone + Send + Sync + 'static> Face<S> {
         response
     }
 
-    async fn pass(&self, parts: &mut Parts, body: &mut Body) -> Result<&BoxedHandler<S>, Response> {
+    async fn pass(
+        &self,
+        parts: &mut Parts,
+        body: &mut Body,
+    ) -> Result<(&BoxedHandler<S>, OperationContext), Response> {
         self.gate.enter(parts).await?;
         let (route, params) = match self.find(parts) {
             Ok(found) => found,
             Err(refusal) => return Err(self.gate.refuse(parts, refusal).await),
         };
         let operation = self.gate.admit(&route.row, &params, parts, body).await?;
-        parts.extensions.insert(Admitted { access: route.row.access, operation });
+        let admitted = Admitted { access: route.row.access, operation: operation.clone() };
+        parts.extensions.insert(admitted);
         parts.extensions.insert(params);
-        Ok(&route.handler)
+        Ok((&route.handler, operation))
     }
 
     fn find(&self, parts: &Parts) -> Result<(&Route<S>, Params), PathRefusal> {

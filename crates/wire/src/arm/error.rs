@@ -5,8 +5,8 @@
 mod authorization;
 mod deployment;
 
-use axum::Json;
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use http::{StatusCode, Uri, header};
 use keycard_domain::bootstrap::NewTenantError;
 use keycard_domain::clock::ClockError;
@@ -65,6 +65,10 @@ pub(super) enum ArmError {
     BodyMalformed(String),
     ParameterMissing(&'static str),
     FilterUnsupported(String),
+    ParameterInvalid {
+        name: &'static str,
+        value: String,
+    },
     Unsupported(&'static str),
     Resource(ResourceError),
     Identity(UserAssignedIdentityError),
@@ -106,6 +110,10 @@ pub(super) enum ArmError {
     Attachment(AttachmentError),
     Deployment(Box<DeploymentRefusal>),
 }
+
+/// The code of a refusal, beside its answer: for the activity log.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ErrorCode(pub(super) &'static str);
 
 /// A row of the table: status, code, message.
 struct Answer(StatusCode, &'static str, String);
@@ -283,6 +291,11 @@ impl ArmError {
             Self::FilterUnsupported(filter) => {
                 Answer(BAD, "UnsupportedQuery", format!("The filter '{filter}' is not supported."))
             }
+            Self::ParameterInvalid { name, value } => Answer(
+                BAD,
+                "InvalidParameter",
+                format!("The value '{value}' of the parameter '{name}' is invalid."),
+            ),
             Self::Unsupported(what) => Answer(
                 StatusCode::NOT_IMPLEMENTED,
                 "NotImplemented",
@@ -769,6 +782,7 @@ impl IntoResponse for ArmError {
             members.extend(target);
         }
         let body = Json(json!({ "error": error }));
-        (status, challenge, gateway, retry_after, body).into_response()
+        let code = Extension(ErrorCode(code));
+        (status, challenge, gateway, retry_after, code, body).into_response()
     }
 }

@@ -4,6 +4,7 @@
 //! what there is. Source: Azure Resource Manager REST API; observed errors of its front door.
 
 mod access;
+mod activity_log;
 mod attachments;
 mod attributes;
 mod body;
@@ -98,6 +99,7 @@ pub fn face(arm: Arm) -> Face<Arm> {
         management_groups::routes(),
         attachments::routes(),
         deployments::routes(),
+        activity_log::routes(),
     ];
     Face::new(routes.into_iter().flatten().collect(), gate, arm)
 }
@@ -315,7 +317,12 @@ impl Gate for ArmGate {
             correlation_id: ids.correlation_id,
             action,
             scope: params.resource().to_owned(),
+            activity: activity_log::begin(&self.0, action, parts),
         })
+    }
+
+    async fn conclude(&self, operation: &OperationContext, response: Response) -> Response {
+        activity_log::close(&self.0, operation, response).await
     }
 
     async fn refuse(&self, parts: &mut Parts, refusal: PathRefusal) -> Response {

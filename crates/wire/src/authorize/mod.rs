@@ -90,6 +90,7 @@ impl Gate for AuthorizeGate {
             correlation_id: ids.correlation_id,
             action: "",
             scope: String::new(),
+            activity: None,
         })
     }
 

@@ -79,6 +79,7 @@ impl EntraGate {
             correlation_id: ids.correlation_id,
             action: "",
             scope: String::new(),
+            activity: None,
         }
     }
 }

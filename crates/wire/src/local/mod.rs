@@ -106,6 +106,7 @@ pub(crate) fn operation(
         correlation_id: ids.correlation_id,
         action: "",
         scope: String::new(),
+        activity: None,
     }
 }
 
