@@ -290,6 +290,12 @@ pub const AUDITED_CHARS_MAX: usize = 300;
 pub const METRICS_CONNECTIONS_MAX: usize = 64;
 /// How long the activity log is kept. Source: Azure Monitor, activity log retention.
 pub const ACTIVITY_RETENTION: Duration = Duration::days(90);
+/// Events of one page of the activity log when the query does not say how many.
+pub const ACTIVITY_PAGE_EVENTS: usize = 200;
+/// Entries that one page of the activity log looks at.
+pub const ACTIVITY_ENTRIES_PER_PAGE_MAX: usize = 2000;
+/// Bytes of a client's own name of its request that the activity log keeps.
+pub const CLIENT_REQUEST_ID_BYTES_MAX: usize = 128;
 /// How long a deleted secret can be recovered when its vault says nothing else.
 pub const SOFT_DELETE_RETENTION_DAYS: u16 = 90;
 

@@ -219,6 +219,7 @@ impl State {
                     if let Some(target) = target {
                         target.hold();
                     }
+                    activity::committed(operation);
                     return Ok(outcome);
                 }
                 Err(WriteError::Conflict(key)) => {
@@ -349,6 +350,22 @@ impl Changes {
     /// Whether there is nothing to write.
     pub fn is_empty(&self) -> bool {
         self.writes.is_empty()
+    }
+
+    /// Whether a record comes into being whose key ends in the last segment of the path.
+    pub(crate) fn makes(&self, path: &str) -> bool {
+        let name = path.rsplit('/').next().unwrap_or_default().to_lowercase();
+        let is_of_name = |key: &StoreKey| {
+            let rest = key.as_str().strip_suffix(&*name);
+            rest.is_some_and(|rest| rest.ends_with(['/', '|']))
+        };
+        self.writes.values().any(|write| match write {
+            Write::Put(key, _) => {
+                is_of_name(key)
+                    && matches!(self.expectations.get(key), Some(Expectation::Absent(_)))
+            }
+            Write::Delete(_) => false,
+        })
     }
 
     /// Refuses what could be written and not read again, however it came about: it would end every later start.

@@ -239,8 +239,11 @@ pub trait Gate: Send + Sync + 'static {
     /// The answer to a path that no row matches, that is no path, or whose rows have other methods.
     async fn refuse(&self, parts: &mut Parts, refusal: PathRefusal) -> Response;
 
-    /// Adds what the answer to an admitted request tells of what was found or written.
-    fn complete(&self, _: &Method, _: &OperationContext, _: &mut Response) {}
+    /// What there is to do about the answer to an admitted request before it leaves, and what it tells of what was found
+    /// or written.
+    async fn conclude(&self, _: &Method, _: &OperationContext, response: Response) -> Response {
+        response
+    }
 
     /// Adds what every answer of the face carries, whoever made it.
     fn finish(&self, entered: &Entered, response: &mut Response);
@@ -448,8 +451,8 @@ impl<S: Clone + Send + Sync + 'static> Face<S> {
     ) -> Response {
         let (method, uri) = (parts.method.clone(), parts.uri.clone());
         let request = Request::from_parts(parts, body);
-        let mut response = (route.handler)(request, self.state.clone()).await;
-        self.gate.complete(&method, &operation, &mut response);
+        let response = (route.handler)(request, self.state.clone()).await;
+        let response = self.gate.conclude(&method, &operation, response).await;
         if is_guarded(&route.row) {
             log_outcome(&method, uri.path(), &response);
         }

@@ -358,7 +358,9 @@ impl<'a> Secrets<'a> {
         new: &NewSecret,
     ) -> Result<SecretVersion, SecretError> {
         let record = |changes: &mut Changes| activity::record(self.state, self.operation, changes);
-        Ok(self.set_with(name, new, record).await?.version)
+        let bundle = self.set_with(name, new, record).await?;
+        activity::committed(self.operation);
+        Ok(bundle.version)
     }
 
     /// The current version, without its value.

@@ -7,6 +7,7 @@ use serde_json::{Map, json};
 use uuid::Uuid;
 
 use super::{Record, decode, encode};
+use crate::audit::activity::ActivityEntry;
 use crate::compute::scale_set::Instances;
 use crate::compute::{ComputeKind, ComputeResource, PowerState};
 use crate::credential::IdentityCredential;
@@ -559,5 +560,28 @@ fn generic_resources_are_frozen() {
         },
         "feature-registrations/00000000-0000-0000-0000-000000000002/n.s/f",
         r#"{"v":1,"r":{"subscription_id":"00000000-0000-0000-0000-000000000002","namespace":"N.S","name":"F","is_registered":true}}"#,
+    );
+}
+
+#[test]
+fn entries_of_the_activity_log_are_frozen() {
+    check(
+        &ActivityEntry {
+            time_unix_ms: 7,
+            operation_id: Uuid::from_u128(9),
+            correlation_id: Uuid::from_u128(10),
+            tenant_id: TENANT,
+            caller: PRINCIPAL,
+            client_id: CLIENT,
+            action: "N/t/write".into(),
+            scope: format!("/subscriptions/{SUBSCRIPTION}/resourceGroups/G"),
+            method: "PUT".into(),
+            client_request_id: Some("c".into()),
+            client_address: Some("::1".into()),
+            status: 409,
+            error_code: Some("e".into()),
+        },
+        "activityLog/subscription-00000000-0000-0000-0000-000000000002/999999999999992-00000000-0000-0000-0000-000000000009",
+        r#"{"v":1,"r":{"time_unix_ms":7,"operation_id":"00000000-0000-0000-0000-000000000009","correlation_id":"00000000-0000-0000-0000-00000000000a","tenant_id":"00000000-0000-0000-0000-000000000001","caller":"00000000-0000-0000-0000-000000000003","client_id":"00000000-0000-0000-0000-000000000004","action":"N/t/write","scope":"/subscriptions/00000000-0000-0000-0000-000000000002/resourceGroups/G","method":"PUT","client_request_id":"c","client_address":"::1","status":409,"error_code":"e"}}"#,
     );
 }

@@ -10,6 +10,7 @@
     reason = "a test stops at the first surprise, and reads best without ceremony"
 )]
 
+mod activity_log;
 mod app_service;
 mod attacks;
 mod authorization;

@@ -178,10 +178,10 @@ async fn the_activity_log_is_kept_for_ninety_days() {
     node.clock.advance(time::Duration::days(60));
     put("young").await;
     node.pass().await;
-    assert_eq!(node.stored_below("payload/activity/").await, 2);
+    assert_eq!(node.stored_below("payload/activityLog/").await, 2);
     node.clock.advance(time::Duration::days(31));
     node.pass().await;
-    assert_eq!(node.stored_below("payload/activity/").await, 1);
+    assert_eq!(node.stored_below("payload/activityLog/").await, 1);
 }
 
 /// data-planes 6: a successor is published before it signs, and the old key as long as its tokens live.

@@ -78,6 +78,10 @@ pub(super) enum ArmError {
     BodyMalformed(String),
     ParameterMissing(&'static str),
     FilterUnsupported(String),
+    ParameterInvalid {
+        name: &'static str,
+        value: String,
+    },
     Unsupported(&'static str),
     Resource(ResourceError),
     Identity(UserAssignedIdentityError),
@@ -288,6 +292,11 @@ impl ArmError {
             Self::FilterUnsupported(filter) => {
                 Answer(BAD, "UnsupportedQuery", format!("The filter '{filter}' is not supported."))
             }
+            Self::ParameterInvalid { name, value } => Answer(
+                BAD,
+                "InvalidParameter",
+                format!("The value '{value}' of the parameter '{name}' is invalid."),
+            ),
             Self::Unsupported(what) => Answer(
                 StatusCode::NOT_IMPLEMENTED,
                 "NotImplemented",

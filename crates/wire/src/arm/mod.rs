@@ -4,6 +4,7 @@
 //! what there is. Source: Azure Resource Manager REST API; observed errors of its front door.
 
 mod access;
+mod activity_log;
 mod attachments;
 mod attributes;
 mod body;
@@ -125,6 +126,7 @@ fn resource_routes() -> Vec<Route<Arm>> {
         storage_accounts::routes(),
         sql_administrators::routes(),
         image_versions::routes(),
+        activity_log::routes(),
     ];
     routes.into_iter().flatten().collect()
 }
@@ -390,6 +392,7 @@ impl Gate for ArmGate {
             action,
             scope: params.resource().to_owned(),
             target,
+            activity: activity_log::begin(&self.0, action, parts),
         })
     }
 
@@ -408,13 +411,20 @@ impl Gate for ArmGate {
         }
     }
 
-    fn complete(&self, method: &Method, operation: &OperationContext, response: &mut Response) {
+    async fn conclude(
+        &self,
+        method: &Method,
+        operation: &OperationContext,
+        response: Response,
+    ) -> Response {
+        let mut response = activity_log::close(&self.0, operation, response).await;
         let version = operation.target.as_ref().and_then(|target| target.version());
         if let Some(version) = version
             && front_door::shows_target(method, response.status())
         {
             condition::write(response.headers_mut(), version);
         }
+        response
     }
 
     fn finish(&self, entered: &Entered, response: &mut Response) {
