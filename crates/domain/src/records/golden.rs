@@ -45,6 +45,7 @@ use crate::rbac::{
     built_in_roles,
 };
 use crate::resource_id::ArmResourceId;
+use crate::resources::lock::{Lock, LockLevel};
 use crate::resources::management_group::ManagementGroup;
 use crate::resources::resource_group::ResourceGroup;
 use crate::token::signing_key::{SigningKeyRing, TokenSigningKey};
@@ -523,5 +524,20 @@ fn deployments_are_frozen() {
         },
         "deployments//subscriptions/s/resourcegroups/g|d",
         r#"{"v":1,"r":{"scope":"/subscriptions/S/resourceGroups/G","name":"D","location":null,"tags":{},"run_id":"00000000-0000-0000-0000-000000000009","state":"Failed","mode":"Incremental","template_hash":"7","parameters":[{"name":"p","value_type":"SecureString","value":null}],"dependencies":[{"resource":"/a","resource_type":"N/a","name":"a","needs":["/b"]}],"outputs":[{"name":"o","value_type":"Array","value":[1]}],"operations":[{"kind":"Create","resource":"/a","resource_type":"N/a","name":"a","status":409,"refusal":"r","ended_at_ms":6}],"failure":{"code":"c","message":"m","details":[{"code":"d","message":"n"}]},"started_at_ms":5,"ended_at_ms":7,"correlation_id":"00000000-0000-0000-0000-00000000000a"}}"#,
+    );
+}
+
+#[test]
+fn locks_are_frozen() {
+    check(
+        &Lock {
+            scope: RbacScope::parse("/subscriptions/S/resourceGroups/G").unwrap(),
+            name: "L".into(),
+            level: LockLevel::CanNotDelete,
+            notes: Some("n".into()),
+            owners: vec!["o".into()],
+        },
+        "locks//subscriptions/s/resourcegroups/g|l",
+        r#"{"v":1,"r":{"scope":"/subscriptions/S/resourceGroups/G","name":"L","level":"CanNotDelete","notes":"n","owners":["o"]}}"#,
     );
 }

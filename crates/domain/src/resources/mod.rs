@@ -2,10 +2,12 @@
 //!
 //! Source: Azure Resource Manager, "Naming rules and restrictions", "Use tags to organize your Azure resources".
 
+pub mod lock;
 pub mod management_group;
 pub mod management_group_tree;
 pub mod resource_group;
 pub mod subscription;
+pub mod tags;
 
 use std::collections::BTreeMap;
 

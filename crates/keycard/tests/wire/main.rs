@@ -27,6 +27,7 @@ mod graph_roles;
 mod harness;
 mod imds;
 mod key_vault;
+mod locks;
 mod management_groups;
 mod own_applications;
 mod resource_manager;

@@ -4,6 +4,7 @@
 
 mod authorization;
 mod deployment;
+mod lock;
 
 use axum::Json;
 use axum::response::{IntoResponse, Response};
@@ -26,6 +27,7 @@ use keycard_domain::rbac::custom_role::CustomRoleError;
 use keycard_domain::rbac::deny_assignment::DenyAssignmentError;
 use keycard_domain::resource_id::ArmResourceId;
 use keycard_domain::resources::ResourceError;
+use keycard_domain::resources::lock::LockError;
 use keycard_domain::resources::management_group::ManagementGroupError;
 use keycard_domain::resources::subscription::SubscriptionError;
 use keycard_domain::state::WriteError;
@@ -105,6 +107,8 @@ pub(super) enum ArmError {
     },
     Attachment(AttachmentError),
     Deployment(Box<DeploymentRefusal>),
+    Lock(LockError),
+    LockLevelInvalid(String),
 }
 
 /// A row of the table: status, code, message.
@@ -175,6 +179,12 @@ impl From<SubscriptionError> for ArmError {
 impl From<SigningKeyError> for ArmError {
     fn from(error: SigningKeyError) -> Self {
         Self::SigningKey(error)
+    }
+}
+
+impl From<LockError> for ArmError {
+    fn from(error: LockError) -> Self {
+        Self::Lock(error)
     }
 }
 
@@ -350,6 +360,14 @@ impl ArmError {
                 Answer(StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable", reason.clone())
             }
             Self::Deployment(refusal) => deployment::answer(refusal),
+            Self::Lock(error) => lock::lock(error),
+            Self::LockLevelInvalid(level) => Answer(
+                BAD,
+                "InvalidLockLevel",
+                format!(
+                    "The lock level '{level}' is not valid. It must be 'CanNotDelete' or 'ReadOnly'."
+                ),
+            ),
         }
     }
 
@@ -491,6 +509,7 @@ fn write(error: &WriteError) -> Answer {
             "ServiceUnavailable",
             "The change cannot be written now. Please try again.".to_owned(),
         ),
+        WriteError::Locked(locked) => lock::scope_locked(locked),
     }
 }
 

@@ -316,6 +316,10 @@ fn secret_answer(error: &SecretError) -> Answer {
             None,
         ),
         SecretError::Write(WriteError::Unavailable(_)) => unavailable(),
+        // Locks bind the control plane, and nothing of this face.
+        SecretError::Write(WriteError::Locked(locked)) => {
+            Answer(StatusCode::CONFLICT, "Conflict", locked.to_string(), None)
+        }
         SecretError::Unopenable | SecretError::Unreadable(_) => VaultFaceError::Internal.answer(),
     }
 }
