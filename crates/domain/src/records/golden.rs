@@ -95,9 +95,22 @@ fn directory_records_are_frozen() {
             display_name: "s".into(),
             management_group: None,
             alias: None,
+            tags: BTreeMap::new(),
         },
         "subscriptions/00000000-0000-0000-0000-000000000002",
         r#"{"v":1,"r":{"id":"00000000-0000-0000-0000-000000000002","tenant_id":"00000000-0000-0000-0000-000000000001","display_name":"s"}}"#,
+    );
+    check(
+        &Subscription {
+            id: SUBSCRIPTION,
+            tenant_id: TENANT,
+            display_name: "s".into(),
+            management_group: None,
+            alias: None,
+            tags: BTreeMap::from([("a".into(), "b".into())]),
+        },
+        "subscriptions/00000000-0000-0000-0000-000000000002",
+        r#"{"v":1,"r":{"id":"00000000-0000-0000-0000-000000000002","tenant_id":"00000000-0000-0000-0000-000000000001","display_name":"s","tags":{"a":"b"}}}"#,
     );
     check(
         &ServicePrincipal {

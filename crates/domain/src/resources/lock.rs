@@ -121,6 +121,8 @@ pub fn effect_of(action: &str) -> Option<Effect> {
     let verb = rest.rsplit('/').next().unwrap_or_default();
     match last {
         _ if is(last, "read") => None,
+        // Taking all tags away deletes them, and not what had them.
+        _ if is(action, "Microsoft.Resources/tags/delete") => Some(Effect::DeleteParts),
         _ if is(last, "delete") => Some(Effect::Delete),
         _ if is(last, "action") && is(verb, "delete") => Some(Effect::DeleteParts),
         _ if is(last, "action") && LOOKING_ACTIONS.iter().any(|looking| is(verb, looking)) => None,
@@ -320,7 +322,7 @@ fn require_lockable(
     require_scope(snapshot, tenant, scope)?;
     let depth = scope.key().matches('/').count();
     match scope.resource() {
-        Some(resource) if tags::of_resource(snapshot, &resource).is_none() => {
+        Some(resource) if !tags::is_there(snapshot, &resource) => {
             Err(ScopeMissing::Resource(resource).into())
         }
         Some(_) => Ok(subscription),
@@ -399,6 +401,7 @@ mod tests {
             ("Microsoft.Storage/storageAccounts/listKeys/action", Some(Effect::Write)),
             ("Microsoft.Resources/deployments/whatIf/action", None),
             ("Microsoft.Authorization/roleAssignments/write", Some(Effect::Write)),
+            ("Microsoft.Resources/tags/delete", Some(Effect::DeleteParts)),
             ("Microsoft.Authorization/locks/write", None),
             ("Microsoft.Authorization/locks/delete", None),
             ("Keycard.Local/attachments/list/action", None),

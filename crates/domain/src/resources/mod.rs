@@ -64,6 +64,9 @@ pub enum ResourceError {
     /// A tag's name or value breaks the rules.
     #[error("tag `{0}` is not allowed")]
     TagInvalid(String),
+    /// Nothing at this path can have tags.
+    #[error("{0} cannot have tags")]
+    NotTaggable(RbacScope),
     /// The write could not be done.
     #[error(transparent)]
     Write(#[from] WriteError),

@@ -35,6 +35,7 @@ mod restart;
 mod revocation;
 mod scale_sets;
 mod sweep;
+mod tags;
 mod templates;
 mod tenants;
 mod tidy;

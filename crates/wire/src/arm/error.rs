@@ -493,6 +493,9 @@ fn resource(error: &ResourceError) -> Answer {
         ResourceError::TagInvalid(name) => {
             Answer(BAD, "InvalidTags", format!("The tag '{name}' is not allowed, or stands twice."))
         }
+        ResourceError::NotTaggable(scope) => {
+            Answer(BAD, "InvalidScope", format!("The scope '{scope}' cannot have tags."))
+        }
         ResourceError::Write(error) => write(error),
     }
 }

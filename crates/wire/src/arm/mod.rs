@@ -25,6 +25,7 @@ mod role_definitions;
 mod signing_keys;
 mod subscription_aliases;
 mod subscriptions;
+mod tags;
 mod tenants;
 mod user_assigned_identities;
 mod vault_secrets;
@@ -101,6 +102,7 @@ pub fn face(arm: Arm) -> Face<Arm> {
         attachments::routes(),
         deployments::routes(),
         locks::routes(),
+        tags::routes(),
     ];
     Face::new(routes.into_iter().flatten().collect(), gate, arm)
 }
