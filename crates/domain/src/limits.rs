@@ -62,6 +62,14 @@ pub const TAGS_MAX: usize = 50;
 pub const TAG_NAME_CHARS_MAX: usize = 512;
 /// Characters of a tag's value.
 pub const TAG_VALUE_CHARS_MAX: usize = 256;
+/// Locks at one scope. Source: Azure Resource Manager, resource group limits, "Management locks per unique scope".
+pub const LOCKS_PER_SCOPE_MAX: usize = 20;
+/// Characters of a lock's name, and of an owner's. Source: Microsoft.Authorization/locks, REST API.
+pub const LOCK_NAME_CHARS_MAX: usize = 260;
+/// Characters of a lock's notes. Source: the same.
+pub const LOCK_NOTES_CHARS_MAX: usize = 512;
+/// Owners of a lock.
+pub const LOCK_OWNERS_MAX: usize = 20;
 /// Identities in one request. Source: observed, "Assign exceed limit '150' in one request".
 pub const USER_ASSIGNED_PER_REQUEST_MAX: usize = 150;
 /// Instances of a scale set, whose capacity is what one caller can make the host listen for. Source: Azure, Virtual Machine

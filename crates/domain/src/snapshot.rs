@@ -31,6 +31,7 @@ use crate::records::{Record, STATE_PREFIX, UnreadableRecord, Versioned, decode};
 use crate::resource_id::ArmResourceId;
 use crate::resources::feature::FeatureRegistration;
 use crate::resources::generic::{GenericResource, HostName};
+use crate::resources::lock::Lock;
 use crate::resources::management_group::{self, ManagementGroup};
 use crate::resources::resource_group::ResourceGroup;
 use crate::store::{Change, Revision};
@@ -163,6 +164,8 @@ pub struct Snapshot {
     pub custom_roles: Table<CustomRole>,
     /// By scope and name.
     pub deployments: Table<Deployment>,
+    /// By scope and name.
+    pub locks: Table<Lock>,
     /// By tenant id.
     pub signing_key_rings: Table<SigningKeyRing>,
     generations: Table<Generation>,
@@ -316,6 +319,7 @@ impl Snapshot {
             DenyAssignment::KIND => self.apply_deny_assignment(id, change)?,
             CustomRole::KIND => self.apply_custom_role(id, change)?,
             Deployment::KIND => drop(self.deployments.apply(id, change)?),
+            Lock::KIND => drop(self.locks.apply(id, change)?),
             SigningKeyRing::KIND => drop(self.signing_key_rings.apply(id, change)?),
             Generation::KIND => drop(self.generations.apply(id, change)?),
             _ => {}
@@ -578,6 +582,7 @@ holds! {
     DenyAssignment => deny_assignments,
     CustomRole => custom_roles,
     Deployment => deployments,
+    Lock => locks,
     SigningKeyRing => signing_key_rings,
     Generation => generations,
 }

@@ -21,6 +21,7 @@ use crate::rbac::journal::Journal;
 use crate::rbac::{Decision, Question, decide};
 use crate::records::{Record, STATE_PREFIX, UnreadableRecord, encode, json_depth, state_key};
 use crate::resource_id::ArmResourceId;
+use crate::resources::lock::{self, ScopeLocked};
 use crate::snapshot::Snapshot;
 use crate::store::{Change, Commit, Expectation, Revision, Store, StoreError, StoreKey, Write};
 
@@ -84,6 +85,15 @@ pub enum WriteError {
     /// What the request's path names is not there in the version that the request requires.
     #[error("what is there is not of the required version")]
     PreconditionFailed,
+    /// A management lock forbids it.
+    #[error(transparent)]
+    Locked(Box<ScopeLocked>),
+}
+
+impl From<ScopeLocked> for WriteError {
+    fn from(locked: ScopeLocked) -> Self {
+        Self::Locked(Box::new(locked))
+    }
 }
 
 impl From<StoreError> for WriteError {
@@ -174,7 +184,18 @@ impl State {
         operation: &OperationContext,
         plan: impl Fn(&Snapshot, &mut Changes) -> Result<T, E>,
     ) -> Result<T, E> {
-        self.transact_up_to(limits::COMMIT_ATTEMPTS_MAX, operation, plan).await
+        let max = limits::COMMIT_ATTEMPTS_MAX;
+        self.transact_up_to(max, operation, LockRule::Obey, plan).await
+    }
+
+    /// As [`Self::transact`], whatever management locks say: for what ends an operation that was begun before.
+    pub(crate) async fn transact_despite_locks<T, E: From<WriteError>>(
+        &self,
+        operation: &OperationContext,
+        plan: impl Fn(&Snapshot, &mut Changes) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let max = limits::COMMIT_ATTEMPTS_MAX;
+        self.transact_up_to(max, operation, LockRule::Disregard, plan).await
     }
 
     /// Plans a write and commits it once: who loses to another write hears of it at once, with
@@ -184,13 +205,14 @@ impl State {
         operation: &OperationContext,
         plan: impl Fn(&Snapshot, &mut Changes) -> Result<T, E>,
     ) -> Result<T, E> {
-        self.transact_up_to(1, operation, plan).await
+        self.transact_up_to(1, operation, LockRule::Obey, plan).await
     }
 
     async fn transact_up_to<T, E: From<WriteError>>(
         &self,
         attempts_max: usize,
         operation: &OperationContext,
+        rule: LockRule,
         plan: impl Fn(&Snapshot, &mut Changes) -> Result<T, E>,
     ) -> Result<T, E> {
         let mut lost = StoreKey::new("");
@@ -211,6 +233,9 @@ impl State {
             if changes.is_empty() {
                 leave(None);
                 return Ok(outcome);
+            }
+            if rule == LockRule::Obey {
+                lock::guard(&snapshot, &mut changes, operation).map_err(WriteError::from)?;
             }
             activity::record(self, operation, &mut changes);
             match self.commit_at(changes).await {
@@ -250,6 +275,13 @@ impl State {
         let mut applied = self.applied.subscribe();
         let _ = applied.wait_for(|present| *present > revision).await;
     }
+}
+
+/// Whether management locks count for a write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum LockRule {
+    Obey,
+    Disregard,
 }
 
 async fn load(store: &dyn Store) -> Result<Snapshot, StateError> {

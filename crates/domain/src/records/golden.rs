@@ -48,6 +48,7 @@ use crate::rbac::{
 use crate::resource_id::ArmResourceId;
 use crate::resources::feature::FeatureRegistration;
 use crate::resources::generic::{GenericResource, HostName};
+use crate::resources::lock::{Lock, LockLevel};
 use crate::resources::management_group::ManagementGroup;
 use crate::resources::resource_group::ResourceGroup;
 use crate::token::signing_key::{SigningKeyRing, TokenSigningKey};
@@ -97,9 +98,22 @@ fn directory_records_are_frozen() {
             display_name: "s".into(),
             management_group: None,
             alias: None,
+            tags: BTreeMap::new(),
         },
         "subscriptions/00000000-0000-0000-0000-000000000002",
         r#"{"v":1,"r":{"id":"00000000-0000-0000-0000-000000000002","tenant_id":"00000000-0000-0000-0000-000000000001","display_name":"s"}}"#,
+    );
+    check(
+        &Subscription {
+            id: SUBSCRIPTION,
+            tenant_id: TENANT,
+            display_name: "s".into(),
+            management_group: None,
+            alias: None,
+            tags: BTreeMap::from([("a".into(), "b".into())]),
+        },
+        "subscriptions/00000000-0000-0000-0000-000000000002",
+        r#"{"v":1,"r":{"id":"00000000-0000-0000-0000-000000000002","tenant_id":"00000000-0000-0000-0000-000000000001","display_name":"s","tags":{"a":"b"}}}"#,
     );
     check(
         &ServicePrincipal {
@@ -583,5 +597,20 @@ fn entries_of_the_activity_log_are_frozen() {
         },
         "activityLog/subscription-00000000-0000-0000-0000-000000000002/999999999999992-00000000-0000-0000-0000-000000000009",
         r#"{"v":1,"r":{"time_unix_ms":7,"operation_id":"00000000-0000-0000-0000-000000000009","correlation_id":"00000000-0000-0000-0000-00000000000a","tenant_id":"00000000-0000-0000-0000-000000000001","caller":"00000000-0000-0000-0000-000000000003","client_id":"00000000-0000-0000-0000-000000000004","action":"N/t/write","scope":"/subscriptions/00000000-0000-0000-0000-000000000002/resourceGroups/G","method":"PUT","client_request_id":"c","client_address":"::1","status":409,"error_code":"e"}}"#,
+    );
+}
+
+#[test]
+fn locks_are_frozen() {
+    check(
+        &Lock {
+            scope: RbacScope::parse("/subscriptions/S/resourceGroups/G").unwrap(),
+            name: "L".into(),
+            level: LockLevel::CanNotDelete,
+            notes: Some("n".into()),
+            owners: vec!["o".into()],
+        },
+        "locks//subscriptions/s/resourcegroups/g|l",
+        r#"{"v":1,"r":{"scope":"/subscriptions/S/resourceGroups/G","name":"L","level":"CanNotDelete","notes":"n","owners":["o"]}}"#,
     );
 }

@@ -6,10 +6,12 @@ pub mod feature;
 pub mod generic;
 pub mod generic_type;
 pub mod listing;
+pub mod lock;
 pub mod management_group;
 pub mod management_group_tree;
 pub mod resource_group;
 pub mod subscription;
+pub mod tags;
 
 use std::collections::BTreeMap;
 
@@ -66,6 +68,9 @@ pub enum ResourceError {
     /// A tag's name or value breaks the rules.
     #[error("tag `{0}` is not allowed")]
     TagInvalid(String),
+    /// Nothing at this path can have tags.
+    #[error("{0} cannot have tags")]
+    NotTaggable(RbacScope),
     /// The write could not be done.
     #[error(transparent)]
     Write(#[from] WriteError),

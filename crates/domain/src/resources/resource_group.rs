@@ -78,6 +78,27 @@ pub async fn put(
         .await
 }
 
+/// Replaces the tags of the group, where any are given.
+pub async fn patch(
+    state: &State,
+    operation: &OperationContext,
+    subscription: SubscriptionId,
+    name: &str,
+    tags: Option<&BTreeMap<String, String>>,
+) -> Result<ResourceGroup, ResourceError> {
+    state
+        .transact(operation, |snapshot, changes| {
+            let mut group = find(snapshot, subscription, name)?.record.as_ref().clone();
+            if let Some(tags) = tags {
+                check_tags(tags)?;
+                group.tags.clone_from(tags);
+                changes.put(snapshot, &group);
+            }
+            Ok(group)
+        })
+        .await
+}
+
 fn check_location(existing: &ResourceGroup, requested: &str) -> Result<(), ResourceError> {
     if normalized_location(&existing.location) == normalized_location(requested) {
         return Ok(());

@@ -6,6 +6,7 @@ mod authorization;
 mod deployment;
 mod front_door;
 mod generic;
+mod lock;
 
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
@@ -30,6 +31,7 @@ use keycard_domain::resource_id::ArmResourceId;
 use keycard_domain::resources::ResourceError;
 use keycard_domain::resources::feature::FeatureError;
 use keycard_domain::resources::generic::GenericResourceError;
+use keycard_domain::resources::lock::LockError;
 use keycard_domain::resources::management_group::ManagementGroupError;
 use keycard_domain::resources::subscription::SubscriptionError;
 use keycard_domain::state::WriteError;
@@ -128,6 +130,8 @@ pub(super) enum ArmError {
         operation: Box<OperationContext>,
     },
     Feature(FeatureError),
+    Lock(LockError),
+    LockLevelInvalid(String),
 }
 
 /// A row of the table: status, code, message.
@@ -204,6 +208,12 @@ impl From<SigningKeyError> for ArmError {
 impl From<FeatureError> for ArmError {
     fn from(error: FeatureError) -> Self {
         Self::Feature(error)
+    }
+}
+
+impl From<LockError> for ArmError {
+    fn from(error: LockError) -> Self {
+        Self::Lock(error)
     }
 }
 
@@ -368,6 +378,14 @@ impl ArmError {
                 generic::answer(error, resource, operation)
             }
             Self::Feature(error) => generic::feature(error),
+            Self::Lock(error) => lock::lock(error),
+            Self::LockLevelInvalid(level) => Answer(
+                BAD,
+                "InvalidLockLevel",
+                format!(
+                    "The lock level '{level}' is not valid. It must be 'CanNotDelete' or 'ReadOnly'."
+                ),
+            ),
         }
     }
 
@@ -447,6 +465,9 @@ fn resource(error: &ResourceError) -> Answer {
         ResourceError::TagInvalid(name) => {
             Answer(BAD, "InvalidTags", format!("The tag '{name}' is not allowed, or stands twice."))
         }
+        ResourceError::NotTaggable(scope) => {
+            Answer(BAD, "InvalidScope", format!("The scope '{scope}' cannot have tags."))
+        }
         ResourceError::Write(error) => write(error),
     }
 }
@@ -464,6 +485,7 @@ fn write(error: &WriteError) -> Answer {
             "The change cannot be written now. Please try again.".to_owned(),
         ),
         WriteError::PreconditionFailed => front_door::precondition_failed(),
+        WriteError::Locked(locked) => lock::scope_locked(locked),
     }
 }
 

@@ -25,7 +25,7 @@ pub(super) fn routes() -> Vec<Route<Arm>> {
 }
 
 pub(super) fn subscription_json(subscription: &Subscription) -> Value {
-    json!({
+    let mut shown = json!({
         "id": format!("/subscriptions/{}", subscription.id),
         "authorizationSource": "RoleBased",
         "managedByTenants": [],
@@ -34,7 +34,11 @@ pub(super) fn subscription_json(subscription: &Subscription) -> Value {
         "displayName": subscription.display_name,
         "state": "Enabled",
         "subscriptionPolicies": { "locationPlacementId": "Public_2014-09-01", "quotaId": "PayAsYouGo_2014-09-01", "spendingLimit": "Off" },
-    })
+    });
+    if let Some(members) = shown.as_object_mut().filter(|_| !subscription.tags.is_empty()) {
+        members.insert("tags".to_owned(), json!(subscription.tags));
+    }
+    shown
 }
 
 /// A subscription is seen by whoever has a role in it, however far down.
