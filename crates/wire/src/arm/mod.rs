@@ -4,6 +4,7 @@
 //! what there is. Source: Azure Resource Manager REST API; observed errors of its front door.
 
 mod access;
+mod associated_resources;
 mod attachments;
 mod attributes;
 mod body;
@@ -16,6 +17,7 @@ mod explanations;
 mod federated_identity_credentials;
 mod forge;
 mod identity;
+mod identity_operations;
 mod management_groups;
 mod metadata;
 mod resource_groups;
@@ -81,6 +83,8 @@ pub fn face(arm: Arm) -> Face<Arm> {
         subscription_aliases::routes(),
         resource_groups::routes(),
         user_assigned_identities::routes(),
+        associated_resources::routes(),
+        identity_operations::routes(),
         federated_identity_credentials::routes(),
         compute::routes(),
         virtual_machine_scale_sets::routes(),
