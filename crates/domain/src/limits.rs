@@ -61,6 +61,8 @@ pub const ALLOWED_PROVIDER_BYTES_MAX: usize = 256;
 pub const SCALE_SET_INSTANCES_MAX: usize = 1000;
 /// Access policies of a vault. Source: Azure Key Vault service limits.
 pub const ACCESS_POLICIES_MAX: usize = 1024;
+/// Words of one class in an access policy; there are about twenty.
+pub const POLICY_PERMISSIONS_MAX: usize = 64;
 /// Characters of a secret. Source: Azure Key Vault, "Maximum secret size is 25k bytes".
 pub const SECRET_CHARS_MAX: usize = 25_600;
 /// Versions kept of one secret; a bound on what one caller can make the store hold.

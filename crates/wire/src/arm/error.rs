@@ -708,6 +708,11 @@ const fn scale_set_target(error: &ScaleSetError) -> Option<&'static str> {
     }
 }
 
+/// The text of a vault's refusal, where it stands in an answer that is none.
+pub(super) fn vault_refusal_text(error: &VaultError) -> String {
+    vault(error).2
+}
+
 fn vault(error: &VaultError) -> Answer {
     match error {
         VaultError::NameTaken(name) => Answer(

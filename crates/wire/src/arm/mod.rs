@@ -18,6 +18,7 @@ mod federated_identity_credentials;
 mod forge;
 mod identity;
 mod identity_operations;
+mod managed_hsms;
 mod management_groups;
 mod metadata;
 mod resource_groups;
@@ -28,6 +29,8 @@ mod subscription_aliases;
 mod subscriptions;
 mod tenants;
 mod user_assigned_identities;
+mod vault_access_policies;
+mod vault_names;
 mod vault_secrets;
 mod vaults;
 mod virtual_machine_scale_sets;
@@ -90,6 +93,9 @@ pub fn face(arm: Arm) -> Face<Arm> {
         virtual_machine_scale_sets::routes(),
         vaults::routes(),
         vault_secrets::routes(),
+        vault_access_policies::routes(),
+        vault_names::routes(),
+        managed_hsms::routes(),
         role_definitions::routes(),
         role_assignments::routes(),
         deny_assignments::routes(),
