@@ -179,7 +179,7 @@ pub fn plan(
         return Err(IdentityBlockError::TenantHasNone);
     }
     check_assign_rights(state, snapshot, operation, listed)?;
-    check_restrictions(snapshot, bearer, listed)?;
+    check_restrictions(snapshot, changes, bearer, listed)?;
     let user_assigned = if request.identity_type.has_user() {
         merge(snapshot, operation, current, request.user_assigned.as_deref(), rule)?
     } else {
@@ -237,6 +237,7 @@ fn check_assign_rights(
 /// A broken reference is to an identity that is gone, with what it was restricted to.
 fn check_restrictions(
     snapshot: &Snapshot,
+    changes: &mut Changes,
     bearer: Bearer<'_>,
     listed: &[(ArmResourceId, MapEntry)],
 ) -> Result<(), IdentityBlockError> {
@@ -246,6 +247,8 @@ fn check_restrictions(
         let reference = bearer.identity.user_assigned(id);
         if reference.is_none_or(|it| it.principal_id == identity.principal_id) {
             assignment_restrictions::check(identity, &resource_type, bearer.location)?;
+            // Who restricts or deletes the identity in the same moment was earlier or later, not beside this.
+            changes.rely_on(snapshot, identity.record.as_ref());
         }
     }
     Ok(())

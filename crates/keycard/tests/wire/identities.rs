@@ -11,6 +11,7 @@ use time::Duration;
 
 use crate::harness::{
     ARM_AUDIENCE, Choice, Cloud, GRAPH_AUDIENCE, READER, SECRETS_USER, VAULT_AUDIENCE,
+    VM_CONTRIBUTOR,
 };
 
 /// The version of az, which has all members.
@@ -363,6 +364,36 @@ async fn the_type_is_shown_with_one_blank_and_one_key_for_one_identity() {
         let map = made["identity"]["userAssignedIdentities"].as_object().unwrap();
         assert_eq!(map.len(), 1, "{map:?}");
     }
+}
+
+/// 21 and 1.5: whoever may write the machine detaches; what a request lists needs a right, also where it is attached.
+#[tokio::test]
+async fn an_identity_is_taken_away_without_a_right_on_it_and_not_listed_again() {
+    let cloud = Cloud::start().await;
+    for name in ["mi-1", "mi-2"] {
+        cloud.put_identity(name).await;
+    }
+    cloud.put_vm("vm1", false, &["mi-1", "mi-2"]).await;
+    let actor = cloud.put_vm("actor", true, &[]).await;
+    let principal = actor["identity"]["principalId"].as_str().unwrap();
+    cloud.grant(&cloud.vm_id("vm1"), VM_CONTRIBUTOR, principal).await;
+    let token = cloud.vm_token("actor", ARM_AUDIENCE, "").await;
+    let (one, two) = (cloud.identity_id("mi-1"), cloud.identity_id("mi-2"));
+    let patch = async |map: Value| {
+        let body = json!({ "identity": { "type": "UserAssigned", "userAssignedIdentities": map } });
+        let path = cloud.vm_id("vm1");
+        cloud.arm(Some(&token), Method::PATCH, &path, "2024-07-01", Some(body)).await
+    };
+    let again = patch(json!({ &one: {} })).await;
+    assert_eq!(
+        (again.status, &again.body["error"]["code"]),
+        (StatusCode::FORBIDDEN, &json!("LinkedAuthorizationFailed"))
+    );
+    let detached = patch(json!({ &one: null })).await;
+    assert_eq!(detached.status, StatusCode::OK, "{}", detached.body);
+    let left = detached.body["identity"]["userAssignedIdentities"].as_object().unwrap();
+    assert_eq!(left.len(), 1);
+    assert!(left.keys().all(|id| id.eq_ignore_ascii_case(&two)), "{left:?}");
 }
 
 async fn associated(cloud: &Cloud, identity: &str, query: &str) -> Answer {
