@@ -16,6 +16,7 @@ pub mod operation;
 pub mod persistent_map;
 pub mod rbac;
 pub mod records;
+pub mod request_rates;
 pub mod resource_id;
 pub mod resources;
 pub mod snapshot;

@@ -20,6 +20,7 @@ use crate::operation::OperationContext;
 use crate::rbac::journal::Journal;
 use crate::rbac::{Decision, Question, decide};
 use crate::records::{Record, STATE_PREFIX, UnreadableRecord, encode, json_depth, state_key};
+use crate::request_rates::RequestRates;
 use crate::resource_id::ArmResourceId;
 use crate::resources::lock::{self, ScopeLocked};
 use crate::snapshot::Snapshot;
@@ -57,6 +58,8 @@ pub struct State {
     pub limits: Limits,
     /// What was asked of the authorization engine lately.
     pub journal: Journal,
+    /// How often operations were asked for lately, where the profile limits them.
+    pub request_rates: RequestRates,
     pub(crate) master_key: SealingKey,
     snapshot: ArcSwap<Snapshot>,
     applied: watch::Sender<Revision>,
@@ -121,6 +124,7 @@ impl State {
             entropy: ports.entropy,
             limits: ports.limits,
             journal: Journal::default(),
+            request_rates: RequestRates::default(),
             master_key: ports.master_key,
             snapshot: ArcSwap::from_pointee(snapshot),
             applied,

@@ -14,6 +14,7 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use crate::credential::remove_credentials_of;
+use crate::directory::bearer::Bearer;
 use crate::directory::identity_block::{
     self, IdentityBlock, IdentityBlockError, IdentityRequest, MapRule,
 };
@@ -105,6 +106,18 @@ pub struct ComputeResource {
     pub instances: Instances,
 }
 
+impl ComputeResource {
+    /// The resource as one that has identities.
+    pub const fn bearer(&self) -> Bearer<'_> {
+        Bearer {
+            id: &self.id,
+            location: self.location.as_str(),
+            tags: &self.tags,
+            identity: &self.identity,
+        }
+    }
+}
+
 impl Record for ComputeResource {
     const KIND: &'static str = "compute-resources";
 
@@ -186,8 +199,7 @@ pub async fn put(
                     snapshot,
                     changes,
                     operation,
-                    (&resource.id, tenant_id),
-                    &resource.identity,
+                    (resource.bearer(), tenant_id),
                     (identity, MapRule::Replace),
                 )?;
             }
@@ -263,8 +275,7 @@ pub async fn patch(
                     snapshot,
                     changes,
                     operation,
-                    (&resource.id, tenant_id),
-                    &resource.identity,
+                    (resource.bearer(), tenant_id),
                     (identity, MapRule::Merge),
                 )?;
             }

@@ -17,6 +17,7 @@ use crate::deployment::{
     DeploymentState, FailureDetail,
 };
 use crate::directory::application::{AppRole, KeyCredential, PasswordCredential, TokenVersion};
+use crate::directory::assignment_restrictions::{AllowedProviders, IsolationScope};
 use crate::directory::deleted_object::FormerObject;
 use crate::directory::directory_role::{DirectoryRole, DirectoryRoleAssignment};
 use crate::directory::federated_credential::claims_expression::ClaimsExpression;
@@ -355,11 +356,29 @@ fn resource_records_are_frozen() {
             tenant_id: TENANT,
             principal_id: PRINCIPAL,
             client_id: CLIENT,
+            isolation_scope: IsolationScope::None,
+            allowed_providers: AllowedProviders::default(),
         },
         &format!(
             "user-assigned-identities/{group}/microsoft.managedidentity/userassignedidentities/mi"
         ),
         r#"{"v":1,"r":{"id":"/subscriptions/00000000-0000-0000-0000-000000000002/resourceGroups/g/providers/Microsoft.ManagedIdentity/userAssignedIdentities/mi","location":"l","tags":{"a":"b"},"tenant_id":"00000000-0000-0000-0000-000000000001","principal_id":"00000000-0000-0000-0000-000000000003","client_id":"00000000-0000-0000-0000-000000000004"}}"#,
+    );
+    check(
+        &UserAssignedIdentity {
+            id: id("Microsoft.ManagedIdentity", "userAssignedIdentities/mi"),
+            location: "l".into(),
+            tags: BTreeMap::new(),
+            tenant_id: TENANT,
+            principal_id: PRINCIPAL,
+            client_id: CLIENT,
+            isolation_scope: IsolationScope::Regional,
+            allowed_providers: AllowedProviders::parse(vec!["Microsoft.Compute".into()]).unwrap(),
+        },
+        &format!(
+            "user-assigned-identities/{group}/microsoft.managedidentity/userassignedidentities/mi"
+        ),
+        r#"{"v":1,"r":{"id":"/subscriptions/00000000-0000-0000-0000-000000000002/resourceGroups/g/providers/Microsoft.ManagedIdentity/userAssignedIdentities/mi","location":"l","tags":{},"tenant_id":"00000000-0000-0000-0000-000000000001","principal_id":"00000000-0000-0000-0000-000000000003","client_id":"00000000-0000-0000-0000-000000000004","isolation_scope":"Regional","allowed_providers":["Microsoft.Compute"]}}"#,
     );
     let assigned = UserAssigned {
         identity: id("Microsoft.ManagedIdentity", "userAssignedIdentities/mi"),

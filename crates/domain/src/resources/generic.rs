@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use super::generic_type::{self, GenericType, Naming, Place};
 use super::{ResourceError, check_location, check_tags, require_group};
+use crate::directory::bearer::Bearer;
 use crate::directory::identity_block::{
     self, IdentityBlock, IdentityBlockError, IdentityRequest, IdentityType, MapRule,
 };
@@ -48,6 +49,18 @@ impl Record for GenericResource {
 
     fn record_id(&self) -> String {
         self.id.key()
+    }
+}
+
+impl GenericResource {
+    /// The resource with its `identity` member.
+    pub fn bearer(&self) -> Bearer<'_> {
+        Bearer {
+            id: &self.id,
+            location: self.location.as_deref().unwrap_or_default(),
+            tags: &self.tags,
+            identity: &self.identity,
+        }
     }
 }
 
@@ -253,16 +266,8 @@ fn plan_identity(
         return Err(GenericResourceError::IdentityUnsupported(kept.name));
     }
     let tenant_id = require_group(snapshot, &resource.id)?.tenant_id;
-    let bearer = (&resource.id, tenant_id);
-    resource.identity = identity_block::plan(
-        state,
-        snapshot,
-        changes,
-        operation,
-        bearer,
-        &resource.identity,
-        change,
-    )?;
+    let bearer = (resource.bearer(), tenant_id);
+    resource.identity = identity_block::plan(state, snapshot, changes, operation, bearer, change)?;
     Ok(())
 }
 
@@ -360,4 +365,9 @@ pub(crate) fn plan_delete(
 /// The type of a resource that is kept in this way.
 pub fn type_of(id: &ArmResourceId) -> Option<&'static GenericType> {
     generic_type::find(&id.resource_type())
+}
+
+/// Whether resources of its type have an `identity` member.
+pub(crate) fn bears_identity(id: &ArmResourceId) -> bool {
+    type_of(id).is_some_and(|kept| kept.has_identity)
 }

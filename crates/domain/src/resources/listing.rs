@@ -12,7 +12,6 @@ use crate::directory::identity_block::IdentityBlock;
 use crate::key_vault::{Vault, vault};
 use crate::resource_id::ArmResourceId;
 use crate::resources::generic::GenericResource;
-use crate::resources::{ResourceError, require_group};
 use crate::snapshot::Snapshot;
 
 /// What every resource shows of itself.
@@ -76,19 +75,6 @@ impl From<&Vault> for ResourceSummary {
             other: Map::new(),
         }
     }
-}
-
-/// The resource with this id, of whatever noun.
-pub fn find(snapshot: &Snapshot, id: &ArmResourceId) -> Result<ResourceSummary, ResourceError> {
-    require_group(snapshot, id)?;
-    let key = id.key();
-    let compute = || snapshot.compute_resources.get(&key).map(|it| it.record.as_ref().into());
-    let generic = || snapshot.generic_resources.get(&key).map(|it| it.record.as_ref().into());
-    let identity =
-        || snapshot.user_assigned_identities.get(&key).map(|it| it.record.as_ref().into());
-    let vault = || vault::find(snapshot, id).ok().map(|it| it.record.as_ref().into());
-    let found = compute().or_else(generic).or_else(identity).or_else(vault);
-    found.ok_or_else(|| ResourceError::NotFound(id.clone()))
 }
 
 /// The resources at and below a subscription or resource group, by id; parts of resources are not among them.

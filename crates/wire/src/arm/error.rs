@@ -16,6 +16,7 @@ use keycard_domain::clock::ClockError;
 use keycard_domain::compute::ComputeError;
 use keycard_domain::compute::attachment::AttachmentError;
 use keycard_domain::compute::scale_set::ScaleSetError;
+use keycard_domain::directory::assignment_restrictions::NotAssignable;
 use keycard_domain::directory::federated_credential::{self, FederatedCredentialError};
 use keycard_domain::directory::identity_block::{ASSIGN_ACTION, IdentityBlockError};
 use keycard_domain::directory::user_assigned_identity::{self, UserAssignedIdentityError};
@@ -389,6 +390,17 @@ impl ArmError {
         }
     }
 
+    /// After how many seconds the client may try again, where waiting helps.
+    const fn retry_after_seconds(&self, status: StatusCode) -> Option<u32> {
+        match (self, status) {
+            (Self::Identity(UserAssignedIdentityError::TooManyRequests(refused)), _) => {
+                Some(refused.retry_after_seconds)
+            }
+            (_, StatusCode::SERVICE_UNAVAILABLE) => Some(1),
+            _ => None,
+        }
+    }
+
     /// Errors of the front door say so.
     fn is_of_gateway(&self, code: &str) -> bool {
         matches!(self, Self::PathUnknown | Self::MethodNotAllowed)
@@ -525,6 +537,11 @@ fn identity(error: &UserAssignedIdentityError) -> Answer {
         UserAssignedIdentityError::TenantHasNone => {
             Answer(BAD, "BadRequest", NO_IDENTITIES.to_owned())
         }
+        UserAssignedIdentityError::TooManyRequests(_) => Answer(
+            StatusCode::TOO_MANY_REQUESTS,
+            "TooManyRequests",
+            "The request is being throttled. Please try again later.".to_owned(),
+        ),
         UserAssignedIdentityError::Resource(error) => resource(error),
     }
 }
@@ -622,6 +639,26 @@ fn identity_block(
                 "The resource would have '{count}' user assigned identities, at most '{max}' are allowed."
             ),
         ),
+        IdentityBlockError::NotAssignable(NotAssignable::OtherRegion {
+            identity,
+            region,
+            location,
+        }) => failed_identity_operation(
+            id,
+            &format!(
+                "The user assigned identity '{}' has the isolation scope 'Regional' and cannot be assigned to a resource in location '{location}': it is in location '{region}'.",
+                identity.with_lowercase_group_segment()
+            ),
+        ),
+        IdentityBlockError::NotAssignable(NotAssignable::OtherType { identity, resource_type }) => {
+            failed_identity_operation(
+                id,
+                &format!(
+                    "The user assigned identity '{}' cannot be assigned to a resource of type '{resource_type}': its assignment restrictions do not name it.",
+                    identity.with_lowercase_group_segment()
+                ),
+            )
+        }
         IdentityBlockError::TenantHasNone => failed_identity_operation(id, NO_IDENTITIES),
         IdentityBlockError::AssignNotGranted(identities) => {
             linked_authorization_failed(ASSIGN_ACTION, identities, id.as_str(), operation)
@@ -664,6 +701,11 @@ const fn scale_set_target(error: &ScaleSetError) -> Option<&'static str> {
         }
         ScaleSetError::TooManyInstances { .. } => None,
     }
+}
+
+/// The text of a vault's refusal, where it stands in an answer that is none.
+pub(super) fn vault_refusal_text(error: &VaultError) -> String {
+    vault(error).2
 }
 
 fn vault(error: &VaultError) -> Answer {
@@ -746,8 +788,8 @@ impl IntoResponse for ArmError {
     fn into_response(self) -> Response {
         let Answer(status, code, message) = self.answer();
         let gateway = self.is_of_gateway(code).then_some([("x-ms-failure-cause", "gateway")]);
-        let retry_after =
-            (status == StatusCode::SERVICE_UNAVAILABLE).then_some([(header::RETRY_AFTER, "1")]);
+        let retry_after = self.retry_after_seconds(status);
+        let retry_after = retry_after.map(|it| [(header::RETRY_AFTER, it.to_string())]);
         let mut error = json!({ "code": code, "message": message });
         if let (Self::ConditionInvalid(reason), Some(members)) = (&self, error.as_object_mut()) {
             members.insert("details".to_owned(), json!([{ "code": code, "message": reason }]));

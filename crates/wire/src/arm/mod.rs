@@ -5,6 +5,7 @@
 
 mod access;
 mod activity_log;
+mod associated_resources;
 mod attachments;
 mod attributes;
 mod body;
@@ -20,8 +21,10 @@ mod forge;
 mod front_door;
 mod generic_resources;
 mod identity;
+mod identity_operations;
 mod image_versions;
 mod locks;
+mod managed_hsms;
 mod management_groups;
 mod metadata;
 mod providers;
@@ -38,6 +41,8 @@ mod subscriptions;
 mod tags;
 mod tenants;
 mod user_assigned_identities;
+mod vault_access_policies;
+mod vault_names;
 mod vault_secrets;
 mod vaults;
 mod virtual_machine_scale_sets;
@@ -106,11 +111,16 @@ fn resource_routes() -> Vec<Route<Arm>> {
         subscription_aliases::routes(),
         resource_groups::routes(),
         user_assigned_identities::routes(),
+        associated_resources::routes(),
+        identity_operations::routes(),
         federated_identity_credentials::routes(),
         compute::routes(),
         virtual_machine_scale_sets::routes(),
         vaults::routes(),
         vault_secrets::routes(),
+        vault_access_policies::routes(),
+        vault_names::routes(),
+        managed_hsms::routes(),
         role_definitions::routes(),
         role_assignments::routes(),
         deny_assignments::routes(),
