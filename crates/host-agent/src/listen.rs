@@ -13,8 +13,8 @@ use http::Request;
 use hyper::body::Incoming;
 use keycard_crypto::encoding;
 use keycard_crypto::secret::Secret;
+use keycard_domain::compute::Workload;
 use keycard_domain::compute::attachment::{Attachment, AttachmentError, Attachments, EndpointKind};
-use keycard_domain::compute::{ComputeKind, Workload};
 use keycard_domain::limits;
 use keycard_domain::resource_id::ArmResourceId;
 use keycard_domain::token::throttle::Throttle;
@@ -82,7 +82,7 @@ impl Listeners {
         self.open.lock().await.retain(|(key, _), _| wanted.contains_key(key));
         let mut unopened = Vec::new();
         for Workload { id, bearer, .. } in wanted.into_values() {
-            if let Err(error) = self.ensure(&id, default_kind(bearer.kind)).await {
+            if let Err(error) = self.ensure(&id, bearer.kind.endpoint()).await {
                 unopened.push((id, error));
             }
         }
@@ -164,14 +164,6 @@ async fn serve_link_local(id: &ArmResourceId, lane: Arc<Lane>, closed: watch::Re
         Err(error) => {
             tracing::error!(resource = %id, %error, "{LINK_LOCAL} cannot be listened at; is the address on this host?");
         }
-    }
-}
-
-/// The endpoint that the workloads of each kind of resource have in Azure.
-const fn default_kind(kind: ComputeKind) -> EndpointKind {
-    match kind {
-        ComputeKind::VirtualMachine | ComputeKind::ScaleSet => EndpointKind::Imds,
-        ComputeKind::Site => EndpointKind::AppService,
     }
 }
 
@@ -270,7 +262,7 @@ mod tests {
     use super::*;
     use keycard_domain::clock::ManualClock;
     use keycard_domain::compute::scale_set::Instances;
-    use keycard_domain::compute::{ComputeResource, PowerState};
+    use keycard_domain::compute::{ComputeKind, ComputeResource, PowerState};
     use keycard_domain::directory::ServicePrincipal;
     use keycard_domain::directory::identity_block::IdentityBlock;
     use keycard_domain::entropy::SeededEntropy;

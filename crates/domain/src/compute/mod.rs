@@ -4,6 +4,7 @@
 //! state and the life of the resource.
 
 pub mod attachment;
+mod kind;
 pub mod scale_set;
 pub mod workload;
 
@@ -25,48 +26,10 @@ use crate::resource_id::ArmResourceId;
 use crate::resources::{ResourceError, check_location, check_tags, require_group};
 use crate::snapshot::Snapshot;
 use crate::state::{Changes, State, WriteError};
+pub use kind::ComputeKind;
+use kind::WithoutIdentity;
 use scale_set::{Instances, ScaleSetError};
 pub use workload::Workload;
-
-/// What kind of resource runs the workload.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum ComputeKind {
-    /// Microsoft.Compute/virtualMachines.
-    VirtualMachine,
-    /// Microsoft.Web/sites: App Service and Functions.
-    Site,
-    /// Microsoft.Compute/virtualMachineScaleSets.
-    ScaleSet,
-}
-
-impl ComputeKind {
-    /// The resource type.
-    pub const fn resource_type(self) -> &'static str {
-        match self {
-            Self::VirtualMachine => "Microsoft.Compute/virtualMachines",
-            Self::Site => "Microsoft.Web/sites",
-            Self::ScaleSet => "Microsoft.Compute/virtualMachineScaleSets",
-        }
-    }
-
-    /// A PUT without an `identity` member keeps the identities of VMs and scale sets and removes a site's.
-    const fn put_without_identity_keeps(self) -> bool {
-        matches!(self, Self::VirtualMachine | Self::ScaleSet)
-    }
-
-    /// Whether the resource runs no workload itself, but by its instances.
-    const fn has_instances(self) -> bool {
-        matches!(self, Self::ScaleSet)
-    }
-
-    /// VM and scale set: 1 to 64 characters; site: 2 to 60. Source: Azure naming rules.
-    const fn name_lengths(self) -> (usize, usize) {
-        match self {
-            Self::VirtualMachine | Self::ScaleSet => (1, 64),
-            Self::Site => (2, 60),
-        }
-    }
-}
 
 /// Whether the resource runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -161,7 +124,7 @@ pub async fn put(
     state
         .transact(operation, |snapshot, changes| {
             let tenant_id = require_group(snapshot, id)?.tenant_id;
-            check_name(kind, id.name())?;
+            kind.check_name(id.name())?;
             let existing = snapshot.compute_resources.get(&id.key());
             let mut resource = match existing {
                 Some(existing) => replaced(existing, request)?,
@@ -175,10 +138,10 @@ pub async fn put(
                 identity_type: identity_block::IdentityType::None,
                 user_assigned: None,
             };
-            let identity = match &request.identity {
-                Some(identity) => Some(identity),
-                None if kind.put_without_identity_keeps() => None,
-                None => Some(&nothing),
+            let identity = match (&request.identity, kind.without_identity()) {
+                (Some(identity), _) => Some(identity),
+                (None, WithoutIdentity::Keeps) => None,
+                (None, WithoutIdentity::Removes) => Some(&nothing),
             };
             if let Some(identity) = identity {
                 resource.identity = identity_block::plan(
@@ -344,20 +307,4 @@ pub(crate) fn plan_delete(
     assignment::plan_delete_below(snapshot, changes, &RbacScope::from(&existing.id));
     changes.next_generation(snapshot, &existing.id);
     changes.delete(snapshot, existing.record.as_ref());
-}
-
-fn check_name(kind: ComputeKind, name: &str) -> Result<(), ResourceError> {
-    let (min, max) = kind.name_lengths();
-    let is_valid = (min..=max).contains(&name.chars().count())
-        && name.chars().all(|c| c.is_alphanumeric() || matches!(c, '-' | '_' | '.'))
-        && !name.starts_with(['-', '_', '.'])
-        && !name.ends_with(['-', '.']);
-    if is_valid {
-        Ok(())
-    } else {
-        Err(ResourceError::NameInvalid {
-            resource_type: kind.resource_type(),
-            name: name.to_owned(),
-        })
-    }
 }

@@ -56,7 +56,7 @@ impl Workload {
     }
 
     fn of(resource: &Versioned<ComputeResource>) -> Option<Self> {
-        (!resource.kind.has_instances()).then(|| Self {
+        resource.kind.runs_itself().then(|| Self {
             id: resource.id.clone(),
             power_state: resource.power_state,
             bearer: Arc::clone(&resource.record),

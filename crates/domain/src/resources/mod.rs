@@ -9,6 +9,7 @@ pub mod subscription;
 
 use std::collections::BTreeMap;
 
+use crate::compute::ComputeKind;
 use crate::directory::tenant::Subscription;
 use crate::ids::{SubscriptionId, TenantId};
 use crate::key_vault::vault;
@@ -118,10 +119,11 @@ pub fn rely_on_scope(snapshot: &Snapshot, changes: &mut Changes, scope: &RbacSco
 
 fn may_exist(snapshot: &Snapshot, resource: &ArmResourceId) -> bool {
     let key = resource.key();
-    match resource.resource_type().to_ascii_lowercase().as_str() {
-        "microsoft.compute/virtualmachines"
-        | "microsoft.compute/virtualmachinescalesets"
-        | "microsoft.web/sites" => snapshot.compute_resources.get(&key).is_some(),
+    let resource_type = resource.resource_type();
+    if ComputeKind::of_type(&resource_type).is_some() {
+        return snapshot.compute_resources.get(&key).is_some();
+    }
+    match resource_type.to_ascii_lowercase().as_str() {
         "microsoft.managedidentity/userassignedidentities" => {
             snapshot.user_assigned_identities.get(&key).is_some()
         }

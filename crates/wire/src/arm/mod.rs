@@ -22,6 +22,7 @@ mod resource_groups;
 mod role_assignments;
 mod role_definitions;
 mod signing_keys;
+mod sites;
 mod subscription_aliases;
 mod subscriptions;
 mod tenants;
@@ -29,6 +30,7 @@ mod user_assigned_identities;
 mod vault_secrets;
 mod vaults;
 mod virtual_machine_scale_sets;
+mod virtual_machines;
 
 use std::sync::Arc;
 
@@ -82,7 +84,8 @@ pub fn face(arm: Arm) -> Face<Arm> {
         resource_groups::routes(),
         user_assigned_identities::routes(),
         federated_identity_credentials::routes(),
-        compute::routes(),
+        virtual_machines::routes(),
+        sites::routes(),
         virtual_machine_scale_sets::routes(),
         vaults::routes(),
         vault_secrets::routes(),
