@@ -16,6 +16,8 @@ pub enum ComputeKind {
     Site,
     /// Microsoft.Compute/virtualMachineScaleSets.
     ScaleSet,
+    /// Microsoft.Web/sites/slots: a site beside a site, with identities of its own.
+    Slot,
 }
 
 /// A row: how resources of a kind behave.
@@ -23,6 +25,7 @@ pub enum ComputeKind {
 struct Rules {
     resource_type: &'static str,
     name: NameRule,
+    part_of: Option<ComputeKind>,
     without_identity: WithoutIdentity,
     runs: Runs,
 }
@@ -34,6 +37,16 @@ struct NameRule {
     chars_max: usize,
     /// What may stand among letters and digits.
     marks: &'static str,
+    unique: Unique,
+}
+
+/// Where there is only one resource of a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Unique {
+    /// In its group, or the resource that it is a part of.
+    WhereItIs,
+    /// Everywhere: the name is part of a host name.
+    Everywhere,
 }
 
 /// What a PUT without an `identity` member does to the identities that are there.
@@ -55,18 +68,21 @@ enum Runs {
 }
 
 /// Of virtual machines and sets of them.
-const MACHINE_NAME: NameRule = NameRule { chars_min: 1, chars_max: 64, marks: "-_." };
+const MACHINE_NAME: NameRule =
+    NameRule { chars_min: 1, chars_max: 64, marks: "-_.", unique: Unique::WhereItIs };
 
 const VIRTUAL_MACHINE: Rules = Rules {
     resource_type: "Microsoft.Compute/virtualMachines",
     name: MACHINE_NAME,
+    part_of: None,
     without_identity: WithoutIdentity::Keeps,
     runs: Runs::Itself(EndpointKind::Imds),
 };
 
 const SITE: Rules = Rules {
     resource_type: "Microsoft.Web/sites",
-    name: NameRule { chars_min: 2, chars_max: 60, marks: "-_." },
+    name: NameRule { chars_min: 2, chars_max: 60, marks: "-", unique: Unique::Everywhere },
+    part_of: None,
     without_identity: WithoutIdentity::Removes,
     runs: Runs::Itself(EndpointKind::AppService),
 };
@@ -74,18 +90,27 @@ const SITE: Rules = Rules {
 const SCALE_SET: Rules = Rules {
     resource_type: "Microsoft.Compute/virtualMachineScaleSets",
     name: MACHINE_NAME,
+    part_of: None,
     without_identity: WithoutIdentity::Keeps,
     runs: Runs::Instances(EndpointKind::Imds),
 };
 
+const SLOT: Rules = Rules {
+    resource_type: "Microsoft.Web/sites/slots",
+    name: NameRule { chars_min: 2, chars_max: 59, marks: "-", unique: Unique::WhereItIs },
+    part_of: Some(ComputeKind::Site),
+    ..SITE
+};
+
 impl ComputeKind {
-    const ALL: [Self; 3] = [Self::VirtualMachine, Self::Site, Self::ScaleSet];
+    const ALL: [Self; 4] = [Self::VirtualMachine, Self::Site, Self::ScaleSet, Self::Slot];
 
     const fn rules(self) -> &'static Rules {
         match self {
             Self::VirtualMachine => &VIRTUAL_MACHINE,
             Self::Site => &SITE,
             Self::ScaleSet => &SCALE_SET,
+            Self::Slot => &SLOT,
         }
     }
 
@@ -109,6 +134,16 @@ impl ComputeKind {
     /// Whether the resource itself asks for tokens, and not by its instances.
     pub(super) const fn runs_itself(self) -> bool {
         matches!(self.rules().runs, Runs::Itself(_))
+    }
+
+    /// Whether the resource is a part of another compute resource, without which it cannot be.
+    pub(super) const fn is_part(self) -> bool {
+        self.rules().part_of.is_some()
+    }
+
+    /// Whether no two resources of the kind may have one name, in whatever group, subscription or tenant.
+    pub(super) const fn has_one_of_a_name(self) -> bool {
+        matches!(self.rules().name.unique, Unique::Everywhere)
     }
 
     pub(super) const fn without_identity(self) -> WithoutIdentity {
@@ -146,7 +181,8 @@ mod tests {
         for (kind, right, wrong) in [
             (ComputeKind::VirtualMachine, &["v", "v_m.1-a"][..], &["", "-v", "v.", "v/m"][..]),
             (ComputeKind::ScaleSet, &["s"], &["_s"]),
-            (ComputeKind::Site, &["ab", "a-b"], &["a", "ab-"]),
+            (ComputeKind::Site, &["ab", "a-b"], &["a", "ab-", "a.b", "a_b"]),
+            (ComputeKind::Slot, &["staging"], &["s"]),
         ] {
             for name in right {
                 assert!(kind.check_name(name).is_ok(), "{kind:?} {name}");

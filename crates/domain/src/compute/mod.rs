@@ -18,6 +18,7 @@ use crate::credential::remove_credentials_of;
 use crate::directory::identity_block::{
     self, IdentityBlock, IdentityBlockError, IdentityRequest, MapRule,
 };
+use crate::directory::service_principal::count_made;
 use crate::directory::user_assigned_identity::Put;
 use crate::operation::OperationContext;
 use crate::rbac::{RbacScope, assignment};
@@ -66,6 +67,14 @@ pub struct ComputeResource {
     /// The instances of a scale set.
     #[serde(default, skip_serializing_if = "Instances::is_unused")]
     pub instances: Instances,
+    /// How often it was started or restarted; what is given to its workload at a start is another thing each time.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub starts: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+const fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 impl Record for ComputeResource {
@@ -85,6 +94,9 @@ pub enum ComputeError {
     /// The instances of a scale set.
     #[error(transparent)]
     ScaleSet(#[from] ScaleSetError),
+    /// There is a resource of this name elsewhere, and one of a kind may have it.
+    #[error("the name {0} is taken")]
+    NameTaken(String),
     /// What every resource can be refused for.
     #[error(transparent)]
     Resource(#[from] ResourceError),
@@ -128,7 +140,10 @@ pub async fn put(
             let existing = snapshot.compute_resources.get(&id.key());
             let mut resource = match existing {
                 Some(existing) => replaced(existing, request)?,
-                None => fresh(state, snapshot, kind, id, request)?,
+                None => {
+                    claim_place(snapshot, changes, kind, id)?;
+                    fresh(state, snapshot, kind, id, request)?
+                }
             };
             check_tags(&resource.tags)?;
             if let Some(capacity) = request.capacity {
@@ -160,6 +175,31 @@ pub async fn put(
         .await
 }
 
+/// A part needs what it is a part of; a name that has to be the only one must be free.
+fn claim_place(
+    snapshot: &Snapshot,
+    changes: &mut Changes,
+    kind: ComputeKind,
+    id: &ArmResourceId,
+) -> Result<(), ComputeError> {
+    if let Some(whole) = id.parent().filter(|_| kind.is_part()) {
+        let found = snapshot.compute_resources.get(&whole.key());
+        let found = found.ok_or(ResourceError::ParentNotFound(whole))?;
+        changes.rely_on(snapshot, found.record.as_ref());
+    }
+    if kind.has_one_of_a_name() {
+        let is_same = |other: &ComputeResource| {
+            other.kind == kind && other.id.name().eq_ignore_ascii_case(id.name())
+        };
+        if snapshot.compute_resources.iter().any(|(_, other)| is_same(other)) {
+            return Err(ComputeError::NameTaken(id.name().to_owned()));
+        }
+        let name = format!("{}/{}", kind.resource_type(), id.name()).to_ascii_lowercase();
+        count_made(snapshot, changes, name);
+    }
+    Ok(())
+}
+
 fn fresh(
     state: &State,
     snapshot: &Snapshot,
@@ -180,6 +220,7 @@ fn fresh(
         properties: request.properties.clone().unwrap_or_default(),
         other: request.other.clone(),
         instances: Instances::default(),
+        starts: 0,
     })
 }
 
@@ -267,7 +308,9 @@ pub async fn set_power_state(
     state
         .transact(operation, |snapshot, changes| {
             let existing = find(snapshot, id)?;
-            let resource = ComputeResource { power_state, ..existing.record.as_ref().clone() };
+            let mut resource = existing.record.as_ref().clone();
+            resource.power_state = power_state;
+            resource.starts += u64::from(power_state == PowerState::Running);
             changes.put(snapshot, &resource);
             Ok(())
         })
@@ -291,13 +334,16 @@ pub async fn delete(
         .await
 }
 
-/// What deleting a resource writes; also part of deleting its resource group.
+/// What deleting a resource writes, its parts included; also part of deleting its resource group.
 pub(crate) fn plan_delete(
     snapshot: &Snapshot,
     changes: &mut Changes,
     operation: &OperationContext,
     existing: &Versioned<ComputeResource>,
 ) {
+    for part in snapshot.compute_resources.below(&format!("{}/", existing.id.key())) {
+        plan_delete(snapshot, changes, operation, part);
+    }
     if let Some(system) = &existing.identity.system_assigned {
         identity_block::remove_system(snapshot, changes, operation, &existing.id, system);
     }

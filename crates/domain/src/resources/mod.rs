@@ -34,6 +34,9 @@ pub enum ResourceError {
     /// There is no such resource.
     #[error("{0} does not exist")]
     NotFound(ArmResourceId),
+    /// There is no such resource for the new one to be a part of.
+    #[error("{0} does not exist")]
+    ParentNotFound(ArmResourceId),
     /// The name breaks the type's rules.
     #[error("`{name}` is no name of a {resource_type}")]
     NameInvalid {

@@ -33,6 +33,7 @@ mod resource_manager;
 mod restart;
 mod revocation;
 mod scale_sets;
+mod sites;
 mod sweep;
 mod templates;
 mod tenants;

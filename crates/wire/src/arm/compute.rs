@@ -6,9 +6,11 @@ use std::collections::BTreeMap;
 
 use axum::Json;
 use axum::extract::State;
-use http::{StatusCode, Uri};
-use keycard_domain::compute::{self, ComputeKind, ComputeRequest, ComputeResource};
+use axum::response::{IntoResponse, Response};
+use http::{HeaderName, StatusCode, Uri, header};
+use keycard_domain::compute::{self, ComputeKind, ComputeRequest, ComputeResource, PowerState};
 use keycard_domain::operation::OperationContext;
+use keycard_domain::records::Versioned;
 use keycard_domain::resources::require_subscription;
 use keycard_domain::snapshot::Snapshot;
 use serde_json::{Map, Value, json};
@@ -22,6 +24,8 @@ use crate::route::{Params, Rbac};
 pub(super) struct Manner {
     /// What a PUT answers that made the resource.
     pub(super) made: StatusCode,
+    /// Whether answers carry the header `ETag`.
+    pub(super) has_etag: bool,
     /// Adds the members that the kind's resources have besides those of every resource.
     pub(super) show: fn(&Arm, &ComputeResource, &mut Shown),
 }
@@ -35,26 +39,34 @@ pub(super) struct Shown {
 const fn manner(kind: ComputeKind) -> &'static Manner {
     match kind {
         ComputeKind::VirtualMachine => &virtual_machines::MANNER,
-        ComputeKind::Site => &sites::MANNER,
+        ComputeKind::Site | ComputeKind::Slot => &sites::MANNER,
         ComputeKind::ScaleSet => &virtual_machine_scale_sets::MANNER,
     }
 }
 
-/// The rows that every kind has.
+/// The rows that every kind has. Of parts of other resources, with what their ids have after `providers/`.
 macro_rules! kind_rows {
     ($kind:expr, $type:literal) => {{
+        let mut rows = crate::arm::compute::kind_rows!($kind, $type, $type, "/{name}");
+        let all = concat!("/subscriptions/{subscription}/providers/", $type);
+        rows.push(crate::arm::row(
+            http::Method::GET,
+            all,
+            concat!($type, "/read"),
+            |operation, arm, params, uri| {
+                crate::arm::compute::list_resources(operation, arm, params, uri, $kind)
+            },
+        ));
+        rows
+    }};
+    ($kind:expr, $type:literal, $all:literal, $one:literal) => {{
         use http::Method;
 
         use crate::arm::compute;
         use crate::arm::row;
-        let one = concat!(
-            "/subscriptions/{subscription}/resourceGroups/{group}/providers/",
-            $type,
-            "/{name}"
-        );
-        let in_group =
-            concat!("/subscriptions/{subscription}/resourceGroups/{group}/providers/", $type);
-        let in_subscription = concat!("/subscriptions/{subscription}/providers/", $type);
+        let all = concat!("/subscriptions/{subscription}/resourceGroups/{group}/providers/", $all);
+        let one =
+            concat!("/subscriptions/{subscription}/resourceGroups/{group}/providers/", $all, $one);
         let (read, write, delete) =
             (concat!($type, "/read"), concat!($type, "/write"), concat!($type, "/delete"));
         vec![
@@ -64,10 +76,7 @@ macro_rules! kind_rows {
             row(Method::PATCH, one, write, compute::patch_resource),
             row(Method::GET, one, read, compute::show_resource),
             row(Method::DELETE, one, delete, compute::remove),
-            row(Method::GET, in_group, read, |operation, arm, params, uri| {
-                compute::list_resources(operation, arm, params, uri, $kind)
-            }),
-            row(Method::GET, in_subscription, read, |operation, arm, params, uri| {
+            row(Method::GET, all, read, |operation, arm, params, uri| {
                 compute::list_resources(operation, arm, params, uri, $kind)
             }),
         ]
@@ -143,8 +152,7 @@ pub(super) fn resource_json(arm: &Arm, snapshot: &Snapshot, resource: &ComputeRe
     let mut shown =
         Shown { properties: resource.properties.clone(), members: resource.other.clone() };
     shown.properties.insert("provisioningState".to_owned(), json!("Succeeded"));
-    (manner(resource.kind).show)(arm, resource, &mut shown);
-    let Shown { properties, mut members } = shown;
+    let members = &mut shown.members;
     members.insert("id".to_owned(), json!(resource.id));
     members.insert("name".to_owned(), json!(resource.id.name()));
     members.insert("type".to_owned(), json!(resource.kind.resource_type()));
@@ -152,10 +160,12 @@ pub(super) fn resource_json(arm: &Arm, snapshot: &Snapshot, resource: &ComputeRe
     if !resource.tags.is_empty() {
         members.insert("tags".to_owned(), json!(resource.tags));
     }
-    members.insert("properties".to_owned(), Value::Object(properties));
     if let Some(identity) = identity_json(snapshot, resource) {
         members.insert("identity".to_owned(), identity);
     }
+    (manner(resource.kind).show)(arm, resource, &mut shown);
+    let Shown { properties, mut members } = shown;
+    members.insert("properties".to_owned(), Value::Object(properties));
     Value::Object(members)
 }
 
@@ -171,9 +181,18 @@ pub(super) async fn put_resource(
     params: Params,
     JsonBody(body): JsonBody<Map<String, Value>>,
     kind: ComputeKind,
-) -> Result<(StatusCode, Json<Value>), ArmError> {
+) -> Result<Response, ArmError> {
     let (is_new, json) = put(&operation, &arm, &params, &read(&body)?, kind).await?;
-    Ok((if is_new { manner(kind).made } else { StatusCode::OK }, json))
+    let status = if is_new { manner(kind).made } else { StatusCode::OK };
+    let snapshot = arm.state.snapshot();
+    let written = compute::find(&snapshot, &resource_id(&params)?).ok();
+    Ok((status, written.and_then(etag), json).into_response())
+}
+
+/// The revision of what is shown, where the kind's answers tell it.
+fn etag(resource: &Versioned<ComputeResource>) -> Option<[(HeaderName, String); 1]> {
+    let tag = || [(header::ETAG, format!("\"{:X}\"", resource.revision.0))];
+    manner(resource.kind).has_etag.then(tag)
 }
 
 pub(super) async fn put(
@@ -216,10 +235,23 @@ pub(super) async fn show_resource(
     Rbac(_): Rbac,
     State(arm): State<Arm>,
     params: Params,
-) -> Result<Json<Value>, ArmError> {
+) -> Result<Response, ArmError> {
     let snapshot = arm.state.snapshot();
     let resource = compute::find(&snapshot, &resource_id(&params)?)?;
-    Ok(Json(resource_json(&arm, &snapshot, resource)))
+    Ok((etag(resource), Json(resource_json(&arm, &snapshot, resource))).into_response())
+}
+
+/// Switches on or off.
+pub(super) async fn switch(
+    operation: &OperationContext,
+    arm: &Arm,
+    params: &Params,
+    power_state: PowerState,
+) -> Result<(), ArmError> {
+    let id = resource_id(params)?;
+    compute::set_power_state(&arm.state, operation, &id, power_state)
+        .await
+        .map_err(|error| ArmError::compute(error, &id, operation))
 }
 
 pub(super) async fn remove(
@@ -252,6 +284,9 @@ pub(super) fn list(
 ) -> Result<Json<Value>, ArmError> {
     let snapshot = arm.state.snapshot_to_keep();
     require_container(&snapshot, params)?;
+    if let Ok(whole) = params.resource().parse() {
+        compute::find(&snapshot, &whole)?;
+    }
     let items = compute::list(&snapshot, kind, params.resource())
         .iter()
         .map(|resource| (resource.id.key(), resource_json(arm, &snapshot, resource)))

@@ -47,7 +47,8 @@ const DELETE_INSTANCE: &str = "Microsoft.Compute/virtualMachineScaleSets/virtual
 const READ_INSTANCE_VIEW: &str =
     "Microsoft.Compute/virtualMachineScaleSets/virtualMachines/instanceView/read";
 
-pub(super) const MANNER: Manner = Manner { made: StatusCode::CREATED, show: show_members };
+pub(super) const MANNER: Manner =
+    Manner { made: StatusCode::CREATED, has_etag: false, show: show_members };
 
 fn show_members(_: &Arm, set: &ComputeResource, shown: &mut Shown) {
     shown.properties.insert("uniqueId".to_owned(), json!(set.instance_id));

@@ -20,7 +20,8 @@ const VM: &str = "/subscriptions/{subscription}/resourceGroups/{group}/providers
 const VMS_IN_GROUP: &str = "/subscriptions/{subscription}/resourceGroups/{group}/providers/Microsoft.Compute/virtualMachines";
 const VMS: &str = "/subscriptions/{subscription}/providers/Microsoft.Compute/virtualMachines";
 
-pub(super) const MANNER: Manner = Manner { made: StatusCode::CREATED, show: show_members };
+pub(super) const MANNER: Manner =
+    Manner { made: StatusCode::CREATED, has_etag: false, show: show_members };
 
 fn show_members(_: &Arm, vm: &ComputeResource, shown: &mut Shown) {
     shown.properties.insert("vmId".to_owned(), json!(vm.instance_id));
