@@ -402,9 +402,27 @@ fn resource_records_are_frozen() {
             properties: Map::from_iter([("p".to_owned(), json!(1))]),
             other: Map::new(),
             instances: Instances::default(),
+            starts: 0,
         },
         &format!("compute-resources/{group}/microsoft.compute/virtualmachines/vm"),
         r#"{"v":1,"r":{"id":"/subscriptions/00000000-0000-0000-0000-000000000002/resourceGroups/g/providers/Microsoft.Compute/virtualMachines/vm","kind":"VirtualMachine","location":"l","tags":{},"identity":{"system_assigned":{"principal_id":"00000000-0000-0000-0000-000000000003","client_id":"00000000-0000-0000-0000-000000000004"},"user_assigned":[{"identity":"/subscriptions/00000000-0000-0000-0000-000000000002/resourceGroups/g/providers/Microsoft.ManagedIdentity/userAssignedIdentities/mi","principal_id":"00000000-0000-0000-0000-000000000003","client_id":"00000000-0000-0000-0000-000000000004","assigned_at":6}]},"power_state":"Deallocated","instance_id":"00000000-0000-0000-0000-000000000008","properties":{"p":1},"other":{}}}"#,
+    );
+    check(
+        &ComputeResource {
+            id: id("Microsoft.Web", "sites/app/slots/s1"),
+            kind: ComputeKind::Slot,
+            location: "l".into(),
+            tags: BTreeMap::new(),
+            identity: IdentityBlock::default(),
+            power_state: PowerState::Stopped,
+            instance_id: Uuid::from_u128(8),
+            properties: Map::new(),
+            other: Map::new(),
+            instances: Instances::default(),
+            starts: 2,
+        },
+        &format!("compute-resources/{group}/microsoft.web/sites/app/slots/s1"),
+        r#"{"v":1,"r":{"id":"/subscriptions/00000000-0000-0000-0000-000000000002/resourceGroups/g/providers/Microsoft.Web/sites/app/slots/s1","kind":"Slot","location":"l","tags":{},"identity":{"system_assigned":null,"user_assigned":[]},"power_state":"Stopped","instance_id":"00000000-0000-0000-0000-000000000008","properties":{},"other":{},"starts":2}}"#,
     );
     let mut instances = Instances::default();
     for capacity in [2, 1] {
@@ -422,6 +440,7 @@ fn resource_records_are_frozen() {
             properties: Map::new(),
             other: Map::new(),
             instances,
+            starts: 0,
         },
         &format!("compute-resources/{group}/microsoft.compute/virtualmachinescalesets/set"),
         r#"{"v":1,"r":{"id":"/subscriptions/00000000-0000-0000-0000-000000000002/resourceGroups/g/providers/Microsoft.Compute/virtualMachineScaleSets/set","kind":"ScaleSet","location":"l","tags":{},"identity":{"system_assigned":null,"user_assigned":[]},"power_state":"Running","instance_id":"00000000-0000-0000-0000-000000000008","properties":{},"other":{},"instances":{"next":2,"present":{"0":{"power_state":"Running","vm_id":"00000000-0000-0000-0000-000000000009"}}}}}"#,

@@ -15,6 +15,7 @@ pub mod tags;
 
 use std::collections::BTreeMap;
 
+use crate::compute::ComputeKind;
 use crate::directory::tenant::Subscription;
 use crate::ids::{SubscriptionId, TenantId};
 use crate::key_vault::vault;
@@ -39,6 +40,9 @@ pub enum ResourceError {
     /// There is no such resource.
     #[error("{0} does not exist")]
     NotFound(ArmResourceId),
+    /// There is no such resource for the new one to be a part of.
+    #[error("{0} does not exist")]
+    ParentNotFound(ArmResourceId),
     /// The name breaks the type's rules.
     #[error("`{name}` is no name of a {resource_type}")]
     NameInvalid {
@@ -140,10 +144,11 @@ pub(crate) fn rely_on_resource(
 
 fn may_exist(snapshot: &Snapshot, resource: &ArmResourceId) -> bool {
     let key = resource.key();
-    match resource.resource_type().to_ascii_lowercase().as_str() {
-        "microsoft.compute/virtualmachines"
-        | "microsoft.compute/virtualmachinescalesets"
-        | "microsoft.web/sites" => snapshot.compute_resources.get(&key).is_some(),
+    let resource_type = resource.resource_type();
+    if ComputeKind::of_type(&resource_type).is_some() {
+        return snapshot.compute_resources.get(&key).is_some();
+    }
+    match resource_type.to_ascii_lowercase().as_str() {
         "microsoft.managedidentity/userassignedidentities" => {
             snapshot.user_assigned_identities.get(&key).is_some()
         }

@@ -38,6 +38,7 @@ mod resource_manager;
 mod restart;
 mod revocation;
 mod scale_sets;
+mod sites;
 mod sweep;
 mod tags;
 mod templates;

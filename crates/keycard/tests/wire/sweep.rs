@@ -25,6 +25,7 @@ fn url(cloud: &Cloud, face: &str, row: &Row) -> String {
         .replace("{kind}", "imds")
         .replace("{change}", "add")
         .replace("{instance}", "0")
+        .replace("{slot}", "staging")
         .replace("{location}", "local")
         .replace("{api}", "v1.0");
     match face {

@@ -95,6 +95,7 @@ pub(super) enum ArmError {
         operation: Box<OperationContext>,
     },
     ScaleSet(ScaleSetError),
+    SiteNameTaken(String),
     Vault(VaultError),
     Secret(SecretError),
     Assignment {
@@ -234,6 +235,7 @@ impl ArmError {
         match error {
             ComputeError::Resource(error) => Self::Resource(error),
             ComputeError::ScaleSet(error) => Self::ScaleSet(error),
+            ComputeError::NameTaken(name) => Self::SiteNameTaken(name),
             ComputeError::Identity(error) => Self::IdentityBlock {
                 error,
                 resource: resource.clone(),
@@ -320,6 +322,11 @@ impl ArmError {
                 identity_block(error, resource, operation)
             }
             Self::ScaleSet(error) => scale_set(error),
+            Self::SiteNameTaken(name) => Answer(
+                StatusCode::CONFLICT,
+                "Conflict",
+                format!("Website with given name {name} already exists."),
+            ),
             Self::Vault(error) => vault(error),
             Self::Secret(error) => secret(error),
             Self::Assignment { error, tenant } => authorization::assignment(error, *tenant),
@@ -452,6 +459,14 @@ fn resource(error: &ResourceError) -> Answer {
             format!("Resource group '{name}' could not be found."),
         ),
         ResourceError::NotFound(id) => resource_not_found(id),
+        ResourceError::ParentNotFound(id) => Answer(
+            StatusCode::NOT_FOUND,
+            "ParentResourceNotFound",
+            format!(
+                "Can not perform requested operation on nested resource. Parent resource '{}' not found.",
+                id.name()
+            ),
+        ),
         ResourceError::NameInvalid { resource_type, name } => Answer(
             BAD,
             "InvalidResourceName",

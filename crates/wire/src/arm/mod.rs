@@ -34,6 +34,7 @@ mod resources;
 mod role_assignments;
 mod role_definitions;
 mod signing_keys;
+mod sites;
 mod sql_administrators;
 mod storage_accounts;
 mod subscription_aliases;
@@ -46,6 +47,7 @@ mod vault_names;
 mod vault_secrets;
 mod vaults;
 mod virtual_machine_scale_sets;
+mod virtual_machines;
 
 use std::sync::Arc;
 
@@ -114,7 +116,8 @@ fn resource_routes() -> Vec<Route<Arm>> {
         associated_resources::routes(),
         identity_operations::routes(),
         federated_identity_credentials::routes(),
-        compute::routes(),
+        virtual_machines::routes(),
+        sites::routes(),
         virtual_machine_scale_sets::routes(),
         vaults::routes(),
         vault_secrets::routes(),
