@@ -4,6 +4,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use crate::compute::{ComputeKind, ComputeResource};
 use crate::directory::federated_credential;
 use crate::ids::SubscriptionId;
 use crate::key_vault::vault;
@@ -181,12 +182,11 @@ pub fn place_of(snapshot: &Snapshot, path: &str) -> Option<Place> {
     }
     let id: ArmResourceId = path.parse().ok()?;
     let key = id.key();
-    match id.resource_type().to_ascii_lowercase().as_str() {
-        "microsoft.compute/virtualmachines"
-        | "microsoft.compute/virtualmachinescalesets"
-        | "microsoft.web/sites" => {
-            Some(Place::of::<crate::compute::ComputeResource>(snapshot, &key))
-        }
+    let resource_type = id.resource_type();
+    if ComputeKind::of_type(&resource_type).is_some() {
+        return Some(Place::of::<ComputeResource>(snapshot, &key));
+    }
+    match resource_type.to_ascii_lowercase().as_str() {
         "microsoft.managedidentity/userassignedidentities" => {
             Some(Place::of::<crate::directory::UserAssignedIdentity>(snapshot, &key))
         }

@@ -239,6 +239,11 @@ pub trait Gate: Send + Sync + 'static {
     /// The answer to a path that no row matches, that is no path, or whose rows have other methods.
     async fn refuse(&self, parts: &mut Parts, refusal: PathRefusal) -> Response;
 
+    /// Whether HEAD is answered wherever GET is.
+    fn takes_head(&self) -> bool {
+        false
+    }
+
     /// What there is to do about the answer to an admitted request before it leaves, and what it tells of what was found
     /// or written.
     async fn conclude(&self, _: &Method, _: &OperationContext, response: Response) -> Response {
@@ -482,6 +487,9 @@ impl<S: Clone + Send + Sync + 'static> Face<S> {
     fn find(&self, parts: &Parts) -> Result<(&Route<S>, Params), PathRefusal> {
         let segments = Segments::of(&parts.uri).map_err(PathRefusal::Malformed)?;
         let mut allowed = Vec::new();
+        // HEAD asks what GET would answer, where the face says so.
+        let asks_for_head = parts.method == Method::HEAD && self.gate.takes_head();
+        let mut behind_get = None;
         let candidates = self.index.candidates(segments.as_slice());
         for route in candidates.iter().filter_map(|position| self.routes.get(*position)) {
             let Some(params) = route.matches(&segments) else { continue };
@@ -489,6 +497,12 @@ impl<S: Clone + Send + Sync + 'static> Face<S> {
                 return Ok((route, params));
             }
             allowed.push(route.row.method.clone());
+            if asks_for_head && route.row.method == Method::GET {
+                behind_get.get_or_insert((route, params));
+            }
+        }
+        if let Some(found) = behind_get {
+            return Ok(found);
         }
         Err(if allowed.is_empty() {
             PathRefusal::NotFound

@@ -66,6 +66,14 @@ pub enum ResourceError {
         /// Where the request wants it.
         requested: String,
     },
+    /// The location of a resource group cannot be changed.
+    #[error("the group is in {present}, not in {requested}")]
+    GroupLocationImmutable {
+        /// Where it is.
+        present: String,
+        /// Where the request wants it.
+        requested: String,
+    },
     /// More tags than allowed.
     #[error("{0} tags, {max} are allowed", max = limits::TAGS_MAX)]
     TooManyTags(usize),

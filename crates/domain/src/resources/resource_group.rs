@@ -103,9 +103,7 @@ fn check_location(existing: &ResourceGroup, requested: &str) -> Result<(), Resou
     if normalized_location(&existing.location) == normalized_location(requested) {
         return Ok(());
     }
-    Err(ResourceError::LocationImmutable {
-        name: existing.name.clone(),
-        group: existing.name.clone(),
+    Err(ResourceError::GroupLocationImmutable {
         present: existing.location.clone(),
         requested: requested.to_owned(),
     })

@@ -120,6 +120,7 @@ pub(super) enum ArmError {
     Subscription(SubscriptionError),
     SigningKey(SigningKeyError),
     RoleDefinitionNotFound(String),
+    RoleAssignmentNotFound(String),
     NotFound {
         resource_type: String,
         name: String,
@@ -372,6 +373,11 @@ impl ArmError {
                 "The given role assignment condition is invalid.".to_owned(),
             ),
             Self::RoleDefinitionNotFound(id) => authorization::role_not_found(id),
+            Self::RoleAssignmentNotFound(name) => Answer(
+                StatusCode::NOT_FOUND,
+                "RoleAssignmentNotFound",
+                format!("The role assignment '{name}' is not found."),
+            ),
             Self::NotFound { resource_type, name } => Answer(
                 StatusCode::NOT_FOUND,
                 "ResourceNotFound",
@@ -482,6 +488,13 @@ fn resource(error: &ResourceError) -> Answer {
             "InvalidResourceLocation",
             format!(
                 "The resource '{name}' already exists in location '{present}' in resource group '{group}'. A resource with the same name cannot be created in location '{requested}'. Please select a new resource name."
+            ),
+        ),
+        ResourceError::GroupLocationImmutable { present, requested } => Answer(
+            StatusCode::CONFLICT,
+            "InvalidResourceGroupLocation",
+            format!(
+                "Invalid resource group location '{requested}'. The Resource group already exists in location '{present}'."
             ),
         ),
         ResourceError::TooManyTags(count) => Answer(

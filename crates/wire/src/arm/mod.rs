@@ -48,6 +48,7 @@ mod vault_secrets;
 mod vaults;
 mod virtual_machine_scale_sets;
 mod virtual_machines;
+mod visibility;
 
 use std::sync::Arc;
 
@@ -56,7 +57,7 @@ use axum::body::Body;
 use axum::extract::FromRequestParts;
 use axum::response::{IntoResponse, Response};
 use http::request::Parts;
-use http::{HeaderValue, Method, header};
+use http::{HeaderValue, Method, StatusCode, header};
 use keycard_crypto::secret::Secret;
 use keycard_domain::clock::ClockControl;
 use keycard_domain::compute::attachment::Attachments;
@@ -460,7 +461,15 @@ impl Gate for ArmGate {
         {
             condition::write(response.headers_mut(), version);
         }
+        // Resource Manager says by this status that something is there.
+        if *method == Method::HEAD && response.status() == StatusCode::OK {
+            *response.status_mut() = StatusCode::NO_CONTENT;
+        }
         response
+    }
+
+    fn takes_head(&self) -> bool {
+        true
     }
 
     fn finish(&self, entered: &Entered, response: &mut Response) {

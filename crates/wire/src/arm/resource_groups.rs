@@ -8,6 +8,7 @@ use axum::Json;
 use axum::extract::State;
 use http::{Method, StatusCode, Uri};
 use keycard_domain::ids::SubscriptionId;
+use keycard_domain::rbac::RbacScope;
 use keycard_domain::resources::ResourceError;
 use keycard_domain::resources::resource_group::{self, ResourceGroup};
 use serde::Deserialize;
@@ -15,18 +16,20 @@ use serde_json::{Value, json};
 
 use super::body::{JsonBody, page};
 use super::error::ArmError;
-use super::{Arm, row};
+use super::{Arm, row, visibility};
 use crate::request::Parameters;
-use crate::route::{Params, Rbac, Route};
+use crate::route::{Access, OwnProof, Params, Rbac, Route, route};
+
+const READ_ACTION: &str = "Microsoft.Resources/subscriptions/resourceGroups/read";
 
 pub(super) fn routes() -> Vec<Route<Arm>> {
     let all = "/subscriptions/{subscription}/resourceGroups";
     let one = "/subscriptions/{subscription}/resourceGroups/{group}";
-    let read = "Microsoft.Resources/subscriptions/resourceGroups/read";
+    let read = READ_ACTION;
     let write = "Microsoft.Resources/subscriptions/resourceGroups/write";
     let delete = "Microsoft.Resources/subscriptions/resourceGroups/delete";
     vec![
-        row(Method::GET, all, read, list),
+        route(Method::GET, all, Access::OwnProof, list),
         row(Method::GET, one, read, show),
         row(Method::HEAD, one, read, exists),
         row(Method::PUT, one, write, put),
@@ -51,17 +54,28 @@ pub(super) fn group_json(group: &ResourceGroup) -> Value {
 }
 
 async fn list(
-    Rbac(_): Rbac,
+    OwnProof(operation): OwnProof,
     State(arm): State<Arm>,
     params: Params,
     uri: Uri,
 ) -> Result<Json<Value>, ArmError> {
+    let subscription = subscription(&params)?;
+    let shown = visibility::shown(
+        &arm,
+        &operation,
+        READ_ACTION,
+        &format!("/subscriptions/{subscription}"),
+    )?;
     let snapshot = arm.state.snapshot_to_keep();
     let filter = TagFilter::of(&uri)?;
-    let groups = resource_group::list(&snapshot, subscription(&params)?)?;
+    let groups = resource_group::list(&snapshot, subscription)?;
+    let is_shown = |group: &ResourceGroup| {
+        RbacScope::parse(&group.path())
+            .is_ok_and(|scope| shown.covers(&snapshot, READ_ACTION, &scope))
+    };
     let items = groups
         .iter()
-        .filter(|group| filter.covers(&group.tags))
+        .filter(|group| filter.covers(&group.tags) && is_shown(group))
         .map(|group| (group.name.to_ascii_lowercase(), group_json(group)))
         .collect();
     Ok(Json(page(&uri, &arm.names.url("management"), items)))

@@ -5,6 +5,7 @@
 use axum::Json;
 use axum::extract::State;
 use http::{Method, Uri};
+use keycard_domain::rbac::RbacScope;
 use keycard_domain::resources::listing::{self, ResourceSummary};
 use keycard_domain::resources::normalized_location;
 use keycard_domain::snapshot::Snapshot;
@@ -12,30 +13,28 @@ use serde_json::{Map, Value, json};
 
 use super::body::{page, require_container};
 use super::error::ArmError;
-use super::{Arm, identity, row};
+use super::{Arm, identity, visibility};
 use crate::request::Parameters;
-use crate::route::{Params, Rbac, Route};
+use crate::route::{Access, OwnProof, Params, Route, route};
+
+const READ_ACTION: &str = "Microsoft.Resources/subscriptions/resources/read";
 
 pub(super) fn routes() -> Vec<Route<Arm>> {
     let in_subscription = "/subscriptions/{subscription}/resources";
     let in_group = "/subscriptions/{subscription}/resourceGroups/{group}/resources";
     vec![
-        row(Method::GET, in_subscription, "Microsoft.Resources/subscriptions/resources/read", list),
-        row(
-            Method::GET,
-            in_group,
-            "Microsoft.Resources/subscriptions/resourceGroups/resources/read",
-            list,
-        ),
+        route(Method::GET, in_subscription, Access::OwnProof, list),
+        route(Method::GET, in_group, Access::OwnProof, list),
     ]
 }
 
 async fn list(
-    Rbac(_): Rbac,
+    OwnProof(operation): OwnProof,
     State(arm): State<Arm>,
     params: Params,
     uri: Uri,
 ) -> Result<Json<Value>, ArmError> {
+    let shown = visibility::shown(&arm, &operation, READ_ACTION, params.resource())?;
     let snapshot = arm.state.snapshot_to_keep();
     require_container(&snapshot, &params)?;
     let query = Parameters::of(&uri);
@@ -43,9 +42,13 @@ async fn list(
     let shows_state = query
         .get("$expand")
         .is_some_and(|expand| expand.to_ascii_lowercase().contains("provisioningstate"));
+    let is_shown = |resource: &ResourceSummary| {
+        let action = format!("{}/read", resource.id.resource_type());
+        shown.covers(&snapshot, &action, &RbacScope::from(&resource.id))
+    };
     let items = listing::below(&snapshot, params.resource())
         .into_iter()
-        .filter(|resource| filter.covers(resource))
+        .filter(|resource| filter.covers(resource) && is_shown(resource))
         .map(|resource| (resource.id.key(), summary_json(&snapshot, resource, shows_state)))
         .collect();
     Ok(Json(page(&uri, &arm.names.url("management"), items)))

@@ -11,15 +11,17 @@ use serde_json::{Value, json};
 
 use super::body::page;
 use super::error::ArmError;
-use super::{Arm, row};
+use super::{Arm, row, visibility};
 use crate::route::{Access, OwnProof, Params, Rbac, Route, route};
 
+const READ_ACTION: &str = "Microsoft.Resources/subscriptions/read";
+
 pub(super) fn routes() -> Vec<Route<Arm>> {
-    let read = "Microsoft.Resources/subscriptions/read";
+    let read = READ_ACTION;
     vec![
         route(Method::GET, "/subscriptions", Access::OwnProof, list),
         route(Method::GET, "/tenants", Access::OwnProof, tenants),
-        row(Method::GET, "/subscriptions/{subscription}", read, show),
+        route(Method::GET, "/subscriptions/{subscription}", Access::OwnProof, show),
         row(Method::GET, "/subscriptions/{subscription}/locations", read, locations),
     ]
 }
@@ -74,10 +76,11 @@ async fn tenants(OwnProof(operation): OwnProof, State(arm): State<Arm>) -> Json<
 }
 
 async fn show(
-    Rbac(_): Rbac,
+    OwnProof(operation): OwnProof,
     State(arm): State<Arm>,
     params: Params,
 ) -> Result<Json<Value>, ArmError> {
+    visibility::shown(&arm, &operation, READ_ACTION, params.resource())?;
     let snapshot = arm.state.snapshot();
     let id = params.get("subscription").parse().map_err(|_| ArmError::PathMalformed)?;
     let subscription = resources::require_subscription(&snapshot, id)?;

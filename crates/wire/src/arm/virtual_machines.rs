@@ -18,6 +18,7 @@ use crate::route::{Params, Rbac, Route, Unread};
 
 const VM: &str = "/subscriptions/{subscription}/resourceGroups/{group}/providers/Microsoft.Compute/virtualMachines/{name}";
 const VMS_IN_GROUP: &str = "/subscriptions/{subscription}/resourceGroups/{group}/providers/Microsoft.Compute/virtualMachines";
+const INSTANCE_VIEW: &str = "/subscriptions/{subscription}/resourceGroups/{group}/providers/Microsoft.Compute/virtualMachines/{name}/instanceView";
 const VMS: &str = "/subscriptions/{subscription}/providers/Microsoft.Compute/virtualMachines";
 
 pub(super) const MANNER: Manner =
@@ -34,6 +35,12 @@ pub(super) fn routes() -> Vec<Route<Arm>> {
         row(patch, VM, "Microsoft.Compute/virtualMachines/write", patch_resource),
         row(get.clone(), VM, "Microsoft.Compute/virtualMachines/read", show),
         row(delete, VM, "Microsoft.Compute/virtualMachines/delete", remove),
+        row(
+            get.clone(),
+            INSTANCE_VIEW,
+            "Microsoft.Compute/virtualMachines/instanceView/read",
+            show_instance_view,
+        ),
         row(get.clone(), VMS_IN_GROUP, "Microsoft.Compute/virtualMachines/read", list_vms),
         row(get, VMS, "Microsoft.Compute/virtualMachines/read", list_vms),
     ];
@@ -96,6 +103,16 @@ async fn show(
         properties.insert("instanceView".to_owned(), instance_view(resource.power_state));
     }
     Ok(Json(json))
+}
+
+async fn show_instance_view(
+    Rbac(_): Rbac,
+    State(arm): State<Arm>,
+    params: Params,
+) -> Result<Json<Value>, ArmError> {
+    let snapshot = arm.state.snapshot();
+    let resource = compute::find(&snapshot, &resource_id(&params)?)?;
+    Ok(Json(instance_view(resource.power_state)))
 }
 
 pub(super) fn expands_instance_view(uri: &Uri) -> bool {

@@ -30,6 +30,7 @@ const CODES: &[&str] = &[
     "InvalidResourceNamespace",
     "InvalidResourceType",
     "InvalidResourceName",
+    "InvalidResourceGroupLocation",
     "InvalidResourceLocation",
     "InvalidTags",
     "LocationRequired",
