@@ -18,6 +18,8 @@ fn url(cloud: &Cloud, face: &str, row: &Row) -> String {
         .replace("{subscription}", subscription)
         .replace("{group}", "rg1")
         .replace("{tenant}", &cloud.description().tenant_id)
+        // What stands below a vault is looked at only where there is one.
+        .replace("/vaults/{name}/", "/vaults/kv1/")
         .replace("{name}", "11111111-1111-1111-1111-111111111111")
         .replace("{version}", "0123456789abcdef0123456789abcdef")
         .replace("{secret}", "door")
