@@ -123,9 +123,11 @@ pub(super) fn target(
     let target = Target::new(params.canonical_resource().to_owned(), required);
     if row.method.is_safe()
         && let Some(version) = target.read(snapshot)
-        && !Precondition { matches_none: None, ..target.required().clone() }.holds(Some(version))
     {
-        return Err(ArmError::PreconditionFailed);
+        let required = Precondition { matches_none: None, ..target.required().clone() };
+        if !required.holds(Some(version)) {
+            return Err(ArmError::PreconditionFailed);
+        }
     }
     Ok(Some(Arc::new(target)))
 }
