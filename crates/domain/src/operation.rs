@@ -5,6 +5,7 @@ use std::sync::Arc;
 use time::UtcDateTime;
 use uuid::Uuid;
 
+use crate::audit::activity::Activity;
 use crate::ids::{ClientId, PrincipalId, TenantId};
 use crate::resource_id::ArmResourceId;
 use crate::target::Target;
@@ -52,6 +53,8 @@ pub struct OperationContext {
     pub scope: String,
     /// The record that the request's path names, where its versions count.
     pub target: Option<Arc<Target>>,
+    /// What the request leaves in the activity log, where it may change something.
+    pub activity: Option<Arc<Activity>>,
 }
 
 impl OperationContext {
@@ -65,6 +68,7 @@ impl OperationContext {
             action: "",
             scope: String::new(),
             target: None,
+            activity: None,
         }
     }
 

@@ -20,7 +20,9 @@ use crate::operation::OperationContext;
 use crate::rbac::journal::Journal;
 use crate::rbac::{Decision, Question, decide};
 use crate::records::{Record, STATE_PREFIX, UnreadableRecord, encode, json_depth, state_key};
+use crate::request_rates::RequestRates;
 use crate::resource_id::ArmResourceId;
+use crate::resources::lock::{self, ScopeLocked};
 use crate::snapshot::Snapshot;
 use crate::store::{Change, Commit, Expectation, Revision, Store, StoreError, StoreKey, Write};
 
@@ -56,6 +58,8 @@ pub struct State {
     pub limits: Limits,
     /// What was asked of the authorization engine lately.
     pub journal: Journal,
+    /// How often operations were asked for lately, where the profile limits them.
+    pub request_rates: RequestRates,
     pub(crate) master_key: SealingKey,
     snapshot: ArcSwap<Snapshot>,
     applied: watch::Sender<Revision>,
@@ -84,6 +88,15 @@ pub enum WriteError {
     /// What the request's path names is not there in the version that the request requires.
     #[error("what is there is not of the required version")]
     PreconditionFailed,
+    /// A management lock forbids it.
+    #[error(transparent)]
+    Locked(Box<ScopeLocked>),
+}
+
+impl From<ScopeLocked> for WriteError {
+    fn from(locked: ScopeLocked) -> Self {
+        Self::Locked(Box::new(locked))
+    }
 }
 
 impl From<StoreError> for WriteError {
@@ -111,6 +124,7 @@ impl State {
             entropy: ports.entropy,
             limits: ports.limits,
             journal: Journal::default(),
+            request_rates: RequestRates::default(),
             master_key: ports.master_key,
             snapshot: ArcSwap::from_pointee(snapshot),
             applied,
@@ -174,7 +188,18 @@ impl State {
         operation: &OperationContext,
         plan: impl Fn(&Snapshot, &mut Changes) -> Result<T, E>,
     ) -> Result<T, E> {
-        self.transact_up_to(limits::COMMIT_ATTEMPTS_MAX, operation, plan).await
+        let max = limits::COMMIT_ATTEMPTS_MAX;
+        self.transact_up_to(max, operation, LockRule::Obey, plan).await
+    }
+
+    /// As [`Self::transact`], whatever management locks say: for what ends an operation that was begun before.
+    pub(crate) async fn transact_despite_locks<T, E: From<WriteError>>(
+        &self,
+        operation: &OperationContext,
+        plan: impl Fn(&Snapshot, &mut Changes) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let max = limits::COMMIT_ATTEMPTS_MAX;
+        self.transact_up_to(max, operation, LockRule::Disregard, plan).await
     }
 
     /// Plans a write and commits it once: who loses to another write hears of it at once, with
@@ -184,13 +209,14 @@ impl State {
         operation: &OperationContext,
         plan: impl Fn(&Snapshot, &mut Changes) -> Result<T, E>,
     ) -> Result<T, E> {
-        self.transact_up_to(1, operation, plan).await
+        self.transact_up_to(1, operation, LockRule::Obey, plan).await
     }
 
     async fn transact_up_to<T, E: From<WriteError>>(
         &self,
         attempts_max: usize,
         operation: &OperationContext,
+        rule: LockRule,
         plan: impl Fn(&Snapshot, &mut Changes) -> Result<T, E>,
     ) -> Result<T, E> {
         let mut lost = StoreKey::new("");
@@ -212,6 +238,9 @@ impl State {
                 leave(None);
                 return Ok(outcome);
             }
+            if rule == LockRule::Obey {
+                lock::guard(&snapshot, &mut changes, operation).map_err(WriteError::from)?;
+            }
             activity::record(self, operation, &mut changes);
             match self.commit_at(changes).await {
                 Ok(revision) => {
@@ -219,6 +248,7 @@ impl State {
                     if let Some(target) = target {
                         target.hold();
                     }
+                    activity::committed(operation);
                     return Ok(outcome);
                 }
                 Err(WriteError::Conflict(key)) => {
@@ -249,6 +279,13 @@ impl State {
         let mut applied = self.applied.subscribe();
         let _ = applied.wait_for(|present| *present > revision).await;
     }
+}
+
+/// Whether management locks count for a write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum LockRule {
+    Obey,
+    Disregard,
 }
 
 async fn load(store: &dyn Store) -> Result<Snapshot, StateError> {
@@ -349,6 +386,22 @@ impl Changes {
     /// Whether there is nothing to write.
     pub fn is_empty(&self) -> bool {
         self.writes.is_empty()
+    }
+
+    /// Whether a record comes into being whose key ends in the last segment of the path.
+    pub(crate) fn makes(&self, path: &str) -> bool {
+        let name = path.rsplit('/').next().unwrap_or_default().to_lowercase();
+        let is_of_name = |key: &StoreKey| {
+            let rest = key.as_str().strip_suffix(&*name);
+            rest.is_some_and(|rest| rest.ends_with(['/', '|']))
+        };
+        self.writes.values().any(|write| match write {
+            Write::Put(key, _) => {
+                is_of_name(key)
+                    && matches!(self.expectations.get(key), Some(Expectation::Absent(_)))
+            }
+            Write::Delete(_) => false,
+        })
     }
 
     /// Refuses what could be written and not read again, however it came about: it would end every later start.

@@ -4,12 +4,13 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use crate::compute::{ComputeKind, ComputeResource};
 use crate::directory::federated_credential;
 use crate::ids::SubscriptionId;
 use crate::key_vault::vault;
 use crate::records::{Record, state_key};
 use crate::resource_id::ArmResourceId;
-use crate::resources::resource_group;
+use crate::resources::{generic, resource_group};
 use crate::snapshot::Snapshot;
 use crate::state::{Changes, Holds, WriteError};
 pub use crate::store::Revision;
@@ -182,12 +183,11 @@ pub fn place_of(snapshot: &Snapshot, path: &str) -> Option<Place> {
     }
     let id: ArmResourceId = path.parse().ok()?;
     let key = id.key();
-    match id.resource_type().to_ascii_lowercase().as_str() {
-        "microsoft.compute/virtualmachines"
-        | "microsoft.compute/virtualmachinescalesets"
-        | "microsoft.web/sites" => {
-            Some(Place::of::<crate::compute::ComputeResource>(snapshot, &key))
-        }
+    let resource_type = id.resource_type();
+    if ComputeKind::of_type(&resource_type).is_some() {
+        return Some(Place::of::<ComputeResource>(snapshot, &key));
+    }
+    match resource_type.to_ascii_lowercase().as_str() {
         "microsoft.managedidentity/userassignedidentities" => {
             Some(Place::of::<crate::directory::UserAssignedIdentity>(snapshot, &key))
         }
@@ -206,7 +206,7 @@ pub fn place_of(snapshot: &Snapshot, path: &str) -> Option<Place> {
             let is_meant = vault::find_by_name(snapshot, &name).is_some_and(|it| it.id == id);
             Some(if is_meant { place } else { place.unseen() })
         }
-        _ => None,
+        _ => generic::type_of(&id).map(|_| Place::of::<generic::GenericResource>(snapshot, &key)),
     }
 }
 

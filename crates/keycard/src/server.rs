@@ -44,7 +44,7 @@ use keycard_wire::graph::{self, Graph};
 use keycard_wire::host_names::{AZURE_SUFFIXES, FaceName, HostNames, host_of, requested_authority};
 use keycard_wire::key_vault::{self, KeyVault, VaultName};
 use keycard_wire::local::LocalFace;
-use keycard_wire::request::{Segments, discard_body};
+use keycard_wire::request::{ClientAddress, Segments, discard_body};
 use keycard_wire::route::{Answer, Row};
 use keycard_wire::{connection, unbuilt};
 use time::UtcDateTime;
@@ -690,8 +690,12 @@ async fn serve_https(
         stopped,
         |stream, stopped| {
             let (acceptor, faces) = (acceptor.clone(), Arc::clone(&faces));
-            let answer = move |request| {
+            let client = stream.peer_addr().ok().map(|address| ClientAddress(address.ip()));
+            let answer = move |mut request: Request<Incoming>| {
                 let faces = Arc::clone(&faces);
+                if let Some(client) = client {
+                    request.extensions_mut().insert(client);
+                }
                 async move { faces.answer(request).await }
             };
             async move {

@@ -1,5 +1,6 @@
 //! What every face reads from a request: the path's segments, the query, the body, the ids that follow it.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -12,6 +13,9 @@ use percent_encoding::percent_decode_str;
 use uuid::Uuid;
 
 use crate::route::Entered;
+/// Where a request comes from, as its connection says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClientAddress(pub IpAddr);
 
 /// Why a path is none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

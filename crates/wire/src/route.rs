@@ -2,6 +2,7 @@
 //!
 //! Own matching, because Resource Manager's paths ignore case and extension resources stand below any scope.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -69,6 +70,9 @@ enum Piece {
     Scope,
 }
 
+/// The segment before a provider's namespace.
+const PROVIDERS: &str = "providers";
+
 fn piece(segment: &'static str) -> Piece {
     match segment.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')) {
         Some("*scope") => Piece::Scope,
@@ -95,6 +99,16 @@ impl<S> Route<S> {
     /// The row.
     pub fn row(&self) -> &Row {
         &self.row
+    }
+
+    /// The provider whose resource or operation the row is about: what its pattern says after the last `providers`.
+    fn namespace(&self) -> Option<&'static str> {
+        let is_before = |piece: &Piece| matches!(piece, Piece::Literal(PROVIDERS));
+        let position = self.pattern.iter().rposition(is_before)?;
+        match self.pattern.get(position + 1) {
+            Some(Piece::Literal(namespace)) => Some(namespace),
+            Some(Piece::Parameter(_) | Piece::Scope) | None => None,
+        }
     }
 
     /// The parameters of a path that the row matches.
@@ -225,8 +239,11 @@ pub trait Gate: Send + Sync + 'static {
     /// The answer to a path that no row matches, that is no path, or whose rows have other methods.
     async fn refuse(&self, parts: &mut Parts, refusal: PathRefusal) -> Response;
 
-    /// Adds what the answer to an admitted request tells of what was found or written.
-    fn complete(&self, _: &Method, _: &OperationContext, _: &mut Response) {}
+    /// What there is to do about the answer to an admitted request before it leaves, and what it tells of what was found
+    /// or written.
+    async fn conclude(&self, _: &Method, _: &OperationContext, response: Response) -> Response {
+        response
+    }
 
     /// Adds what every answer of the face carries, whoever made it.
     fn finish(&self, entered: &Entered, response: &mut Response);
@@ -327,8 +344,53 @@ proof!(
 /// A face: its rows, its gate, and what its handlers need.
 pub struct Face<S> {
     routes: Vec<Route<S>>,
+    index: Index,
     gate: Box<dyn Gate>,
     state: S,
+}
+
+/// Which rows can match a path, by the namespace after its last `providers`: Resource Manager has hundreds of rows, and
+/// a request is about one provider.
+#[derive(Debug, Default)]
+struct Index {
+    /// The positions of the rows that name this namespace, in lower case, and of those that name none.
+    by_namespace: HashMap<String, Vec<usize>>,
+    /// The positions of the rows that name none.
+    others: Vec<usize>,
+}
+
+impl Index {
+    fn of<S>(routes: &[Route<S>]) -> Self {
+        let mut index = Self::default();
+        for namespace in routes.iter().filter_map(Route::namespace) {
+            index.by_namespace.entry(namespace.to_ascii_lowercase()).or_default();
+        }
+        for (position, route) in routes.iter().enumerate() {
+            match route.namespace() {
+                Some(namespace) => {
+                    let named = index.by_namespace.get_mut(&namespace.to_ascii_lowercase());
+                    named.into_iter().for_each(|rows| rows.push(position));
+                }
+                None => {
+                    index.by_namespace.values_mut().for_each(|rows| rows.push(position));
+                    index.others.push(position);
+                }
+            }
+        }
+        index
+    }
+
+    /// The positions of the rows that can match, in their order.
+    fn candidates(&self, segments: &[String]) -> &[usize] {
+        // A resource may be called `providers` too: what follows it is no namespace.
+        let mut namespaces = segments.windows(2).rev().filter_map(|pair| match pair {
+            [word, namespace] if word.eq_ignore_ascii_case(PROVIDERS) => Some(namespace),
+            _ => None,
+        });
+        namespaces
+            .find_map(|namespace| self.by_namespace.get(&namespace.to_ascii_lowercase()))
+            .unwrap_or(&self.others)
+    }
 }
 
 impl<S> fmt::Debug for Face<S> {
@@ -340,7 +402,7 @@ impl<S> fmt::Debug for Face<S> {
 impl<S: Clone + Send + Sync + 'static> Face<S> {
     /// A face of these rows.
     pub fn new(routes: Vec<Route<S>>, gate: impl Gate, state: S) -> Self {
-        Self { routes, gate: Box::new(gate), state }
+        Self { index: Index::of(&routes), routes, gate: Box::new(gate), state }
     }
 
     /// The rows, in the order in which they are tried.
@@ -389,8 +451,8 @@ impl<S: Clone + Send + Sync + 'static> Face<S> {
     ) -> Response {
         let (method, uri) = (parts.method.clone(), parts.uri.clone());
         let request = Request::from_parts(parts, body);
-        let mut response = (route.handler)(request, self.state.clone()).await;
-        self.gate.complete(&method, &operation, &mut response);
+        let response = (route.handler)(request, self.state.clone()).await;
+        let response = self.gate.conclude(&method, &operation, response).await;
         if is_guarded(&route.row) {
             log_outcome(&method, uri.path(), &response);
         }
@@ -420,7 +482,8 @@ impl<S: Clone + Send + Sync + 'static> Face<S> {
     fn find(&self, parts: &Parts) -> Result<(&Route<S>, Params), PathRefusal> {
         let segments = Segments::of(&parts.uri).map_err(PathRefusal::Malformed)?;
         let mut allowed = Vec::new();
-        for route in &self.routes {
+        let candidates = self.index.candidates(segments.as_slice());
+        for route in candidates.iter().filter_map(|position| self.routes.get(*position)) {
             let Some(params) = route.matches(&segments) else { continue };
             if route.row.method == parts.method {
                 return Ok((route, params));
@@ -513,5 +576,33 @@ mod tests {
         check("/{*scope}/p/q/{n}", "/p/q/2", Some(("/", "/p/q/2")));
         check("/{*scope}/p/q", "/s/1/p/q", Some(("/s/1", "/s/1")));
         check("/{*scope}/p/q", "/s/1/p", None);
+    }
+
+    #[test]
+    fn a_path_is_held_against_the_rows_of_its_provider_and_those_of_none() {
+        let rows = [
+            "/s/{s}",
+            "/s/{s}/providers/{namespace}",
+            "/s/{s}/providers/A.B/things/{name}",
+            "/s/{s}/providers/A.B/things/{name}/start",
+            "/{*scope}/providers/C.D/locks/{lock}",
+        ];
+        let routes: Vec<Route<()>> =
+            rows.map(|path| route(Method::GET, path, Access::Public, || async {})).into();
+        let index = Index::of(&routes);
+        for (path, expected) in [
+            ("/s/1", vec![0, 1]),
+            ("/s/1/providers/a.b", vec![0, 1, 2, 3]),
+            ("/s/1/providers/E.F/things/1", vec![0, 1]),
+            ("/s/1/providers/A.B/things/1/providers/c.D/locks/1", vec![0, 1, 4]),
+            ("/s/1/providers/A.B/things/providers", vec![0, 1, 2, 3]),
+            ("/s/1/providers/A.B/things/Providers/start", vec![0, 1, 2, 3]),
+        ] {
+            assert_eq!(
+                index.candidates(Segments::parse(path).unwrap().as_slice()),
+                expected,
+                "{path}"
+            );
+        }
     }
 }

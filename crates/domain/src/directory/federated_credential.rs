@@ -257,6 +257,7 @@ impl Holder {
                         UserAssignedIdentityError::Resource(error) => error.into(),
                         UserAssignedIdentityError::NotFound(_)
                         | UserAssignedIdentityError::TenantHasNone
+                        | UserAssignedIdentityError::TooManyRequests(_)
                         | UserAssignedIdentityError::NameInvalid(_) => {
                             FederatedCredentialError::IdentityNotFound(id.clone())
                         }

@@ -287,6 +287,7 @@ mod tests {
             display_name: "s".into(),
             management_group: Some("team".into()),
             alias: None,
+            tags: std::collections::BTreeMap::new(),
         });
         snapshot
     }

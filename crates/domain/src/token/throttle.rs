@@ -45,6 +45,13 @@ impl Throttle {
     }
 }
 
+impl Throttle {
+    /// Whether it would let as many events through as one that never saw any.
+    pub fn is_idle(&self, now: UtcDateTime) -> bool {
+        self.empty_at.load(Ordering::Relaxed) <= unix_nanos(now)
+    }
+}
+
 /// Lets the clients of a tenant through at its rate, so that none can starve the others.
 #[derive(Debug, Default)]
 pub struct FairThrottle {

@@ -275,6 +275,8 @@ async fn what_does_not_exist_is_named_in_azures_words() {
         ),
         (&put, cloud.vault_id("kv9") + "/secrets/s1", 404, "ParentResourceNotFound", parent("kv9")),
         (&get, set.clone() + "/virtualMachines/0", 404, "ParentResourceNotFound", parent("s1")),
+        (&put, vm.clone() + "/extensions/e", 404, "ParentResourceNotFound", parent("gone")),
+        (&put, cloud.site_id("none") + "/slots/s", 404, "ParentResourceNotFound", parent("none")),
         (
             &get,
             cloud.group() + "/providers/Microsoft.Kitchen/toasters/t",
@@ -288,7 +290,7 @@ async fn what_does_not_exist_is_named_in_azures_words() {
             404,
             "InvalidResourceType",
             format!(
-                "The resource type 'toasters' could not be found in the namespace 'Microsoft.Compute' for api version '{VERSION}'. The supported api-versions are '2025-04-01,2024-11-01,2024-07-01,2024-03-01,2023-09-01,2022-11-01'."
+                "The resource type 'toasters' could not be found in the namespace 'Microsoft.Compute' for api version '{VERSION}'. The supported api-versions are '2026-04-01,2025-11-01,2024-11-01,2024-07-01,2022-11-01'."
             ),
         ),
         (
@@ -437,6 +439,8 @@ fn tracked(cloud: &Cloud) -> Vec<(String, Value)> {
         (cloud.vm_id("vm1"), local()),
         (cloud.site_id("site1"), local()),
         (set, json!({ "location": "local", "sku": { "name": "Standard_B1s", "capacity": 1 } })),
+        (cloud.site_id("site1") + "/slots/s1", local()),
+        (cloud.group() + "/providers/Microsoft.Network/virtualNetworks/net1", local()),
         (cloud.vault_id("kv1"), vault),
     ]
 }

@@ -10,6 +10,7 @@
     reason = "a test stops at the first surprise, and reads best without ceremony"
 )]
 
+mod activity_log;
 mod app_service;
 mod attacks;
 mod authorization;
@@ -19,6 +20,7 @@ mod entra;
 mod explanations;
 mod federation;
 mod front_door;
+mod generic_resources;
 mod graph;
 mod graph_applications;
 mod graph_deleted;
@@ -26,17 +28,22 @@ mod graph_policies;
 mod graph_restart;
 mod graph_roles;
 mod harness;
+mod identities;
 mod imds;
 mod key_vault;
+mod locks;
 mod management_groups;
 mod own_applications;
 mod resource_manager;
 mod restart;
 mod revocation;
 mod scale_sets;
+mod sites;
 mod sweep;
+mod tags;
 mod templates;
 mod tenants;
 mod tidy;
 mod upkeep;
+mod vaults;
 mod year;

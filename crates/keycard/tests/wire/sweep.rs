@@ -25,7 +25,9 @@ fn url(cloud: &Cloud, face: &str, row: &Row) -> String {
         .replace("{secret}", "door")
         .replace("{operation}", "11111111-1111-1111-1111-111111111111")
         .replace("{kind}", "imds")
+        .replace("{change}", "add")
         .replace("{instance}", "0")
+        .replace("{slot}", "staging")
         .replace("{location}", "local")
         .replace("{api}", "v1.0");
     match face {

@@ -5,6 +5,8 @@
 mod authorization;
 mod deployment;
 mod front_door;
+mod generic;
+mod lock;
 
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
@@ -14,6 +16,7 @@ use keycard_domain::clock::ClockError;
 use keycard_domain::compute::ComputeError;
 use keycard_domain::compute::attachment::AttachmentError;
 use keycard_domain::compute::scale_set::ScaleSetError;
+use keycard_domain::directory::assignment_restrictions::NotAssignable;
 use keycard_domain::directory::federated_credential::{self, FederatedCredentialError};
 use keycard_domain::directory::identity_block::{ASSIGN_ACTION, IdentityBlockError};
 use keycard_domain::directory::user_assigned_identity::{self, UserAssignedIdentityError};
@@ -27,6 +30,9 @@ use keycard_domain::rbac::custom_role::CustomRoleError;
 use keycard_domain::rbac::deny_assignment::DenyAssignmentError;
 use keycard_domain::resource_id::ArmResourceId;
 use keycard_domain::resources::ResourceError;
+use keycard_domain::resources::feature::FeatureError;
+use keycard_domain::resources::generic::GenericResourceError;
+use keycard_domain::resources::lock::LockError;
 use keycard_domain::resources::management_group::ManagementGroupError;
 use keycard_domain::resources::subscription::SubscriptionError;
 use keycard_domain::state::WriteError;
@@ -75,6 +81,10 @@ pub(super) enum ArmError {
     BodyMalformed(String),
     ParameterMissing(&'static str),
     FilterUnsupported(String),
+    ParameterInvalid {
+        name: &'static str,
+        value: String,
+    },
     Unsupported(&'static str),
     Resource(ResourceError),
     Identity(UserAssignedIdentityError),
@@ -85,6 +95,7 @@ pub(super) enum ArmError {
         operation: Box<OperationContext>,
     },
     ScaleSet(ScaleSetError),
+    SiteNameTaken(String),
     Vault(VaultError),
     Secret(SecretError),
     Assignment {
@@ -115,6 +126,14 @@ pub(super) enum ArmError {
     },
     Attachment(AttachmentError),
     Deployment(Box<DeploymentRefusal>),
+    Generic {
+        error: GenericResourceError,
+        resource: ArmResourceId,
+        operation: Box<OperationContext>,
+    },
+    Feature(FeatureError),
+    Lock(LockError),
+    LockLevelInvalid(String),
 }
 
 /// A row of the table: status, code, message.
@@ -188,6 +207,18 @@ impl From<SigningKeyError> for ArmError {
     }
 }
 
+impl From<FeatureError> for ArmError {
+    fn from(error: FeatureError) -> Self {
+        Self::Feature(error)
+    }
+}
+
+impl From<LockError> for ArmError {
+    fn from(error: LockError) -> Self {
+        Self::Lock(error)
+    }
+}
+
 impl From<AttachmentError> for ArmError {
     fn from(error: AttachmentError) -> Self {
         Self::Attachment(error)
@@ -204,12 +235,23 @@ impl ArmError {
         match error {
             ComputeError::Resource(error) => Self::Resource(error),
             ComputeError::ScaleSet(error) => Self::ScaleSet(error),
+            ComputeError::NameTaken(name) => Self::SiteNameTaken(name),
             ComputeError::Identity(error) => Self::IdentityBlock {
                 error,
                 resource: resource.clone(),
                 operation: Box::new(operation.clone()),
             },
         }
+    }
+
+    /// A generic resource's refusal; the identity part is worded with the resource and the caller.
+    pub(super) fn generic(
+        error: GenericResourceError,
+        resource: &ArmResourceId,
+        operation: &OperationContext,
+    ) -> Self {
+        let (resource, operation) = (resource.clone(), Box::new(operation.clone()));
+        Self::Generic { error, resource, operation }
     }
 
     fn answer(&self) -> Answer {
@@ -263,6 +305,11 @@ impl ArmError {
             Self::FilterUnsupported(filter) => {
                 Answer(BAD, "UnsupportedQuery", format!("The filter '{filter}' is not supported."))
             }
+            Self::ParameterInvalid { name, value } => Answer(
+                BAD,
+                "InvalidParameter",
+                format!("The value '{value}' of the parameter '{name}' is invalid."),
+            ),
             Self::Unsupported(what) => Answer(
                 StatusCode::NOT_IMPLEMENTED,
                 "NotImplemented",
@@ -275,6 +322,11 @@ impl ArmError {
                 identity_block(error, resource, operation)
             }
             Self::ScaleSet(error) => scale_set(error),
+            Self::SiteNameTaken(name) => Answer(
+                StatusCode::CONFLICT,
+                "Conflict",
+                format!("Website with given name {name} already exists."),
+            ),
             Self::Vault(error) => vault(error),
             Self::Secret(error) => secret(error),
             Self::Assignment { error, tenant } => authorization::assignment(error, *tenant),
@@ -330,6 +382,29 @@ impl ArmError {
                 Answer(StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable", reason.clone())
             }
             Self::Deployment(refusal) => deployment::answer(refusal),
+            Self::Generic { error, resource, operation } => {
+                generic::answer(error, resource, operation)
+            }
+            Self::Feature(error) => generic::feature(error),
+            Self::Lock(error) => lock::lock(error),
+            Self::LockLevelInvalid(level) => Answer(
+                BAD,
+                "InvalidLockLevel",
+                format!(
+                    "The lock level '{level}' is not valid. It must be 'CanNotDelete' or 'ReadOnly'."
+                ),
+            ),
+        }
+    }
+
+    /// After how many seconds the client may try again, where waiting helps.
+    const fn retry_after_seconds(&self, status: StatusCode) -> Option<u32> {
+        match (self, status) {
+            (Self::Identity(UserAssignedIdentityError::TooManyRequests(refused)), _) => {
+                Some(refused.retry_after_seconds)
+            }
+            (_, StatusCode::SERVICE_UNAVAILABLE) => Some(1),
+            _ => None,
         }
     }
 
@@ -384,6 +459,14 @@ fn resource(error: &ResourceError) -> Answer {
             format!("Resource group '{name}' could not be found."),
         ),
         ResourceError::NotFound(id) => resource_not_found(id),
+        ResourceError::ParentNotFound(id) => Answer(
+            StatusCode::NOT_FOUND,
+            "ParentResourceNotFound",
+            format!(
+                "Can not perform requested operation on nested resource. Parent resource '{}' not found.",
+                id.name()
+            ),
+        ),
         ResourceError::NameInvalid { resource_type, name } => Answer(
             BAD,
             "InvalidResourceName",
@@ -409,6 +492,9 @@ fn resource(error: &ResourceError) -> Answer {
         ResourceError::TagInvalid(name) => {
             Answer(BAD, "InvalidTags", format!("The tag '{name}' is not allowed, or stands twice."))
         }
+        ResourceError::NotTaggable(scope) => {
+            Answer(BAD, "InvalidScope", format!("The scope '{scope}' cannot have tags."))
+        }
         ResourceError::Write(error) => write(error),
     }
 }
@@ -426,6 +512,7 @@ fn write(error: &WriteError) -> Answer {
             "The change cannot be written now. Please try again.".to_owned(),
         ),
         WriteError::PreconditionFailed => front_door::precondition_failed(),
+        WriteError::Locked(locked) => lock::scope_locked(locked),
     }
 }
 
@@ -465,6 +552,11 @@ fn identity(error: &UserAssignedIdentityError) -> Answer {
         UserAssignedIdentityError::TenantHasNone => {
             Answer(BAD, "BadRequest", NO_IDENTITIES.to_owned())
         }
+        UserAssignedIdentityError::TooManyRequests(_) => Answer(
+            StatusCode::TOO_MANY_REQUESTS,
+            "TooManyRequests",
+            "The request is being throttled. Please try again later.".to_owned(),
+        ),
         UserAssignedIdentityError::Resource(error) => resource(error),
     }
 }
@@ -562,6 +654,26 @@ fn identity_block(
                 "The resource would have '{count}' user assigned identities, at most '{max}' are allowed."
             ),
         ),
+        IdentityBlockError::NotAssignable(NotAssignable::OtherRegion {
+            identity,
+            region,
+            location,
+        }) => failed_identity_operation(
+            id,
+            &format!(
+                "The user assigned identity '{}' has the isolation scope 'Regional' and cannot be assigned to a resource in location '{location}': it is in location '{region}'.",
+                identity.with_lowercase_group_segment()
+            ),
+        ),
+        IdentityBlockError::NotAssignable(NotAssignable::OtherType { identity, resource_type }) => {
+            failed_identity_operation(
+                id,
+                &format!(
+                    "The user assigned identity '{}' cannot be assigned to a resource of type '{resource_type}': its assignment restrictions do not name it.",
+                    identity.with_lowercase_group_segment()
+                ),
+            )
+        }
         IdentityBlockError::TenantHasNone => failed_identity_operation(id, NO_IDENTITIES),
         IdentityBlockError::AssignNotGranted(identities) => {
             linked_authorization_failed(ASSIGN_ACTION, identities, id.as_str(), operation)
@@ -604,6 +716,11 @@ const fn scale_set_target(error: &ScaleSetError) -> Option<&'static str> {
         }
         ScaleSetError::TooManyInstances { .. } => None,
     }
+}
+
+/// The text of a vault's refusal, where it stands in an answer that is none.
+pub(super) fn vault_refusal_text(error: &VaultError) -> String {
+    vault(error).2
 }
 
 fn vault(error: &VaultError) -> Answer {
@@ -686,8 +803,8 @@ impl IntoResponse for ArmError {
     fn into_response(self) -> Response {
         let Answer(status, code, message) = self.answer();
         let gateway = self.is_of_gateway(code).then_some([("x-ms-failure-cause", "gateway")]);
-        let retry_after =
-            (status == StatusCode::SERVICE_UNAVAILABLE).then_some([(header::RETRY_AFTER, "1")]);
+        let retry_after = self.retry_after_seconds(status);
+        let retry_after = retry_after.map(|it| [(header::RETRY_AFTER, it.to_string())]);
         let mut error = json!({ "code": code, "message": message });
         if let (Self::ConditionInvalid(reason), Some(members)) = (&self, error.as_object_mut()) {
             members.insert("details".to_owned(), json!([{ "code": code, "message": reason }]));

@@ -4,6 +4,8 @@
 //! what there is. Source: Azure Resource Manager REST API; observed errors of its front door.
 
 mod access;
+mod activity_log;
+mod associated_resources;
 mod attachments;
 mod attributes;
 mod body;
@@ -17,20 +19,35 @@ mod explanations;
 mod federated_identity_credentials;
 mod forge;
 mod front_door;
+mod generic_resources;
 mod identity;
+mod identity_operations;
+mod image_versions;
+mod locks;
+mod managed_hsms;
 mod management_groups;
 mod metadata;
+mod providers;
+mod resource_body;
 mod resource_groups;
+mod resources;
 mod role_assignments;
 mod role_definitions;
 mod signing_keys;
+mod sites;
+mod sql_administrators;
+mod storage_accounts;
 mod subscription_aliases;
 mod subscriptions;
+mod tags;
 mod tenants;
 mod user_assigned_identities;
+mod vault_access_policies;
+mod vault_names;
 mod vault_secrets;
 mod vaults;
 mod virtual_machine_scale_sets;
+mod virtual_machines;
 
 use std::sync::Arc;
 
@@ -48,8 +65,8 @@ use keycard_domain::limits;
 use keycard_domain::operation::{Caller, OperationContext, Principal};
 use keycard_domain::rbac::{self, Attributes, Decision, Plane, Question, RbacScope, Reason};
 use keycard_domain::records::Versioned;
-use keycard_domain::resources::ResourceError;
-use keycard_domain::state::State;
+use keycard_domain::resources::{ResourceError, lock, require_scope};
+use keycard_domain::state::{State, WriteError};
 use keycard_domain::token::audience::Service;
 use keycard_domain::token::verify::{BearerError, TokenVerifier};
 use time::UtcDateTime;
@@ -82,17 +99,31 @@ pub struct Arm {
 
 /// The face.
 pub fn face(arm: Arm) -> Face<Arm> {
+    let mut routes = resource_routes();
+    routes.extend(providers::routes());
+    let gate = ArmGate(arm.clone(), Namespaces::of(&routes));
+    Face::new(routes, gate, arm)
+}
+
+/// Every row but those about the providers of all others.
+fn resource_routes() -> Vec<Route<Arm>> {
     let routes = [
         metadata::routes(),
         subscriptions::routes(),
         subscription_aliases::routes(),
         resource_groups::routes(),
         user_assigned_identities::routes(),
+        associated_resources::routes(),
+        identity_operations::routes(),
         federated_identity_credentials::routes(),
-        compute::routes(),
+        virtual_machines::routes(),
+        sites::routes(),
         virtual_machine_scale_sets::routes(),
         vaults::routes(),
         vault_secrets::routes(),
+        vault_access_policies::routes(),
+        vault_names::routes(),
+        managed_hsms::routes(),
         role_definitions::routes(),
         role_assignments::routes(),
         deny_assignments::routes(),
@@ -105,10 +136,16 @@ pub fn face(arm: Arm) -> Face<Arm> {
         management_groups::routes(),
         attachments::routes(),
         deployments::routes(),
+        resources::routes(),
+        generic_resources::routes(),
+        storage_accounts::routes(),
+        sql_administrators::routes(),
+        image_versions::routes(),
+        activity_log::routes(),
+        locks::routes(),
+        tags::routes(),
     ];
-    let routes: Vec<Route<Arm>> = routes.into_iter().flatten().collect();
-    let gate = ArmGate(arm.clone(), Namespaces::of(&routes));
-    Face::new(routes, gate, arm)
+    routes.into_iter().flatten().collect()
 }
 
 /// A row that a role decides about.
@@ -291,6 +328,23 @@ impl ArmGate {
         })))
     }
 
+    /// Refuses what a lock forbids, before the resource's own rules are looked at. The commit looks again: a lock that
+    /// comes in between counts too. What does not exist is refused as such, by the row.
+    fn check_locks(&self, row: &Row, operation: &OperationContext) -> Result<(), ArmError> {
+        let snapshot = self.0.state.snapshot();
+        let Err(locked) = lock::check_operation(&snapshot, operation) else { return Ok(()) };
+        let scope = RbacScope::parse(&operation.scope).map_err(|_| ArmError::PathMalformed)?;
+        let present = if row.method == Method::PUT { scope.parent() } else { Some(scope) };
+        let tenant = operation.principal().map(|principal| principal.tenant_id);
+        let is_missing = |scope: &RbacScope| {
+            tenant.is_some_and(|tenant| require_scope(&snapshot, tenant, scope).is_err())
+        };
+        if present.is_some_and(|scope| is_missing(&scope)) {
+            return Ok(());
+        }
+        Err(ArmError::Resource(WriteError::from(locked).into()))
+    }
+
     fn require_administrator(
         &self,
         action: &'static str,
@@ -368,7 +422,7 @@ impl Gate for ArmGate {
         if let Some(unchanged) = target.as_ref().and_then(|it| front_door::unchanged(row, it)) {
             return Err(unchanged);
         }
-        Ok(OperationContext {
+        let operation = OperationContext {
             caller,
             now: self.0.state.clock.now(),
             request_id: ids.request_id,
@@ -376,7 +430,10 @@ impl Gate for ArmGate {
             action,
             scope: params.resource().to_owned(),
             target,
-        })
+            activity: activity_log::begin(&self.0, action, parts),
+        };
+        self.check_locks(row, &operation).map_err(IntoResponse::into_response)?;
+        Ok(operation)
     }
 
     async fn refuse(&self, parts: &mut Parts, refusal: PathRefusal) -> Response {
@@ -394,13 +451,20 @@ impl Gate for ArmGate {
         }
     }
 
-    fn complete(&self, method: &Method, operation: &OperationContext, response: &mut Response) {
+    async fn conclude(
+        &self,
+        method: &Method,
+        operation: &OperationContext,
+        response: Response,
+    ) -> Response {
+        let mut response = activity_log::close(&self.0, operation, response).await;
         let version = operation.target.as_ref().and_then(|target| target.version());
         if let Some(version) = version
             && front_door::shows_target(method, response.status())
         {
             condition::write(response.headers_mut(), version);
         }
+        response
     }
 
     fn finish(&self, entered: &Entered, response: &mut Response) {

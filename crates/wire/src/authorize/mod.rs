@@ -91,6 +91,7 @@ impl Gate for AuthorizeGate {
             action: "",
             scope: String::new(),
             target: None,
+            activity: None,
         })
     }
 

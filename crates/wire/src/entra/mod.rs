@@ -79,6 +79,7 @@ impl EntraGate {
             action: "",
             scope: String::new(),
             target: None,
+            activity: None,
         }
     }
 }

@@ -322,6 +322,10 @@ fn secret_answer(error: &SecretError) -> Answer {
             "The secret is not there in the required version.".to_owned(),
             None,
         ),
+        // Locks bind the control plane, and nothing of this face.
+        SecretError::Write(WriteError::Locked(locked)) => {
+            Answer(StatusCode::CONFLICT, "Conflict", locked.to_string(), None)
+        }
         SecretError::Unopenable | SecretError::Unreadable(_) => VaultFaceError::Internal.answer(),
     }
 }

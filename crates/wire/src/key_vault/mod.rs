@@ -237,6 +237,7 @@ impl Gate for VaultGate {
             action: "",
             scope: call.vault.id.to_string(),
             target: None,
+            activity: None,
         })
     }
 

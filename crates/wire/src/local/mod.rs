@@ -112,6 +112,7 @@ pub(crate) fn operation(
         action: "",
         scope: String::new(),
         target: None,
+        activity: None,
     }
 }
 

@@ -57,6 +57,8 @@ fn write(error: &WriteError) -> Answer {
             "preconditionFailed",
             "The object is not there in the required version.".to_owned(),
         ),
+        // Locks are in subscriptions, where nothing of the directory is.
+        WriteError::Locked(locked) => Answer(StatusCode::CONFLICT, SAME_KEY, locked.to_string()),
     }
 }
 
