@@ -1,6 +1,7 @@
 //! Resource Manager's front door: azure-semantics checklist 54, 55, 84 and 85, conditional requests, paths, and the ids in
 //! the log.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -598,28 +599,30 @@ async fn a_path_means_one_thing_or_is_refused() {
     cloud.put_vm("stranger", true, &[]).await;
     let stranger = cloud.vm_token("stranger", ARM_AUDIENCE, "").await;
     let rows = cloud.server.rows.iter().filter(|(face, _)| *face == "arm");
-    let rows: Vec<&Row> =
-        rows.map(|(_, row)| row).filter(|row| matches!(row.access, Access::Rbac(_))).collect();
+    let rows = rows.map(|(_, row)| row).filter(|row| matches!(row.access, Access::Rbac(_)));
+    // One row of each path.
+    let rows: BTreeMap<&str, &Row> = rows.map(|row| (row.path, row)).collect();
     assert!(rows.len() > 80, "{}", rows.len());
     let ask = async |token: &Secret, method: &Method, path: &str| {
         let path = format!("{path}?api-version={VERSION}");
         let answer = send(&cloud, Some(token), (method.clone(), &path), &[], None).await;
         (answer.status.as_u16(), code(&answer).to_owned())
     };
-    for row in rows {
+    for (index, row) in rows.into_values().enumerate() {
         let straight = path_of(&cloud, row, str::to_owned);
         let method = if row.method == Method::HEAD { &Method::GET } else { &row.method };
         let expected = ask(&stranger, method, &straight).await;
         assert_eq!(expected.0, 403, "{row:?}");
         for same in [
-            path_of(&cloud, row, str::to_uppercase),
-            path_of(&cloud, row, str::to_lowercase),
             path_of(&cloud, row, alternating),
-            path_of(&cloud, row, encoded),
-            straight.replace('/', "//"),
-            format!("/{straight}//"),
+            path_of(&cloud, row, |literal| encoded(&literal.to_uppercase())),
+            format!("/{}//", straight.to_lowercase().replace('/', "//")),
         ] {
             assert_eq!(ask(&stranger, method, &same).await, expected, "{same}");
+        }
+        // Whether a path is one at all does not depend on the row.
+        if index % 20 != 0 {
+            continue;
         }
         let (above, name) = straight.rsplit_once('/').unwrap();
         for twisted in [
