@@ -13,7 +13,8 @@ use crate::resource_id::ArmResourceId;
 use crate::resources::{generic, resource_group};
 use crate::snapshot::Snapshot;
 use crate::state::{Changes, Holds, WriteError};
-use crate::store::{Expectation, Revision, StoreKey};
+pub use crate::store::Revision;
+use crate::store::{Expectation, StoreKey};
 
 /// The versions that a condition names.
 #[derive(Clone, Debug, PartialEq, Eq)]

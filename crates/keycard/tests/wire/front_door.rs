@@ -1,6 +1,7 @@
 //! Resource Manager's front door: azure-semantics checklist 54, 55, 84 and 85, conditional requests, paths, and the ids in
 //! the log.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -24,7 +25,7 @@ async fn send(
     headers: &[(&str, &str)],
     body: Option<&Value>,
 ) -> Answer {
-    let url = format!("{}{path}", cloud.description().endpoints.loopback);
+    let url = format!("{}{path}", cloud.description().endpoints.resource_manager);
     let mut request = request(method, &url, token, body);
     for (name, value) in headers {
         let name: HeaderName = name.parse().unwrap();
@@ -275,6 +276,8 @@ async fn what_does_not_exist_is_named_in_azures_words() {
         ),
         (&put, cloud.vault_id("kv9") + "/secrets/s1", 404, "ParentResourceNotFound", parent("kv9")),
         (&get, set.clone() + "/virtualMachines/0", 404, "ParentResourceNotFound", parent("s1")),
+        (&put, vm.clone() + "/extensions/e", 404, "ParentResourceNotFound", parent("gone")),
+        (&put, cloud.site_id("none") + "/slots/s", 404, "ParentResourceNotFound", parent("none")),
         (
             &get,
             cloud.group() + "/providers/Microsoft.Kitchen/toasters/t",
@@ -288,7 +291,7 @@ async fn what_does_not_exist_is_named_in_azures_words() {
             404,
             "InvalidResourceType",
             format!(
-                "The resource type 'toasters' could not be found in the namespace 'Microsoft.Compute' for api version '{VERSION}'. The supported api-versions are '2025-04-01,2024-11-01,2024-07-01,2024-03-01,2023-09-01,2022-11-01'."
+                "The resource type 'toasters' could not be found in the namespace 'Microsoft.Compute' for api version '{VERSION}'. The supported api-versions are '2026-04-01,2025-11-01,2024-11-01,2024-07-01,2022-11-01'."
             ),
         ),
         (
@@ -437,6 +440,8 @@ fn tracked(cloud: &Cloud) -> Vec<(String, Value)> {
         (cloud.vm_id("vm1"), local()),
         (cloud.site_id("site1"), local()),
         (set, json!({ "location": "local", "sku": { "name": "Standard_B1s", "capacity": 1 } })),
+        (cloud.site_id("site1") + "/slots/s1", local()),
+        (cloud.group() + "/providers/Microsoft.Network/virtualNetworks/net1", local()),
         (cloud.vault_id("kv1"), vault),
     ]
 }
@@ -594,28 +599,30 @@ async fn a_path_means_one_thing_or_is_refused() {
     cloud.put_vm("stranger", true, &[]).await;
     let stranger = cloud.vm_token("stranger", ARM_AUDIENCE, "").await;
     let rows = cloud.server.rows.iter().filter(|(face, _)| *face == "arm");
-    let rows: Vec<&Row> =
-        rows.map(|(_, row)| row).filter(|row| matches!(row.access, Access::Rbac(_))).collect();
+    let rows = rows.map(|(_, row)| row).filter(|row| matches!(row.access, Access::Rbac(_)));
+    // One row of each path.
+    let rows: BTreeMap<&str, &Row> = rows.map(|row| (row.path, row)).collect();
     assert!(rows.len() > 80, "{}", rows.len());
     let ask = async |token: &Secret, method: &Method, path: &str| {
         let path = format!("{path}?api-version={VERSION}");
         let answer = send(&cloud, Some(token), (method.clone(), &path), &[], None).await;
         (answer.status.as_u16(), code(&answer).to_owned())
     };
-    for row in rows {
+    for (index, row) in rows.into_values().enumerate() {
         let straight = path_of(&cloud, row, str::to_owned);
         let method = if row.method == Method::HEAD { &Method::GET } else { &row.method };
         let expected = ask(&stranger, method, &straight).await;
         assert_eq!(expected.0, 403, "{row:?}");
         for same in [
-            path_of(&cloud, row, str::to_uppercase),
-            path_of(&cloud, row, str::to_lowercase),
             path_of(&cloud, row, alternating),
-            path_of(&cloud, row, encoded),
-            straight.replace('/', "//"),
-            format!("/{straight}//"),
+            path_of(&cloud, row, |literal| encoded(&literal.to_uppercase())),
+            format!("/{}//", straight.to_lowercase().replace('/', "//")),
         ] {
             assert_eq!(ask(&stranger, method, &same).await, expected, "{same}");
+        }
+        // Whether a path is one at all does not depend on the row.
+        if index % 20 != 0 {
+            continue;
         }
         let (above, name) = straight.rsplit_once('/').unwrap();
         for twisted in [
@@ -637,6 +644,12 @@ async fn a_path_means_one_thing_or_is_refused() {
                 assert_eq!(found, (400, "InvalidRequestUri".to_owned()), "{twisted}");
             }
         }
+    }
+    // Where several faces share a name, the path leads to the same one however it is written.
+    let straight = cloud.group();
+    for same in [straight.replace("/subs", "/%73UBS"), straight.replace("/subs", "//Subs")] {
+        let answer = cloud.admin(Method::GET, &same, VERSION, None).await;
+        assert_eq!(answer.status, StatusCode::OK, "{same}");
     }
     // What is decoded is not decoded again.
     let twice = cloud.vm_id("stranger").replace("rg1", "rg1%252Fx");

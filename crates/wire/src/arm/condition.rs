@@ -5,8 +5,7 @@
 use http::header::{ETAG, IF_MATCH, IF_NONE_MATCH};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use keycard_domain::limits;
-use keycard_domain::store::Revision;
-use keycard_domain::target::{Precondition, Versions};
+use keycard_domain::target::{Precondition, Revision, Versions};
 
 use super::error::ArmError;
 

@@ -11,7 +11,7 @@ use keycard_domain::ids::SubscriptionId;
 use keycard_domain::resource_id::ArmResourceId;
 use keycard_domain::resources::resource_group;
 use keycard_domain::snapshot::Snapshot;
-use keycard_domain::target::{Target, place_of};
+use keycard_domain::target::{Precondition, Target, place_of};
 
 use super::condition;
 use super::error::ArmError;
@@ -115,26 +115,32 @@ pub(super) fn target(
     row: &Row,
     params: &Params,
     parts: &Parts,
-) -> Result<Option<Arc<Target>>, Response> {
+) -> Result<Option<Arc<Target>>, ArmError> {
     if !names_its_target(row) {
         return Ok(None);
     }
-    let required = condition::read(&parts.headers).map_err(IntoResponse::into_response)?;
+    let required = condition::read(&parts.headers)?;
     let target = Target::new(params.canonical_resource().to_owned(), required);
     if row.method.is_safe()
         && let Some(version) = target.read(snapshot)
-        && !target.required().holds(Some(version))
     {
-        let mut only_match = target.required().clone();
-        only_match.matches_none = None;
-        if !only_match.holds(Some(version)) {
-            return Err(ArmError::PreconditionFailed.into_response());
+        let required = Precondition { matches_none: None, ..target.required().clone() };
+        if !required.holds(Some(version)) {
+            return Err(ArmError::PreconditionFailed);
         }
-        let mut unchanged = StatusCode::NOT_MODIFIED.into_response();
-        condition::write(unchanged.headers_mut(), version);
-        return Err(unchanged);
     }
     Ok(Some(Arc::new(target)))
+}
+
+/// The answer to a read of a version that the client has already.
+pub(super) fn unchanged(row: &Row, target: &Target) -> Option<Response> {
+    let version = target.version().filter(|_| row.method.is_safe())?;
+    if target.required().holds(Some(version)) {
+        return None;
+    }
+    let mut response = StatusCode::NOT_MODIFIED.into_response();
+    condition::write(response.headers_mut(), version);
+    Some(response)
 }
 
 /// Whether an answer to this method shows the resource that the path names.

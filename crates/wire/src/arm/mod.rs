@@ -417,8 +417,12 @@ impl Gate for ArmGate {
         let admitted = self.admit_principal(row, params, parts, body, ids.request_id).await;
         let (caller, action) = admitted.map_err(|error| self.refusal(parts, error))?;
         let snapshot = self.0.state.snapshot_to_keep();
-        front_door::require_above(&snapshot, row, params).map_err(IntoResponse::into_response)?;
-        let target = front_door::target(&snapshot, row, params, parts)?;
+        let target = front_door::require_above(&snapshot, row, params)
+            .and_then(|()| front_door::target(&snapshot, row, params, parts))
+            .map_err(IntoResponse::into_response)?;
+        if let Some(unchanged) = target.as_ref().and_then(|it| front_door::unchanged(row, it)) {
+            return Err(unchanged);
+        }
         let operation = OperationContext {
             caller,
             now: self.0.state.clock.now(),

@@ -9,6 +9,7 @@ use keycard_domain::token::verify::BearerError;
 use time::UtcDateTime;
 use time::macros::format_description;
 
+use super::super::providers;
 use super::{Answer, ArmError, BAD};
 
 /// Codes that mean the front door, whoever noticed.
@@ -102,27 +103,10 @@ pub(super) fn tenant_wrong(found: &str, expected: &str, authority: &str) -> Answ
     )
 }
 
-/// The versions of Microsoft.Resources that Azure names. keycard takes every date.
-const RESOURCES_VERSIONS: &str = "2025-04-01,2025-03-01,2024-11-01,2024-08-01,2024-07-01,2024-06-01-preview,2024-03-01,2024-02-01,2023-08-01,2023-07-01,2023-07-01-preview,2023-03-01-preview,2022-12-01,2022-11-01-preview,2022-09-01,2022-06-01,2022-05-01,2022-03-01-preview,2022-01-01,2021-04-01,2021-01-01,2020-10-01,2020-09-01,2020-08-01,2020-06-01,2020-05-01,2020-01-01";
-
-/// The versions of other namespaces that clients ask for.
-const VERSIONS: &[(&str, &str)] = &[
-    ("Keycard.Local", "2026-11-01"),
-    (
-        "Microsoft.Authorization",
-        "2022-05-01-preview,2022-04-01,2020-10-01,2020-05-01,2018-07-01,2018-01-01-preview,2016-09-01,2016-07-01,2015-07-01",
-    ),
-    ("Microsoft.Compute", "2025-04-01,2024-11-01,2024-07-01,2024-03-01,2023-09-01,2022-11-01"),
-    ("Microsoft.KeyVault", "2026-02-01,2024-11-01,2023-07-01,2022-07-01,2021-10-01,2019-09-01"),
-    ("Microsoft.Management", "2023-04-01,2021-04-01,2020-05-01,2020-02-01,2018-03-01-preview"),
-    (
-        "Microsoft.ManagedIdentity",
-        "2025-05-31-preview,2025-01-31-preview,2024-11-30,2023-07-31-preview,2023-01-31,2022-01-31-preview,2018-11-30",
-    ),
-    ("Microsoft.Resources", RESOURCES_VERSIONS),
-    ("Microsoft.Subscription", "2021-10-01,2020-09-01"),
-    ("Microsoft.Web", "2025-03-01,2024-11-01,2024-04-01,2023-12-01,2023-01-01,2022-09-01"),
-];
+/// The versions that a namespace is said to have, as the listing of providers has them. keycard takes every date.
+fn supported(namespace: &str) -> String {
+    providers::api_versions(namespace).join(",")
+}
 
 pub(super) fn api_version_missing() -> Answer {
     Answer(
@@ -137,7 +121,8 @@ pub(super) fn api_version_invalid(version: &str) -> Answer {
         BAD,
         "InvalidApiVersionParameter",
         format!(
-            "The api-version '{version}' is invalid. The supported versions are '{RESOURCES_VERSIONS}'."
+            "The api-version '{version}' is invalid. The supported versions are '{}'.",
+            supported("Microsoft.Resources")
         ),
     )
 }
@@ -147,15 +132,12 @@ pub(super) fn resource_type_unknown(
     resource_type: &str,
     api_version: &str,
 ) -> Answer {
-    let known = VERSIONS.iter().find(|(known, _)| known.eq_ignore_ascii_case(namespace));
-    let supported = known
-        .map(|(_, versions)| format!(" The supported api-versions are '{versions}'."))
-        .unwrap_or_default();
     Answer(
         StatusCode::NOT_FOUND,
         "InvalidResourceType",
         format!(
-            "The resource type '{resource_type}' could not be found in the namespace '{namespace}' for api version '{api_version}'.{supported}"
+            "The resource type '{resource_type}' could not be found in the namespace '{namespace}' for api version '{api_version}'. The supported api-versions are '{}'.",
+            supported(namespace)
         ),
     )
 }
