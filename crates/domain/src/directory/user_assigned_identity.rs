@@ -107,20 +107,26 @@ pub async fn put(
             check_tags(&new.tags)?;
             match snapshot.user_assigned_identities.get(&new.id.key()) {
                 Some(existing) => replace(snapshot, changes, existing, new),
-                None => create(state, snapshot, changes, operation, subscription.tenant_id, new),
+                None => {
+                    let tenant_id = subscription.tenant_id;
+                    let resource =
+                        plan_create(state, snapshot, changes, operation, tenant_id, new)?;
+                    Ok(Put { resource, is_new: true })
+                }
             }
         })
         .await
 }
 
-fn create(
+/// What making an identity writes; also part of making a resource that has one made for it.
+pub(crate) fn plan_create(
     state: &State,
     snapshot: &Snapshot,
     changes: &mut Changes,
     operation: &OperationContext,
     tenant_id: TenantId,
     new: &NewUserAssignedIdentity,
-) -> Result<Put<UserAssignedIdentity>, UserAssignedIdentityError> {
+) -> Result<UserAssignedIdentity, UserAssignedIdentityError> {
     let location = new.location.clone().ok_or(ResourceError::LocationRequired)?;
     if snapshot.tenant(tenant_id).is_some_and(|tenant| tenant.kind == TenantKind::B2c) {
         return Err(UserAssignedIdentityError::TenantHasNone);
@@ -143,7 +149,7 @@ fn create(
     };
     changes.put(snapshot, &principal);
     changes.put(snapshot, &identity);
-    Ok(Put { resource: identity, is_new: true })
+    Ok(identity)
 }
 
 /// A service principal with new ids, which hold the generation of the path.

@@ -13,6 +13,7 @@
 mod app_service;
 mod attacks;
 mod authorization;
+mod container_apps;
 mod deployments;
 mod development;
 mod entra;
@@ -25,8 +26,10 @@ mod graph_policies;
 mod graph_restart;
 mod graph_roles;
 mod harness;
+mod hybrid_machines;
 mod imds;
 mod key_vault;
+mod managed_clusters;
 mod management_groups;
 mod own_applications;
 mod resource_manager;

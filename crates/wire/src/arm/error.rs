@@ -3,6 +3,7 @@
 //! Source: "Troubleshoot common Azure deployment errors"; observed errors of the front door and of providers.
 
 mod authorization;
+mod cluster;
 mod deployment;
 
 use axum::Json;
@@ -12,9 +13,10 @@ use keycard_domain::bootstrap::NewTenantError;
 use keycard_domain::clock::ClockError;
 use keycard_domain::compute::ComputeError;
 use keycard_domain::compute::attachment::AttachmentError;
+use keycard_domain::compute::managed_cluster::ClusterError;
 use keycard_domain::compute::scale_set::ScaleSetError;
 use keycard_domain::directory::federated_credential::{self, FederatedCredentialError};
-use keycard_domain::directory::identity_block::{ASSIGN_ACTION, IdentityBlockError};
+use keycard_domain::directory::identity_block::{ASSIGN_ACTION, IdentityBlockError, IdentityType};
 use keycard_domain::directory::user_assigned_identity::{self, UserAssignedIdentityError};
 use keycard_domain::ids::TenantId;
 use keycard_domain::key_vault::secret::SecretError;
@@ -75,6 +77,7 @@ pub(super) enum ArmError {
         operation: Box<OperationContext>,
     },
     ScaleSet(ScaleSetError),
+    Cluster(ClusterError),
     SiteNameTaken(String),
     Vault(VaultError),
     Secret(SecretError),
@@ -195,6 +198,7 @@ impl ArmError {
         match error {
             ComputeError::Resource(error) => Self::Resource(error),
             ComputeError::ScaleSet(error) => Self::ScaleSet(error),
+            ComputeError::Cluster(error) => Self::Cluster(error),
             ComputeError::NameTaken(name) => Self::SiteNameTaken(name),
             ComputeError::Identity(error) => Self::IdentityBlock {
                 error,
@@ -297,6 +301,7 @@ impl ArmError {
                 identity_block(error, resource, operation)
             }
             Self::ScaleSet(error) => scale_set(error),
+            Self::Cluster(error) => cluster::answer(error),
             Self::SiteNameTaken(name) => Answer(
                 StatusCode::CONFLICT,
                 "Conflict",
@@ -625,6 +630,26 @@ fn identity_block(
         IdentityBlockError::TypeExcludesMap => failed_identity_operation(
             id,
             "The request format was unexpected, a non-UserAssigned identity type should not contain: userAssignedIdentities",
+        ),
+        IdentityBlockError::TypeUnsupported { resource_type, requested, supported } => {
+            let supported = supported.iter().filter(|it| **it != IdentityType::None);
+            let supported: Vec<&str> = supported.map(|it| it.as_str()).collect();
+            Answer(
+                BAD,
+                "BadRequest",
+                format!(
+                    "Resource type '{resource_type}' does not support creation of '{}' resource identity. The supported types are '{}'.",
+                    requested.as_str(),
+                    supported.join("','")
+                ),
+            )
+        }
+        IdentityBlockError::CountUnexpected { count, expected } => Answer(
+            BAD,
+            "InvalidParameter",
+            format!(
+                "The count of user assigned identity specified in identity.userAssignedIdentities is {count}, while expected value is {expected}."
+            ),
         ),
         IdentityBlockError::IdentitiesRequired => failed_identity_operation(
             id,

@@ -9,13 +9,16 @@ mod attributes;
 mod body;
 mod clock;
 mod compute;
+mod container_apps;
 mod deny_assignments;
 mod deployments;
 mod error;
 mod explanations;
 mod federated_identity_credentials;
 mod forge;
+mod hybrid_machines;
 mod identity;
+mod managed_clusters;
 mod management_groups;
 mod metadata;
 mod resource_groups;
@@ -86,6 +89,9 @@ pub fn face(arm: Arm) -> Face<Arm> {
         federated_identity_credentials::routes(),
         virtual_machines::routes(),
         sites::routes(),
+        managed_clusters::routes(),
+        hybrid_machines::routes(),
+        container_apps::routes(),
         virtual_machine_scale_sets::routes(),
         vaults::routes(),
         vault_secrets::routes(),
