@@ -79,6 +79,10 @@ pub const ALLOWED_PROVIDER_BYTES_MAX: usize = 256;
 /// Instances of a scale set, whose capacity is what one caller can make the host listen for. Source: Azure, Virtual Machine
 /// Scale Sets overview, "Scale sets support up to 1,000 VM instances".
 pub const SCALE_SET_INSTANCES_MAX: usize = 1000;
+/// Agent pools of a cluster, and nodes in all of them. Source: Azure, AKS quotas and service limits.
+pub const AGENT_POOLS_MAX: usize = 100;
+/// Nodes of a cluster, each of which the host listens for. Source: as before.
+pub const CLUSTER_NODES_MAX: usize = 5000;
 /// Access policies of a vault. Source: Azure Key Vault service limits.
 pub const ACCESS_POLICIES_MAX: usize = 1024;
 /// Words of one class in an access policy; there are about twenty.

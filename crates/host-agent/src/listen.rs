@@ -93,7 +93,8 @@ impl Listeners {
         });
         let mut unopened = Vec::new();
         for workload in wanted.into_values() {
-            if let Err(error) = self.ensure(&workload, workload.bearer.kind.endpoint()).await {
+            let Some(kind) = workload.bearer.kind.endpoint() else { continue };
+            if let Err(error) = self.ensure(&workload, kind).await {
                 unopened.push((workload.id, error));
             }
         }
@@ -350,6 +351,8 @@ mod tests {
                 other: Map::new(),
                 instances: Instances::default(),
                 starts: 0,
+                switched_at: None,
+                cluster: None,
             };
             let id = vm.numbered_part("parts", number);
             Workload { id, power_state: PowerState::Running, bearer: Arc::new(bearer) }

@@ -1,10 +1,11 @@
-//! Resources that carry identities and run workloads: virtual machines, scale sets of them, and sites.
+//! Resources that carry identities: virtual machines, scale sets, sites and slots, clusters, Arc machines, container apps.
 //!
 //! Their properties are the client's, kept as they are; what keycard decides about is the identity block, the power
 //! state and the life of the resource.
 
 pub mod attachment;
 mod kind;
+pub mod managed_cluster;
 pub mod scale_set;
 pub mod workload;
 
@@ -12,6 +13,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use time::UtcDateTime;
 use uuid::Uuid;
 
 use crate::credential::remove_credentials_of;
@@ -20,7 +22,8 @@ use crate::directory::identity_block::{
     self, IdentityBlock, IdentityBlockError, IdentityRequest, MapRule,
 };
 use crate::directory::service_principal::count_made;
-use crate::directory::user_assigned_identity::Put;
+use crate::directory::user_assigned_identity::{Put, UserAssignedIdentityError};
+use crate::ids::TenantId;
 use crate::operation::OperationContext;
 use crate::rbac::{RbacScope, assignment};
 use crate::records::{Record, Versioned};
@@ -30,6 +33,7 @@ use crate::snapshot::Snapshot;
 use crate::state::{Changes, State, WriteError};
 pub use kind::ComputeKind;
 use kind::WithoutIdentity;
+use managed_cluster::{Cluster, ClusterError, ClusterRequest};
 use scale_set::{Instances, ScaleSetError};
 pub use workload::Workload;
 
@@ -71,6 +75,12 @@ pub struct ComputeResource {
     /// How often it was started or restarted; what is given to its workload at a start is another thing each time.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub starts: u64,
+    /// When it was switched on or off last, or made, Unix seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub switched_at: Option<i64>,
+    /// What a cluster has made for itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cluster: Option<Cluster>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
@@ -87,6 +97,13 @@ impl ComputeResource {
             tags: &self.tags,
             identity: &self.identity,
         }
+    }
+
+    fn switch(&mut self, power_state: PowerState, now: UtcDateTime) {
+        if self.power_state != power_state || self.switched_at.is_none() {
+            self.switched_at = Some(now.unix_timestamp());
+        }
+        self.power_state = power_state;
     }
 }
 
@@ -107,6 +124,12 @@ pub enum ComputeError {
     /// The instances of a scale set.
     #[error(transparent)]
     ScaleSet(#[from] ScaleSetError),
+    /// The nodes of a cluster, and what they are.
+    #[error(transparent)]
+    Cluster(#[from] ClusterError),
+    /// The identity that is made for a cluster's nodes.
+    #[error(transparent)]
+    KubeletIdentity(#[from] UserAssignedIdentityError),
     /// There is a resource of this name elsewhere, and one of a kind may have it.
     #[error("the name {0} is taken")]
     NameTaken(String),
@@ -136,6 +159,20 @@ pub struct ComputeRequest {
     pub other: Map<String, Value>,
     /// How many instances a scale set is to have.
     pub capacity: Option<u64>,
+    /// Whether it is to run, where a PUT or PATCH says so.
+    pub power_state: Option<PowerState>,
+    /// What a cluster is to be.
+    pub cluster: Option<ClusterRequest>,
+}
+
+/// What a plan is made with.
+#[derive(Debug)]
+struct Plan<'a> {
+    state: &'a State,
+    snapshot: &'a Snapshot,
+    operation: &'a OperationContext,
+    /// The tenant of the resource's subscription.
+    tenant_id: TenantId,
 }
 
 /// Makes the resource, or replaces it.
@@ -159,6 +196,7 @@ pub async fn put(
                 }
             };
             check_tags(&resource.tags)?;
+            resource.switch(request.power_state.unwrap_or(resource.power_state), operation.now);
             if let Some(capacity) = request.capacity {
                 scale_set::plan_capacity(state, snapshot, changes, &mut resource, capacity)?;
             }
@@ -172,6 +210,7 @@ pub async fn put(
                 (None, WithoutIdentity::Removes) => Some(&nothing),
             };
             if let Some(identity) = identity {
+                kind.check_identity(identity)?;
                 resource.identity = identity_block::plan(
                     state,
                     snapshot,
@@ -180,6 +219,10 @@ pub async fn put(
                     (resource.bearer(), tenant_id),
                     (identity, MapRule::Replace),
                 )?;
+            }
+            if let Some(wanted) = &request.cluster {
+                let plan = Plan { state, snapshot, operation, tenant_id };
+                managed_cluster::plan(&plan, changes, &mut resource, wanted)?;
             }
             changes.put(snapshot, &resource);
             Ok(Put { resource, is_new: existing.is_none() })
@@ -227,12 +270,14 @@ fn fresh(
         location,
         tags: request.tags.clone().unwrap_or_default(),
         identity: IdentityBlock::default(),
-        power_state: PowerState::Running,
+        power_state: kind.power_when_made(),
         instance_id: state.entropy.id_for(&name),
         properties: request.properties.clone().unwrap_or_default(),
         other: request.other.clone(),
         instances: Instances::default(),
         starts: 0,
+        switched_at: None,
+        cluster: None,
     })
 }
 
@@ -270,10 +315,12 @@ pub async fn patch(
                 resource.properties.extend(properties.clone());
             }
             resource.other.extend(request.other.clone());
+            resource.switch(request.power_state.unwrap_or(resource.power_state), operation.now);
             if let Some(capacity) = request.capacity {
                 scale_set::plan_capacity(state, snapshot, changes, &mut resource, capacity)?;
             }
             if let Some(identity) = &request.identity {
+                resource.kind.check_identity(identity)?;
                 resource.identity = identity_block::plan(
                     state,
                     snapshot,
@@ -320,8 +367,9 @@ pub async fn set_power_state(
         .transact(operation, |snapshot, changes| {
             let existing = find(snapshot, id)?;
             let mut resource = existing.record.as_ref().clone();
-            resource.power_state = power_state;
+            resource.switch(power_state, operation.now);
             resource.starts += u64::from(power_state == PowerState::Running);
+            managed_cluster::plan_power_state(snapshot, changes, &resource);
             changes.put(snapshot, &resource);
             Ok(())
         })
@@ -355,6 +403,7 @@ pub(crate) fn plan_delete(
     for part in snapshot.compute_resources.below(&format!("{}/", existing.id.key())) {
         plan_delete(snapshot, changes, operation, part);
     }
+    managed_cluster::plan_delete(snapshot, changes, operation, existing);
     if let Some(system) = &existing.identity.system_assigned {
         identity_block::remove_system(snapshot, changes, operation, &existing.id, system);
     }

@@ -93,6 +93,13 @@ impl Instances {
         self.next == 0
     }
 
+    /// Switches all of them on or off.
+    pub(super) fn switch_all(&mut self, power_state: PowerState) {
+        for instance in self.present.values_mut() {
+            instance.power_state = power_state;
+        }
+    }
+
     /// Adds running instances up to the capacity, or takes away those with the highest numbers; returns what it took.
     pub(crate) fn resize(
         &mut self,

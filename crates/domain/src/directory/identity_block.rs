@@ -86,11 +86,22 @@ pub enum IdentityType {
 }
 
 impl IdentityType {
+    /// The type as requests and answers write it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "None",
+            Self::SystemAssigned => "SystemAssigned",
+            Self::UserAssigned => "UserAssigned",
+            Self::SystemAndUserAssigned => "SystemAssigned, UserAssigned",
+        }
+    }
+
     const fn has_system(self) -> bool {
         matches!(self, Self::SystemAssigned | Self::SystemAndUserAssigned)
     }
 
-    const fn has_user(self) -> bool {
+    /// Whether there are assigned ones.
+    pub const fn has_user(self) -> bool {
         matches!(self, Self::UserAssigned | Self::SystemAndUserAssigned)
     }
 }
@@ -128,6 +139,24 @@ pub enum IdentityBlockError {
     /// The identity to assign does not exist.
     #[error("identity {0} does not exist")]
     IdentityNotFound(ArmResourceId),
+    /// No resource of this type has identities of this kind.
+    #[error("a {resource_type} has no identities of the type {requested:?}")]
+    TypeUnsupported {
+        /// The resource's type.
+        resource_type: &'static str,
+        /// What the request wants.
+        requested: IdentityType,
+        /// What it might have wanted.
+        supported: &'static [IdentityType],
+    },
+    /// A resource of this type has just so many assigned identities.
+    #[error("{count} identities, {expected} are expected")]
+    CountUnexpected {
+        /// How many the request lists.
+        count: usize,
+        /// How many it has to.
+        expected: usize,
+    },
     /// The type excludes assigned identities, yet the map lists some.
     #[error("the type excludes the identities that are listed")]
     TypeExcludesMap,

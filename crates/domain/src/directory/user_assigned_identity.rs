@@ -162,6 +162,20 @@ fn check_rates(
     Ok(())
 }
 
+/// What making an identity without settings writes: also part of making a resource that has one made for it.
+pub(crate) fn plan_create(
+    state: &State,
+    snapshot: &Snapshot,
+    changes: &mut Changes,
+    operation: &OperationContext,
+    (id, tenant_id): (&ArmResourceId, TenantId),
+    request: &UserAssignedIdentityRequest,
+) -> Result<UserAssignedIdentity, UserAssignedIdentityError> {
+    let identity = create(state, snapshot, changes, operation, (id, tenant_id), request)?;
+    changes.put(snapshot, &identity);
+    Ok(identity)
+}
+
 fn create(
     state: &State,
     snapshot: &Snapshot,

@@ -206,6 +206,7 @@ mod tests {
             name: "rg".into(),
             location: "l".into(),
             tags: std::collections::BTreeMap::new(),
+            managed_by: None,
         });
         snapshot
     }

@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use super::{Record, decode, encode};
 use crate::audit::activity::ActivityEntry;
+use crate::compute::managed_cluster::Cluster;
 use crate::compute::scale_set::Instances;
 use crate::compute::{ComputeKind, ComputeResource, PowerState};
 use crate::credential::IdentityCredential;
@@ -344,9 +345,21 @@ fn resource_records_are_frozen() {
             name: "G".into(),
             location: "l".into(),
             tags: tags.clone(),
+            managed_by: None,
         },
         "resource-groups/00000000-0000-0000-0000-000000000002/g",
         r#"{"v":1,"r":{"subscription_id":"00000000-0000-0000-0000-000000000002","name":"G","location":"l","tags":{"a":"b"}}}"#,
+    );
+    check(
+        &ResourceGroup {
+            subscription_id: SUBSCRIPTION,
+            name: "G".into(),
+            location: "l".into(),
+            tags: BTreeMap::new(),
+            managed_by: Some(id("Microsoft.ContainerService", "managedClusters/c")),
+        },
+        "resource-groups/00000000-0000-0000-0000-000000000002/g",
+        r#"{"v":1,"r":{"subscription_id":"00000000-0000-0000-0000-000000000002","name":"G","location":"l","tags":{},"managed_by":"/subscriptions/00000000-0000-0000-0000-000000000002/resourceGroups/g/providers/Microsoft.ContainerService/managedClusters/c"}}"#,
     );
     check(
         &UserAssignedIdentity {
@@ -403,6 +416,8 @@ fn resource_records_are_frozen() {
             other: Map::new(),
             instances: Instances::default(),
             starts: 0,
+            switched_at: None,
+            cluster: None,
         },
         &format!("compute-resources/{group}/microsoft.compute/virtualmachines/vm"),
         r#"{"v":1,"r":{"id":"/subscriptions/00000000-0000-0000-0000-000000000002/resourceGroups/g/providers/Microsoft.Compute/virtualMachines/vm","kind":"VirtualMachine","location":"l","tags":{},"identity":{"system_assigned":{"principal_id":"00000000-0000-0000-0000-000000000003","client_id":"00000000-0000-0000-0000-000000000004"},"user_assigned":[{"identity":"/subscriptions/00000000-0000-0000-0000-000000000002/resourceGroups/g/providers/Microsoft.ManagedIdentity/userAssignedIdentities/mi","principal_id":"00000000-0000-0000-0000-000000000003","client_id":"00000000-0000-0000-0000-000000000004","assigned_at":6}]},"power_state":"Deallocated","instance_id":"00000000-0000-0000-0000-000000000008","properties":{"p":1},"other":{}}}"#,
@@ -420,10 +435,66 @@ fn resource_records_are_frozen() {
             other: Map::new(),
             instances: Instances::default(),
             starts: 2,
+            switched_at: Some(7),
+            cluster: None,
         },
         &format!("compute-resources/{group}/microsoft.web/sites/app/slots/s1"),
-        r#"{"v":1,"r":{"id":"/subscriptions/00000000-0000-0000-0000-000000000002/resourceGroups/g/providers/Microsoft.Web/sites/app/slots/s1","kind":"Slot","location":"l","tags":{},"identity":{"system_assigned":null,"user_assigned":[]},"power_state":"Stopped","instance_id":"00000000-0000-0000-0000-000000000008","properties":{},"other":{},"starts":2}}"#,
+        r#"{"v":1,"r":{"id":"/subscriptions/00000000-0000-0000-0000-000000000002/resourceGroups/g/providers/Microsoft.Web/sites/app/slots/s1","kind":"Slot","location":"l","tags":{},"identity":{"system_assigned":null,"user_assigned":[]},"power_state":"Stopped","instance_id":"00000000-0000-0000-0000-000000000008","properties":{},"other":{},"starts":2,"switched_at":7}}"#,
     );
+    check(
+        &ComputeResource {
+            id: id("Microsoft.ContainerService", "managedClusters/c"),
+            kind: ComputeKind::ManagedCluster,
+            location: "l".into(),
+            tags: BTreeMap::new(),
+            identity: IdentityBlock::default(),
+            power_state: PowerState::Running,
+            instance_id: Uuid::from_u128(8),
+            properties: Map::new(),
+            other: Map::new(),
+            instances: Instances::default(),
+            starts: 0,
+            switched_at: None,
+            cluster: Some(Cluster {
+                node_resource_group: "MC_g_c_l".into(),
+                kubelet: Some(UserAssigned {
+                    identity: id("Microsoft.ManagedIdentity", "userAssignedIdentities/mi"),
+                    principal_id: PRINCIPAL,
+                    client_id: CLIENT,
+                    assigned_at: 6,
+                }),
+                pools: vec!["np1".into()],
+                has_oidc_issuer: true,
+            }),
+        },
+        &format!("compute-resources/{group}/microsoft.containerservice/managedclusters/c"),
+        r#"{"v":1,"r":{"id":"/subscriptions/00000000-0000-0000-0000-000000000002/resourceGroups/g/providers/Microsoft.ContainerService/managedClusters/c","kind":"ManagedCluster","location":"l","tags":{},"identity":{"system_assigned":null,"user_assigned":[]},"power_state":"Running","instance_id":"00000000-0000-0000-0000-000000000008","properties":{},"other":{},"cluster":{"node_resource_group":"MC_g_c_l","kubelet":{"identity":"/subscriptions/00000000-0000-0000-0000-000000000002/resourceGroups/g/providers/Microsoft.ManagedIdentity/userAssignedIdentities/mi","principal_id":"00000000-0000-0000-0000-000000000003","client_id":"00000000-0000-0000-0000-000000000004","assigned_at":6},"pools":["np1"],"has_oidc_issuer":true}}}"#,
+    );
+    let kinds = [
+        (ComputeKind::ArcMachine, "ArcMachine", "Microsoft.HybridCompute", "machines/x"),
+        (ComputeKind::ContainerApp, "ContainerApp", "Microsoft.App", "containerApps/x"),
+    ];
+    for (kind, word, namespace, name) in kinds {
+        let resource = ComputeResource {
+            id: id(namespace, name),
+            kind,
+            location: "l".into(),
+            tags: BTreeMap::new(),
+            identity: IdentityBlock::default(),
+            power_state: PowerState::Stopped,
+            instance_id: Uuid::from_u128(8),
+            properties: Map::new(),
+            other: Map::new(),
+            instances: Instances::default(),
+            starts: 0,
+            switched_at: None,
+            cluster: None,
+        };
+        let golden = r#"{"v":1,"r":{"id":"/subscriptions/00000000-0000-0000-0000-000000000002/resourceGroups/g/providers/NAME","kind":"KIND","location":"l","tags":{},"identity":{"system_assigned":null,"user_assigned":[]},"power_state":"Stopped","instance_id":"00000000-0000-0000-0000-000000000008","properties":{},"other":{}}}"#;
+        let path = format!("{namespace}/{name}");
+        let golden = golden.replace("NAME", &path).replace("KIND", word);
+        check(&resource, &format!("compute-resources/{group}/{}", path.to_lowercase()), &golden);
+    }
     let mut instances = Instances::default();
     for capacity in [2, 1] {
         instances.resize(capacity, |_| Uuid::from_u128(9));
@@ -441,6 +512,8 @@ fn resource_records_are_frozen() {
             other: Map::new(),
             instances,
             starts: 0,
+            switched_at: None,
+            cluster: None,
         },
         &format!("compute-resources/{group}/microsoft.compute/virtualmachinescalesets/set"),
         r#"{"v":1,"r":{"id":"/subscriptions/00000000-0000-0000-0000-000000000002/resourceGroups/g/providers/Microsoft.Compute/virtualMachineScaleSets/set","kind":"ScaleSet","location":"l","tags":{},"identity":{"system_assigned":null,"user_assigned":[]},"power_state":"Running","instance_id":"00000000-0000-0000-0000-000000000008","properties":{},"other":{},"instances":{"next":2,"present":{"0":{"power_state":"Running","vm_id":"00000000-0000-0000-0000-000000000009"}}}}}"#,

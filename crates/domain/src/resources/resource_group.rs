@@ -13,8 +13,9 @@ use crate::key_vault;
 use crate::operation::OperationContext;
 use crate::rbac::{RbacScope, assignment};
 use crate::records::{Record, Versioned};
+use crate::resource_id::ArmResourceId;
 use crate::snapshot::Snapshot;
-use crate::state::State;
+use crate::state::{Changes, State};
 
 /// A resource group.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,6 +28,9 @@ pub struct ResourceGroup {
     pub location: String,
     /// Its tags.
     pub tags: BTreeMap<String, String>,
+    /// The resource that made it for its own purposes, and takes it along when it goes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub managed_by: Option<ArmResourceId>,
 }
 
 impl Record for ResourceGroup {
@@ -146,29 +150,50 @@ pub async fn delete(
             let Some(group) = snapshot.resource_groups.get(&record_id(subscription, name)) else {
                 return Ok(false);
             };
-            let prefix = group.resource_key_prefix();
-            for resource in snapshot.compute_resources.below(&prefix) {
-                compute::plan_delete(snapshot, changes, operation, resource);
-            }
-            for resource in snapshot.generic_resources.below(&prefix) {
-                generic::plan_delete(snapshot, changes, operation, resource);
-            }
-            for identity in snapshot.user_assigned_identities.below(&prefix) {
-                user_assigned_identity::plan_delete(snapshot, changes, operation, identity);
-            }
-            for vault in key_vault::vault::in_scope(snapshot, &group.path()) {
-                key_vault::vault::plan_delete(snapshot, changes, operation, &vault);
-            }
-            if let Ok(scope) = RbacScope::parse(&group.path()) {
-                assignment::plan_delete_below(snapshot, changes, &scope);
-                for deployment in deployment::list(snapshot, &scope) {
-                    deployment::plan_delete(snapshot, changes, &deployment);
-                }
-            }
-            changes.delete(snapshot, group.record.as_ref());
+            plan_delete(snapshot, changes, operation, group);
             Ok(true)
         })
         .await
+}
+
+/// What deleting a group writes; also part of deleting the resource that it was made for.
+pub(crate) fn plan_delete(
+    snapshot: &Snapshot,
+    changes: &mut Changes,
+    operation: &OperationContext,
+    group: &Versioned<ResourceGroup>,
+) {
+    let prefix = group.resource_key_prefix();
+    for resource in snapshot.compute_resources.below(&prefix) {
+        compute::plan_delete(snapshot, changes, operation, resource);
+    }
+    for resource in snapshot.generic_resources.below(&prefix) {
+        generic::plan_delete(snapshot, changes, operation, resource);
+    }
+    for identity in snapshot.user_assigned_identities.below(&prefix) {
+        user_assigned_identity::plan_delete(snapshot, changes, operation, identity);
+    }
+    for vault in key_vault::vault::in_scope(snapshot, &group.path()) {
+        key_vault::vault::plan_delete(snapshot, changes, operation, &vault);
+    }
+    if let Ok(scope) = RbacScope::parse(&group.path()) {
+        assignment::plan_delete_below(snapshot, changes, &scope);
+        for deployment in deployment::list(snapshot, &scope) {
+            deployment::plan_delete(snapshot, changes, &deployment);
+        }
+    }
+    changes.delete(snapshot, group.record.as_ref());
+}
+
+/// Makes a group that is not there yet, for a resource.
+pub(crate) fn plan_make(
+    snapshot: &Snapshot,
+    changes: &mut Changes,
+    group: &ResourceGroup,
+) -> Result<(), ResourceError> {
+    check_name(&group.name)?;
+    changes.put(snapshot, group);
+    Ok(())
 }
 
 /// 1 to 90 letters, digits, `_`, `-`, `.`, `(`, `)`, not ending in `.`.

@@ -213,6 +213,8 @@ mod tests {
             other: Map::new(),
             instances: Instances::default(),
             starts: 0,
+            switched_at: None,
+            cluster: None,
         };
         snapshot.insert_for_test(&resource);
         assert!(!counts(&snapshot), "it lost the identity");

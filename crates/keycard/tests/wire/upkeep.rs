@@ -187,6 +187,7 @@ async fn a_deleted_vault_is_gone_with_its_secrets_when_its_time_is_over() {
         name: "g".into(),
         location: "local".into(),
         tags: std::collections::BTreeMap::new(),
+        managed_by: None,
     };
     resource_group::put(&node.state, &node.operation(), &group).await.unwrap();
     let id: ArmResourceId =
@@ -227,6 +228,7 @@ async fn the_activity_log_is_kept_for_ninety_days() {
             name: name.into(),
             location: "local".into(),
             tags: std::collections::BTreeMap::new(),
+            managed_by: None,
         };
         resource_group::put(&node.state, &node.operation(), &group).await.unwrap();
     };

@@ -17,15 +17,36 @@ use serde_json::{Map, Value, json};
 
 use super::body::{JsonBody, page, require_container, resource_id};
 use super::error::ArmError;
-use super::{Arm, identity, sites, virtual_machine_scale_sets, virtual_machines};
+use super::{
+    Arm, container_apps, hybrid_machines, identity, managed_clusters, sites,
+    virtual_machine_scale_sets, virtual_machines,
+};
 use crate::route::{Params, Rbac};
+
+type ReadBody = fn(&Map<String, Value>) -> Result<ComputeRequest, ArmError>;
+
+/// How most kinds are spoken of.
+pub(super) const PLAIN: Manner = Manner {
+    made: StatusCode::CREATED,
+    deleted: StatusCode::OK,
+    has_etag: false,
+    read_put: read,
+    read_patch: read,
+    show: |_, _, _| {},
+};
 
 /// How the face speaks of a kind.
 pub(super) struct Manner {
     /// What a PUT answers that made the resource.
     pub(super) made: StatusCode,
+    /// What a DELETE answers that deleted it.
+    pub(super) deleted: StatusCode,
     /// Whether answers carry the header `ETag`.
     pub(super) has_etag: bool,
+    /// What the body of a PUT says.
+    pub(super) read_put: ReadBody,
+    /// What the body of a PATCH says.
+    pub(super) read_patch: ReadBody,
     /// Adds the members that the kind's resources have besides those of every resource.
     pub(super) show: fn(&Arm, &ComputeResource, &mut Shown),
 }
@@ -41,6 +62,9 @@ const fn manner(kind: ComputeKind) -> &'static Manner {
         ComputeKind::VirtualMachine => &virtual_machines::MANNER,
         ComputeKind::Site | ComputeKind::Slot => &sites::MANNER,
         ComputeKind::ScaleSet => &virtual_machine_scale_sets::MANNER,
+        ComputeKind::ManagedCluster => &managed_clusters::MANNER,
+        ComputeKind::ArcMachine => &hybrid_machines::MANNER,
+        ComputeKind::ContainerApp => &container_apps::MANNER,
     }
 }
 
@@ -113,6 +137,8 @@ pub(super) fn read(body: &Map<String, Value>) -> Result<ComputeRequest, ArmError
             .map(without_secrets),
         other: KEPT.iter().filter_map(kept).collect(),
         capacity: None,
+        power_state: None,
+        cluster: None,
     })
 }
 
@@ -182,7 +208,8 @@ pub(super) async fn put_resource(
     JsonBody(body): JsonBody<Map<String, Value>>,
     kind: ComputeKind,
 ) -> Result<Response, ArmError> {
-    let (is_new, json) = put(&operation, &arm, &params, &read(&body)?, kind).await?;
+    let request = (manner(kind).read_put)(&body)?;
+    let (is_new, json) = put(&operation, &arm, &params, &request, kind).await?;
     let status = if is_new { manner(kind).made } else { StatusCode::OK };
     let snapshot = arm.state.snapshot();
     let written = compute::find(&snapshot, &resource_id(&params)?).ok();
@@ -215,7 +242,8 @@ pub(super) async fn patch_resource(
     params: Params,
     JsonBody(body): JsonBody<Map<String, Value>>,
 ) -> Result<Json<Value>, ArmError> {
-    patch(&operation, &arm, &params, &read(&body)?).await
+    let kind = kind(&params)?;
+    patch(&operation, &arm, &params, &(manner(kind).read_patch)(&body)?).await
 }
 
 pub(super) async fn patch(
@@ -241,6 +269,11 @@ pub(super) async fn show_resource(
     Ok((etag(resource), Json(resource_json(&arm, &snapshot, resource))).into_response())
 }
 
+/// The kind that the row's path names.
+fn kind(params: &Params) -> Result<ComputeKind, ArmError> {
+    ComputeKind::of_type(&resource_id(params)?.resource_type()).ok_or(ArmError::PathMalformed)
+}
+
 /// Switches on or off.
 pub(super) async fn switch(
     operation: &OperationContext,
@@ -263,7 +296,8 @@ pub(super) async fn remove(
     let existed = compute::delete(&arm.state, &operation, &id)
         .await
         .map_err(|error| ArmError::compute(error, &id, &operation))?;
-    Ok(if existed { StatusCode::OK } else { StatusCode::NO_CONTENT })
+    let deleted = manner(kind(&params)?).deleted;
+    Ok(if existed { deleted } else { StatusCode::NO_CONTENT })
 }
 
 pub(super) async fn list_resources(

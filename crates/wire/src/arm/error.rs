@@ -3,6 +3,7 @@
 //! Source: "Troubleshoot common Azure deployment errors"; observed errors of the front door and of providers.
 
 mod authorization;
+mod cluster;
 mod deployment;
 mod front_door;
 mod generic;
@@ -15,10 +16,11 @@ use keycard_domain::bootstrap::NewTenantError;
 use keycard_domain::clock::ClockError;
 use keycard_domain::compute::ComputeError;
 use keycard_domain::compute::attachment::AttachmentError;
+use keycard_domain::compute::managed_cluster::ClusterError;
 use keycard_domain::compute::scale_set::ScaleSetError;
 use keycard_domain::directory::assignment_restrictions::NotAssignable;
 use keycard_domain::directory::federated_credential::{self, FederatedCredentialError};
-use keycard_domain::directory::identity_block::{ASSIGN_ACTION, IdentityBlockError};
+use keycard_domain::directory::identity_block::{ASSIGN_ACTION, IdentityBlockError, IdentityType};
 use keycard_domain::directory::user_assigned_identity::{self, UserAssignedIdentityError};
 use keycard_domain::ids::TenantId;
 use keycard_domain::key_vault::secret::SecretError;
@@ -95,6 +97,7 @@ pub(super) enum ArmError {
         operation: Box<OperationContext>,
     },
     ScaleSet(ScaleSetError),
+    Cluster(ClusterError),
     SiteNameTaken(String),
     Vault(VaultError),
     Secret(SecretError),
@@ -236,6 +239,8 @@ impl ArmError {
         match error {
             ComputeError::Resource(error) => Self::Resource(error),
             ComputeError::ScaleSet(error) => Self::ScaleSet(error),
+            ComputeError::Cluster(error) => Self::Cluster(error),
+            ComputeError::KubeletIdentity(error) => Self::Identity(error),
             ComputeError::NameTaken(name) => Self::SiteNameTaken(name),
             ComputeError::Identity(error) => Self::IdentityBlock {
                 error,
@@ -323,6 +328,7 @@ impl ArmError {
                 identity_block(error, resource, operation)
             }
             Self::ScaleSet(error) => scale_set(error),
+            Self::Cluster(error) => cluster::answer(error),
             Self::SiteNameTaken(name) => Answer(
                 StatusCode::CONFLICT,
                 "Conflict",
@@ -650,6 +656,26 @@ fn identity_block(
         IdentityBlockError::TypeExcludesMap => failed_identity_operation(
             id,
             "The request format was unexpected, a non-UserAssigned identity type should not contain: userAssignedIdentities",
+        ),
+        IdentityBlockError::TypeUnsupported { resource_type, requested, supported } => {
+            let supported = supported.iter().filter(|it| **it != IdentityType::None);
+            let supported: Vec<&str> = supported.map(|it| it.as_str()).collect();
+            Answer(
+                BAD,
+                "BadRequest",
+                format!(
+                    "Resource type '{resource_type}' does not support creation of '{}' resource identity. The supported types are '{}'.",
+                    requested.as_str(),
+                    supported.join("','")
+                ),
+            )
+        }
+        IdentityBlockError::CountUnexpected { count, expected } => Answer(
+            BAD,
+            "InvalidParameter",
+            format!(
+                "The count of user assigned identity specified in identity.userAssignedIdentities is {count}, while expected value is {expected}."
+            ),
         ),
         IdentityBlockError::IdentitiesRequired => failed_identity_operation(
             id,

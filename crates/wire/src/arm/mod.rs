@@ -12,6 +12,7 @@ mod body;
 mod clock;
 mod compute;
 mod condition;
+mod container_apps;
 mod deny_assignments;
 mod deployments;
 mod error;
@@ -20,10 +21,12 @@ mod federated_identity_credentials;
 mod forge;
 mod front_door;
 mod generic_resources;
+mod hybrid_machines;
 mod identity;
 mod identity_operations;
 mod image_versions;
 mod locks;
+mod managed_clusters;
 mod managed_hsms;
 mod management_groups;
 mod metadata;
@@ -119,6 +122,9 @@ fn resource_routes() -> Vec<Route<Arm>> {
         federated_identity_credentials::routes(),
         virtual_machines::routes(),
         sites::routes(),
+        managed_clusters::routes(),
+        hybrid_machines::routes(),
+        container_apps::routes(),
         virtual_machine_scale_sets::routes(),
         vaults::routes(),
         vault_secrets::routes(),

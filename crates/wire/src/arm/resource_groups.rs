@@ -43,14 +43,18 @@ fn subscription(params: &Params) -> Result<SubscriptionId, ArmError> {
 }
 
 pub(super) fn group_json(group: &ResourceGroup) -> Value {
-    json!({
+    let mut json = json!({
         "id": group.path(),
         "name": group.name,
         "type": "Microsoft.Resources/resourceGroups",
         "location": group.location,
         "tags": group.tags,
         "properties": { "provisioningState": "Succeeded" },
-    })
+    });
+    if let (Some(owner), Some(members)) = (&group.managed_by, json.as_object_mut()) {
+        members.insert("managedBy".to_owned(), json!(owner));
+    }
+    json
 }
 
 async fn list(
@@ -184,6 +188,7 @@ async fn put(
         name: params.get("group").to_owned(),
         location: body.location.ok_or(ResourceError::LocationRequired)?,
         tags: body.tags.unwrap_or_default(),
+        managed_by: None,
     };
     let put = resource_group::put(&arm.state, &operation, &group).await?;
     let status = if put.is_new { StatusCode::CREATED } else { StatusCode::OK };

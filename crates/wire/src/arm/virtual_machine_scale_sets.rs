@@ -18,7 +18,7 @@ use serde_json::{Map, Value, json};
 
 use super::body::{JsonBody, page, resource_id};
 use super::compute::{
-    Manner, Shown, identity_json, list, member, patch, put, read, remove, resource_json,
+    Manner, PLAIN, Shown, identity_json, list, member, patch, put, read, remove, resource_json,
 };
 use super::error::ArmError;
 use super::virtual_machines::{SUCCEEDED, expands_instance_view, instance_view, statuses};
@@ -48,7 +48,7 @@ const READ_INSTANCE_VIEW: &str =
     "Microsoft.Compute/virtualMachineScaleSets/virtualMachines/instanceView/read";
 
 pub(super) const MANNER: Manner =
-    Manner { made: StatusCode::CREATED, has_etag: false, show: show_members };
+    Manner { read_put: read_set, read_patch: read_set, show: show_members, ..PLAIN };
 
 fn show_members(_: &Arm, set: &ComputeResource, shown: &mut Shown) {
     shown.properties.insert("uniqueId".to_owned(), json!(set.instance_id));

@@ -10,7 +10,9 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::body::{JsonBody, resource_id};
-use super::compute::{Manner, Shown, list, patch_resource, put, read, remove, resource_json};
+use super::compute::{
+    Manner, PLAIN, Shown, list, patch_resource, put, read, remove, resource_json,
+};
 use super::error::ArmError;
 use super::{Arm, row};
 use crate::request::Parameters;
@@ -21,8 +23,7 @@ const VMS_IN_GROUP: &str = "/subscriptions/{subscription}/resourceGroups/{group}
 const INSTANCE_VIEW: &str = "/subscriptions/{subscription}/resourceGroups/{group}/providers/Microsoft.Compute/virtualMachines/{name}/instanceView";
 const VMS: &str = "/subscriptions/{subscription}/providers/Microsoft.Compute/virtualMachines";
 
-pub(super) const MANNER: Manner =
-    Manner { made: StatusCode::CREATED, has_etag: false, show: show_members };
+pub(super) const MANNER: Manner = Manner { show: show_members, ..PLAIN };
 
 fn show_members(_: &Arm, vm: &ComputeResource, shown: &mut Shown) {
     shown.properties.insert("vmId".to_owned(), json!(vm.instance_id));
