@@ -2,10 +2,12 @@
 //!
 //! An attachment binds a resource to a listener, never to a source address.
 
-use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, HashMap};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use axum::body::Body;
 use axum::response::Response;
@@ -24,6 +26,7 @@ use keycard_wire::local::{LocalEndpoint, LocalFace, app_service, authorities, im
 use keycard_wire::route::Face;
 use tokio::net::TcpListener;
 use tokio::sync::{Mutex, watch};
+use uuid::Uuid;
 
 use crate::fast_lane::FastLane;
 use crate::token_source::HostView;
@@ -53,6 +56,9 @@ struct Faces {
 #[derive(Debug)]
 struct OpenListener {
     attachment: Attachment,
+    /// What the workload is wherever it moves.
+    instance_id: Uuid,
+    lane: Arc<Lane>,
     /// Dropped with the entry: the accept loops end.
     _open: watch::Sender<()>,
 }
@@ -79,11 +85,11 @@ impl Listeners {
         let workloads = self.view.workloads().into_iter();
         let wanted: BTreeMap<String, Workload> =
             workloads.map(|workload| (workload.id.key(), workload)).collect();
-        self.open.lock().await.retain(|(key, _), _| wanted.contains_key(key));
+        self.move_or_close(&wanted).await;
         let mut unopened = Vec::new();
-        for Workload { id, bearer, .. } in wanted.into_values() {
-            if let Err(error) = self.ensure(&id, default_kind(bearer.kind)).await {
-                unopened.push((id, error));
+        for workload in wanted.into_values() {
+            if let Err(error) = self.ensure(&workload, default_kind(workload.bearer.kind)).await {
+                unopened.push((workload.id, error));
             }
         }
         if let Some((id, error)) = unopened.first() {
@@ -92,11 +98,35 @@ impl Listeners {
         }
     }
 
+    /// A workload that moved keeps its endpoint, under its new id; that of one that is gone is closed.
+    async fn move_or_close(&self, wanted: &BTreeMap<String, Workload>) {
+        let mut open = self.open.lock().await;
+        let is_wanted = |(key, _): &(String, EndpointKind)| wanted.contains_key(key);
+        let stray: Vec<(String, EndpointKind)> =
+            open.keys().filter(|key| !is_wanted(key)).cloned().collect();
+        if stray.is_empty() {
+            return;
+        }
+        let by_instance: HashMap<Uuid, &Workload> =
+            wanted.values().map(|workload| (workload.instance_id, workload)).collect();
+        for key in stray {
+            let Some(mut listener) = open.remove(&key) else { continue };
+            let Some(moved) = by_instance.get(&listener.instance_id) else { continue };
+            let place = (moved.id.key(), key.1);
+            if let Entry::Vacant(vacant) = open.entry(place) {
+                listener.lane.move_to(&moved.id);
+                listener.attachment.resource_id = moved.id.clone();
+                vacant.insert(listener);
+            }
+        }
+    }
+
     async fn ensure(
         &self,
-        id: &ArmResourceId,
+        workload: &Workload,
         kind: EndpointKind,
     ) -> Result<Attachment, AttachmentError> {
+        let id = &workload.id;
         let mut open = self.open.lock().await;
         if let Some(listener) = open.get(&(id.key(), kind)) {
             return Ok(listener.attachment.clone());
@@ -105,7 +135,7 @@ impl Listeners {
             let reason = format!("a host has at most {} of them", self.endpoints_max);
             return Err(AttachmentError::Unavailable(reason));
         }
-        let listener = self.bind(id, kind).await?;
+        let listener = self.bind(workload, kind).await?;
         let attachment = listener.attachment.clone();
         open.insert((id.key(), kind), listener);
         Ok(attachment)
@@ -113,9 +143,10 @@ impl Listeners {
 
     async fn bind(
         &self,
-        id: &ArmResourceId,
+        workload: &Workload,
         kind: EndpointKind,
     ) -> Result<OpenListener, AttachmentError> {
+        let id = &workload.id;
         let unavailable = |error: std::io::Error| AttachmentError::Unavailable(error.to_string());
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.map_err(unavailable)?;
         let port = listener.local_addr().map_err(unavailable)?.port();
@@ -134,10 +165,11 @@ impl Listeners {
         let lane = Arc::new(Lane::new(kind, endpoint, &self.faces, &self.local));
         tokio::spawn(accept(listener, Arc::clone(&lane), closed.clone()));
         if kind == EndpointKind::Imds && self.is_link_local(id) {
-            serve_link_local(id, lane, closed).await;
+            serve_link_local(id, Arc::clone(&lane), closed).await;
         }
         let attachment = Attachment { resource_id: id.clone(), kind, url, header };
-        Ok(OpenListener { attachment, _open: open })
+        let instance_id = workload.instance_id;
+        Ok(OpenListener { attachment, instance_id, lane, _open: open })
     }
 
     fn is_link_local(&self, id: &ArmResourceId) -> bool {
@@ -190,7 +222,7 @@ impl Attachments for Listeners {
     ) -> Result<Attachment, AttachmentError> {
         let known = self.view.workload(resource);
         let known = known.ok_or_else(|| AttachmentError::ResourceNotFound(resource.clone()))?;
-        self.ensure(&known.id, kind).await
+        self.ensure(&known, kind).await
     }
 }
 
@@ -198,9 +230,15 @@ impl Attachments for Listeners {
 #[derive(Debug)]
 struct Lane {
     kind: EndpointKind,
-    endpoint: Arc<LocalEndpoint>,
+    bound: ArcSwap<Bound>,
     faces: Arc<Faces>,
     local: LocalFace,
+}
+
+/// Whose endpoint a lane is, with what was prepared for it.
+#[derive(Debug)]
+struct Bound {
+    endpoint: Arc<LocalEndpoint>,
     fast: Option<FastLane>,
 }
 
@@ -211,20 +249,37 @@ impl Lane {
         faces: &Arc<Faces>,
         local: &LocalFace,
     ) -> Self {
+        let bound = ArcSwap::from_pointee(Self::bind(kind, endpoint, local));
+        Self { kind, bound, faces: Arc::clone(faces), local: local.clone() }
+    }
+
+    fn bind(kind: EndpointKind, endpoint: Arc<LocalEndpoint>, local: &LocalFace) -> Bound {
         // Where requests are counted, each has to pass the router.
         let is_fast = kind == EndpointKind::Imds && local.metadata_requests.is_none();
-        let fast = is_fast.then(FastLane::default);
-        Self { kind, endpoint, faces: Arc::clone(faces), local: local.clone(), fast }
+        Bound { endpoint, fast: is_fast.then(FastLane::default) }
+    }
+
+    /// The same endpoint, with the same address and secret, of a workload that has another id now.
+    fn move_to(&self, id: &ArmResourceId) {
+        let present = Arc::clone(&self.bound.load().endpoint);
+        let endpoint = Arc::new(LocalEndpoint {
+            resource: id.clone(),
+            authorities: present.authorities.clone(),
+            header: present.header.clone(),
+            throttle: Throttle::default(),
+        });
+        self.bound.store(Arc::new(Self::bind(self.kind, endpoint, &self.local)));
     }
 
     async fn answer(&self, request: Request<Incoming>) -> Response {
-        let Some(fast) = &self.fast else { return self.route(request).await };
+        let bound = self.bound.load_full();
+        let Some(fast) = &bound.fast else { return self.route(&bound, request).await };
         let now = self.local.clock.now().unix_timestamp();
-        if let Some(response) = fast.answer(&self.endpoint, &request, now) {
+        if let Some(response) = fast.answer(&bound.endpoint, &request, now) {
             return response;
         }
         let target = request.uri().path_and_query().map(|target| target.as_str().to_owned());
-        let mut response = self.route(request).await;
+        let mut response = self.route(&bound, request).await;
         if let (Some(target), Some(prepared)) =
             (target, response.extensions_mut().remove::<PreparedAnswer>())
         {
@@ -233,9 +288,9 @@ impl Lane {
         response
     }
 
-    async fn route(&self, request: Request<Incoming>) -> Response {
+    async fn route(&self, bound: &Bound, request: Request<Incoming>) -> Response {
         let mut request = request.map(Body::new);
-        request.extensions_mut().insert(Arc::clone(&self.endpoint));
+        request.extensions_mut().insert(Arc::clone(&bound.endpoint));
         match self.kind {
             EndpointKind::Imds => self.faces.imds.answer(request).await,
             EndpointKind::AppService => self.faces.app_service.answer(request).await,
@@ -281,7 +336,6 @@ mod tests {
     use time::UtcDateTime;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpStream;
-    use uuid::Uuid;
 
     const VM: &str = "/subscriptions/11111111-2222-3333-4444-555555555555/resourceGroups/g/providers/Microsoft.Compute/virtualMachines/vm";
 
@@ -328,7 +382,9 @@ mod tests {
                 instances: Instances::default(),
             };
             let id = vm.numbered_part("parts", number);
-            Workload { id, power_state: PowerState::Running, bearer: Arc::new(bearer) }
+            let instance_id = Uuid::from_u128(number.into());
+            let power_state = PowerState::Running;
+            Workload { id, instance_id, power_state, bearer: Arc::new(bearer) }
         }
     }
 

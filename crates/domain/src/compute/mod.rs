@@ -191,6 +191,7 @@ pub async fn put(
                     (identity, MapRule::Replace),
                 )?;
             }
+            identity_block::refresh_principal(snapshot, changes, &resource.id, &resource.identity);
             changes.put(snapshot, &resource);
             Ok(Put { resource, is_new: existing.is_none() })
         })
@@ -268,6 +269,7 @@ pub async fn patch(
                     (identity, MapRule::Merge),
                 )?;
             }
+            identity_block::refresh_principal(snapshot, changes, &resource.id, &resource.identity);
             changes.put(snapshot, &resource);
             Ok(resource)
         })

@@ -47,6 +47,7 @@ use crate::rbac::{
 use crate::resource_id::ArmResourceId;
 use crate::resources::lock::{Lock, LockLevel};
 use crate::resources::management_group::ManagementGroup;
+use crate::resources::relocation::Relocation;
 use crate::resources::resource_group::ResourceGroup;
 use crate::token::signing_key::{SigningKeyRing, TokenSigningKey};
 
@@ -541,7 +542,16 @@ fn deployments_are_frozen() {
 }
 
 #[test]
-fn locks_are_frozen() {
+fn locks_and_relocations_are_frozen() {
+    check(
+        &Relocation {
+            former: id("Microsoft.Compute", "virtualMachines/VM"),
+            present: id("Microsoft.Compute", "virtualMachines/VM2"),
+            moved_at: 5,
+        },
+        "relocations//subscriptions/00000000-0000-0000-0000-000000000002/resourcegroups/g/providers/microsoft.compute/virtualmachines/vm",
+        r#"{"v":1,"r":{"former":"/subscriptions/00000000-0000-0000-0000-000000000002/resourceGroups/g/providers/Microsoft.Compute/virtualMachines/VM","present":"/subscriptions/00000000-0000-0000-0000-000000000002/resourceGroups/g/providers/Microsoft.Compute/virtualMachines/VM2","moved_at":5}}"#,
+    );
     check(
         &Lock {
             scope: RbacScope::parse("/subscriptions/S/resourceGroups/G").unwrap(),

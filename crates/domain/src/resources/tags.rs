@@ -10,6 +10,7 @@ use super::resource_group::{self, ResourceGroup};
 use super::{ResourceError, check_tags, require_group, require_subscription};
 use crate::compute::ComputeResource;
 use crate::directory::UserAssignedIdentity;
+use crate::directory::identity_block;
 use crate::directory::tenant::Subscription;
 use crate::ids::SubscriptionId;
 use crate::key_vault::{Vault, vault};
@@ -88,6 +89,8 @@ impl Tagged {
                 changes.put(snapshot, &ResourceGroup { tags, ..Arc::unwrap_or_clone(group) });
             }
             Self::Compute(resource) => {
+                let (id, identity) = (&resource.id, &resource.identity);
+                identity_block::refresh_principal(snapshot, changes, id, identity);
                 changes.put(snapshot, &ComputeResource { tags, ..Arc::unwrap_or_clone(resource) });
             }
             Self::Identity(identity) => {

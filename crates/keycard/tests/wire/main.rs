@@ -29,6 +29,7 @@ mod imds;
 mod key_vault;
 mod locks;
 mod management_groups;
+mod moves;
 mod own_applications;
 mod resource_manager;
 mod restart;

@@ -29,6 +29,7 @@ use keycard_domain::resource_id::ArmResourceId;
 use keycard_domain::resources::ResourceError;
 use keycard_domain::resources::lock::LockError;
 use keycard_domain::resources::management_group::ManagementGroupError;
+use keycard_domain::resources::relocation::MoveError;
 use keycard_domain::resources::subscription::SubscriptionError;
 use keycard_domain::state::WriteError;
 use keycard_domain::token::forge::ForgeError;
@@ -108,6 +109,10 @@ pub(super) enum ArmError {
     Attachment(AttachmentError),
     Deployment(Box<DeploymentRefusal>),
     Lock(LockError),
+    Move {
+        error: MoveError,
+        operation: Box<OperationContext>,
+    },
     LockLevelInvalid(String),
 }
 
@@ -361,6 +366,7 @@ impl ArmError {
             }
             Self::Deployment(refusal) => deployment::answer(refusal),
             Self::Lock(error) => lock::lock(error),
+            Self::Move { error, operation } => lock::relocation(error, operation),
             Self::LockLevelInvalid(level) => Answer(
                 BAD,
                 "InvalidLockLevel",

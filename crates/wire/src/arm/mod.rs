@@ -19,6 +19,7 @@ mod identity;
 mod locks;
 mod management_groups;
 mod metadata;
+mod moves;
 mod resource_groups;
 mod role_assignments;
 mod role_definitions;
@@ -103,6 +104,7 @@ pub fn face(arm: Arm) -> Face<Arm> {
         deployments::routes(),
         locks::routes(),
         tags::routes(),
+        moves::routes(),
     ];
     Face::new(routes.into_iter().flatten().collect(), gate, arm)
 }
