@@ -130,8 +130,9 @@ impl TagChange {
         match self {
             Self::Replace(tags) => {
                 check_tags(tags)?;
-                Ok(tags.iter().map(|(name, value)| (kept_name(present, name), value.clone())))
-                    .map(Iterator::collect)
+                let kept =
+                    |(name, value): (&String, &String)| (kept_name(present, name), value.clone());
+                Ok(tags.iter().map(kept).collect())
             }
             Self::Merge(tags) => {
                 check_tags(tags)?;
