@@ -70,6 +70,12 @@ pub const LOCK_NAME_CHARS_MAX: usize = 260;
 pub const LOCK_NOTES_CHARS_MAX: usize = 512;
 /// Owners of a lock.
 pub const LOCK_OWNERS_MAX: usize = 20;
+/// Resources that one request moves. Source: Azure Resource Manager, "Move operation" limits.
+pub const RESOURCES_PER_MOVE_MAX: usize = 800;
+/// How many moves are followed to find where a token's resource is now.
+pub const RELOCATIONS_FOLLOWED_MAX: usize = 8;
+/// How long it is known where a resource was before: longer than any token lives.
+pub const RELOCATION_RETENTION: Duration = Duration::hours(25);
 /// Identities in one request. Source: observed, "Assign exceed limit '150' in one request".
 pub const USER_ASSIGNED_PER_REQUEST_MAX: usize = 150;
 /// Resource providers and types that one identity can be restricted to: each assignment looks through them.

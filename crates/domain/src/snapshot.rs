@@ -33,6 +33,7 @@ use crate::resources::feature::FeatureRegistration;
 use crate::resources::generic::{GenericResource, HostName};
 use crate::resources::lock::Lock;
 use crate::resources::management_group::{self, ManagementGroup};
+use crate::resources::relocation::Relocation;
 use crate::resources::resource_group::ResourceGroup;
 use crate::store::{Change, Revision};
 use crate::token::signing_key::SigningKeyRing;
@@ -166,6 +167,8 @@ pub struct Snapshot {
     pub deployments: Table<Deployment>,
     /// By scope and name.
     pub locks: Table<Lock>,
+    /// By the resource id that a resource had.
+    pub relocations: Table<Relocation>,
     /// By tenant id.
     pub signing_key_rings: Table<SigningKeyRing>,
     generations: Table<Generation>,
@@ -319,6 +322,7 @@ impl Snapshot {
             DenyAssignment::KIND => self.apply_deny_assignment(id, change)?,
             CustomRole::KIND => self.apply_custom_role(id, change)?,
             Deployment::KIND => drop(self.deployments.apply(id, change)?),
+            Relocation::KIND => drop(self.relocations.apply(id, change)?),
             Lock::KIND => drop(self.locks.apply(id, change)?),
             SigningKeyRing::KIND => drop(self.signing_key_rings.apply(id, change)?),
             Generation::KIND => drop(self.generations.apply(id, change)?),
@@ -583,6 +587,7 @@ holds! {
     CustomRole => custom_roles,
     Deployment => deployments,
     Lock => locks,
+    Relocation => relocations,
     SigningKeyRing => signing_key_rings,
     Generation => generations,
 }

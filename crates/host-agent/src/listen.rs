@@ -2,7 +2,8 @@
 //!
 //! An attachment binds a resource to a listener, never to a source address.
 
-use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, HashMap};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
@@ -25,6 +26,7 @@ use keycard_wire::local::{LocalEndpoint, LocalFace, app_service, authorities, im
 use keycard_wire::route::Face;
 use tokio::net::TcpListener;
 use tokio::sync::{Mutex, watch};
+use uuid::Uuid;
 
 use crate::fast_lane::FastLane;
 use crate::token_source::HostView;
@@ -54,6 +56,8 @@ struct Faces {
 #[derive(Debug)]
 struct OpenListener {
     attachment: Attachment,
+    /// What the workload is wherever it moves.
+    instance_id: Uuid,
     lane: Arc<Lane>,
     /// How often the resource had been started when its workload was given the present secret.
     starts: u64,
@@ -84,13 +88,8 @@ impl Listeners {
         let workloads = self.view.workloads().into_iter();
         let wanted: BTreeMap<String, Workload> =
             workloads.map(|workload| (workload.id.key(), workload)).collect();
-        self.open.lock().await.retain(|(key, _), listener| match wanted.get(key) {
-            Some(workload) => {
-                self.renew_secret(listener, workload.bearer.starts);
-                true
-            }
-            None => false,
-        });
+        self.move_or_close(&wanted).await;
+        self.renew_secrets(&wanted).await;
         let mut unopened = Vec::new();
         for workload in wanted.into_values() {
             let Some(kind) = workload.bearer.kind.endpoint() else { continue };
@@ -104,21 +103,43 @@ impl Listeners {
         }
     }
 
-    /// Whoever learnt the former secret can do nothing with it any more; the address stays.
-    fn renew_secret(&self, listener: &mut OpenListener, starts: u64) {
-        if listener.starts == starts || listener.attachment.header.is_none() {
+    /// Whoever learnt the former secret of a workload that was started anew can do nothing with it any more; the address
+    /// stays.
+    async fn renew_secrets(&self, wanted: &BTreeMap<String, Workload>) {
+        for ((key, _), listener) in self.open.lock().await.iter_mut() {
+            let Some(workload) = wanted.get(key) else { continue };
+            let starts = workload.bearer.starts;
+            if listener.starts == starts || listener.attachment.header.is_none() {
+                continue;
+            }
+            let header = Some(self.new_secret());
+            listener.lane.rebind(&workload.id, header.clone());
+            listener.attachment.header = header;
+            listener.starts = starts;
+        }
+    }
+
+    /// A workload that moved keeps its endpoint, under its new id; that of one that is gone is closed.
+    async fn move_or_close(&self, wanted: &BTreeMap<String, Workload>) {
+        let mut open = self.open.lock().await;
+        let is_wanted = |(key, _): &(String, EndpointKind)| wanted.contains_key(key);
+        let stray: Vec<(String, EndpointKind)> =
+            open.keys().filter(|key| !is_wanted(key)).cloned().collect();
+        if stray.is_empty() {
             return;
         }
-        let header = Some(self.new_secret());
-        let former = listener.lane.endpoint.load();
-        listener.lane.endpoint.store(Arc::new(LocalEndpoint {
-            resource: former.resource.clone(),
-            authorities: former.authorities.clone(),
-            header: header.clone(),
-            throttle: Throttle::default(),
-        }));
-        listener.attachment.header = header;
-        listener.starts = starts;
+        let by_instance: HashMap<Uuid, &Workload> =
+            wanted.values().map(|workload| (workload.instance_id, workload)).collect();
+        for key in stray {
+            let Some(mut listener) = open.remove(&key) else { continue };
+            let Some(moved) = by_instance.get(&listener.instance_id) else { continue };
+            let place = (moved.id.key(), key.1);
+            if let Entry::Vacant(vacant) = open.entry(place) {
+                listener.lane.rebind(&moved.id, listener.attachment.header.clone());
+                listener.attachment.resource_id = moved.id.clone();
+                vacant.insert(listener);
+            }
+        }
     }
 
     async fn ensure(
@@ -168,7 +189,8 @@ impl Listeners {
             serve_link_local(id, Arc::clone(&lane), closed).await;
         }
         let attachment = Attachment { resource_id: id.clone(), kind, url, header };
-        Ok(OpenListener { attachment, lane, starts: workload.bearer.starts, _open: open })
+        let (instance_id, starts) = (workload.instance_id, workload.bearer.starts);
+        Ok(OpenListener { attachment, instance_id, lane, starts, _open: open })
     }
 
     fn is_link_local(&self, id: &ArmResourceId) -> bool {
@@ -221,9 +243,15 @@ impl Attachments for Listeners {
 #[derive(Debug)]
 struct Lane {
     kind: EndpointKind,
-    endpoint: ArcSwap<LocalEndpoint>,
+    bound: ArcSwap<Bound>,
     faces: Arc<Faces>,
     local: LocalFace,
+}
+
+/// Whose endpoint a lane is, with what was prepared for it.
+#[derive(Debug)]
+struct Bound {
+    endpoint: Arc<LocalEndpoint>,
     fast: Option<FastLane>,
 }
 
@@ -234,21 +262,37 @@ impl Lane {
         faces: &Arc<Faces>,
         local: &LocalFace,
     ) -> Self {
+        let bound = ArcSwap::from_pointee(Self::bind(kind, endpoint, local));
+        Self { kind, bound, faces: Arc::clone(faces), local: local.clone() }
+    }
+
+    fn bind(kind: EndpointKind, endpoint: Arc<LocalEndpoint>, local: &LocalFace) -> Bound {
         // Where requests are counted, each has to pass the router.
         let is_fast = kind == EndpointKind::Imds && local.metadata_requests.is_none();
-        let fast = is_fast.then(FastLane::default);
-        let endpoint = ArcSwap::new(endpoint);
-        Self { kind, endpoint, faces: Arc::clone(faces), local: local.clone(), fast }
+        Bound { endpoint, fast: is_fast.then(FastLane::default) }
+    }
+
+    /// The same endpoint, at the same address, of a workload that has another id or another secret now.
+    fn rebind(&self, id: &ArmResourceId, header: Option<Secret>) {
+        let present = Arc::clone(&self.bound.load().endpoint);
+        let endpoint = Arc::new(LocalEndpoint {
+            resource: id.clone(),
+            authorities: present.authorities.clone(),
+            header,
+            throttle: Throttle::default(),
+        });
+        self.bound.store(Arc::new(Self::bind(self.kind, endpoint, &self.local)));
     }
 
     async fn answer(&self, request: Request<Incoming>) -> Response {
-        let Some(fast) = &self.fast else { return self.route(request).await };
+        let bound = self.bound.load_full();
+        let Some(fast) = &bound.fast else { return self.route(&bound, request).await };
         let now = self.local.clock.now().unix_timestamp();
-        if let Some(response) = fast.answer(&self.endpoint.load(), &request, now) {
+        if let Some(response) = fast.answer(&bound.endpoint, &request, now) {
             return response;
         }
         let target = request.uri().path_and_query().map(|target| target.as_str().to_owned());
-        let mut response = self.route(request).await;
+        let mut response = self.route(&bound, request).await;
         if let (Some(target), Some(prepared)) =
             (target, response.extensions_mut().remove::<PreparedAnswer>())
         {
@@ -257,9 +301,9 @@ impl Lane {
         response
     }
 
-    async fn route(&self, request: Request<Incoming>) -> Response {
+    async fn route(&self, bound: &Bound, request: Request<Incoming>) -> Response {
         let mut request = request.map(Body::new);
-        request.extensions_mut().insert(self.endpoint.load_full());
+        request.extensions_mut().insert(Arc::clone(&bound.endpoint));
         match self.kind {
             EndpointKind::Imds => self.faces.imds.answer(request).await,
             EndpointKind::AppService => self.faces.app_service.answer(request).await,
@@ -305,7 +349,6 @@ mod tests {
     use time::UtcDateTime;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpStream;
-    use uuid::Uuid;
 
     const VM: &str = "/subscriptions/11111111-2222-3333-4444-555555555555/resourceGroups/g/providers/Microsoft.Compute/virtualMachines/vm";
 
@@ -355,7 +398,9 @@ mod tests {
                 cluster: None,
             };
             let id = vm.numbered_part("parts", number);
-            Workload { id, power_state: PowerState::Running, bearer: Arc::new(bearer) }
+            let instance_id = Uuid::from_u128(number.into());
+            let power_state = PowerState::Running;
+            Workload { id, instance_id, power_state, bearer: Arc::new(bearer) }
         }
     }
 

@@ -224,6 +224,7 @@ pub async fn put(
                 let plan = Plan { state, snapshot, operation, tenant_id };
                 managed_cluster::plan(&plan, changes, &mut resource, wanted)?;
             }
+            identity_block::refresh_principal(snapshot, changes, &resource.id, &resource.identity);
             changes.put(snapshot, &resource);
             Ok(Put { resource, is_new: existing.is_none() })
         })
@@ -330,6 +331,7 @@ pub async fn patch(
                     (identity, MapRule::Merge),
                 )?;
             }
+            identity_block::refresh_principal(snapshot, changes, &resource.id, &resource.identity);
             changes.put(snapshot, &resource);
             Ok(resource)
         })

@@ -4,6 +4,8 @@
 
 use std::sync::Arc;
 
+use uuid::Uuid;
+
 use super::scale_set::{
     INSTANCE_TYPE, Instance, InstanceId, instance_name, instance_resource_id, set_and_instance,
 };
@@ -18,6 +20,8 @@ use crate::snapshot::Snapshot;
 pub struct Workload {
     /// Its own resource id: where its credentials are, and what its tokens say they come from.
     pub id: ArmResourceId,
+    /// What it is wherever it moves: its `vmId`.
+    pub instance_id: Uuid,
     /// Whether it runs.
     pub power_state: PowerState,
     /// The resource whose identities it acts as: itself, or the scale set that it is an instance of.
@@ -59,6 +63,7 @@ impl Workload {
     fn of(resource: &Versioned<ComputeResource>) -> Option<Self> {
         resource.kind.runs_itself().then(|| Self {
             id: resource.id.clone(),
+            instance_id: resource.instance_id,
             power_state: resource.power_state,
             bearer: Arc::clone(&resource.record),
         })
@@ -70,6 +75,7 @@ impl Workload {
     ) -> Self {
         Self {
             id: instance_resource_id(&set.id, number),
+            instance_id: instance.vm_id,
             power_state: instance.power_state,
             bearer: Arc::clone(&set.record),
         }

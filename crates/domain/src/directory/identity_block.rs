@@ -373,6 +373,21 @@ pub(crate) fn remove_system(
     changes.next_generation(snapshot, resource);
 }
 
+/// Tells the directory where the resource is now: after a move it hears of it with the resource's next update, as in Azure.
+pub(crate) fn refresh_principal(
+    snapshot: &Snapshot,
+    changes: &mut Changes,
+    resource: &ArmResourceId,
+    block: &IdentityBlock,
+) {
+    let Some(system) = &block.system_assigned else { return };
+    let Some(principal) = snapshot.service_principal(system.principal_id) else { return };
+    if principal.identity_resource() != Some(resource) {
+        let kind = ServicePrincipalKind::SystemAssigned(resource.clone());
+        changes.put(snapshot, &ServicePrincipal { kind, ..principal.record.as_ref().clone() });
+    }
+}
+
 fn drop_credentials_of_unassigned(
     snapshot: &Snapshot,
     changes: &mut Changes,

@@ -52,6 +52,7 @@ use crate::resources::feature::FeatureRegistration;
 use crate::resources::generic::{GenericResource, HostName};
 use crate::resources::lock::{Lock, LockLevel};
 use crate::resources::management_group::ManagementGroup;
+use crate::resources::relocation::Relocation;
 use crate::resources::resource_group::ResourceGroup;
 use crate::token::signing_key::{SigningKeyRing, TokenSigningKey};
 
@@ -712,7 +713,16 @@ fn entries_of_the_activity_log_are_frozen() {
 }
 
 #[test]
-fn locks_are_frozen() {
+fn locks_and_relocations_are_frozen() {
+    check(
+        &Relocation {
+            former: id("Microsoft.Compute", "virtualMachines/VM"),
+            present: id("Microsoft.Compute", "virtualMachines/VM2"),
+            moved_at: 5,
+        },
+        "relocations//subscriptions/00000000-0000-0000-0000-000000000002/resourcegroups/g/providers/microsoft.compute/virtualmachines/vm",
+        r#"{"v":1,"r":{"former":"/subscriptions/00000000-0000-0000-0000-000000000002/resourceGroups/g/providers/Microsoft.Compute/virtualMachines/VM","present":"/subscriptions/00000000-0000-0000-0000-000000000002/resourceGroups/g/providers/Microsoft.Compute/virtualMachines/VM2","moved_at":5}}"#,
+    );
     check(
         &Lock {
             scope: RbacScope::parse("/subscriptions/S/resourceGroups/G").unwrap(),

@@ -191,6 +191,9 @@ pub fn check_operation(
     snapshot: &Snapshot,
     operation: &OperationContext,
 ) -> Result<(), ScopeLocked> {
+    if snapshot.locks.is_empty() {
+        return Ok(());
+    }
     match target(operation) {
         Some((effect, scope)) => check(snapshot, effect, &scope),
         None => Ok(()),

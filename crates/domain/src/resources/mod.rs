@@ -9,6 +9,7 @@ pub mod listing;
 pub mod lock;
 pub mod management_group;
 pub mod management_group_tree;
+pub mod relocation;
 pub mod resource_group;
 pub mod subscription;
 pub mod tags;

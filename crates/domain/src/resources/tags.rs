@@ -11,6 +11,7 @@ use super::resource_group::{self, ResourceGroup};
 use super::{ResourceError, check_tags, listing, require_group, require_subscription};
 use crate::compute::ComputeResource;
 use crate::directory::UserAssignedIdentity;
+use crate::directory::identity_block;
 use crate::directory::tenant::Subscription;
 use crate::ids::SubscriptionId;
 use crate::key_vault::{Vault, vault};
@@ -94,6 +95,8 @@ impl Tagged {
                 changes.put(snapshot, &ResourceGroup { tags, ..Arc::unwrap_or_clone(group) });
             }
             Self::Compute(resource) => {
+                let (id, identity) = (&resource.id, &resource.identity);
+                identity_block::refresh_principal(snapshot, changes, id, identity);
                 changes.put(snapshot, &ComputeResource { tags, ..Arc::unwrap_or_clone(resource) });
             }
             Self::Generic(resource) => {
@@ -136,8 +139,9 @@ impl TagChange {
         match self {
             Self::Replace(tags) => {
                 check_tags(tags)?;
-                Ok(tags.iter().map(|(name, value)| (kept_name(present, name), value.clone())))
-                    .map(Iterator::collect)
+                let kept =
+                    |(name, value): (&String, &String)| (kept_name(present, name), value.clone());
+                Ok(tags.iter().map(kept).collect())
             }
             Self::Merge(tags) => {
                 check_tags(tags)?;

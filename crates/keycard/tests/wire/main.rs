@@ -36,6 +36,7 @@ mod key_vault;
 mod locks;
 mod managed_clusters;
 mod management_groups;
+mod moves;
 mod own_applications;
 mod resource_manager;
 mod restart;

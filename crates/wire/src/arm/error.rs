@@ -36,6 +36,7 @@ use keycard_domain::resources::feature::FeatureError;
 use keycard_domain::resources::generic::GenericResourceError;
 use keycard_domain::resources::lock::LockError;
 use keycard_domain::resources::management_group::ManagementGroupError;
+use keycard_domain::resources::relocation::MoveError;
 use keycard_domain::resources::subscription::SubscriptionError;
 use keycard_domain::state::WriteError;
 use keycard_domain::token::forge::ForgeError;
@@ -137,6 +138,10 @@ pub(super) enum ArmError {
     },
     Feature(FeatureError),
     Lock(LockError),
+    Move {
+        error: MoveError,
+        operation: Box<OperationContext>,
+    },
     LockLevelInvalid(String),
 }
 
@@ -399,6 +404,7 @@ impl ArmError {
             }
             Self::Feature(error) => generic::feature(error),
             Self::Lock(error) => lock::lock(error),
+            Self::Move { error, operation } => lock::relocation(error, operation),
             Self::LockLevelInvalid(level) => Answer(
                 BAD,
                 "InvalidLockLevel",

@@ -30,6 +30,7 @@ mod managed_clusters;
 mod managed_hsms;
 mod management_groups;
 mod metadata;
+mod moves;
 mod providers;
 mod resource_body;
 mod resource_groups;
@@ -151,6 +152,7 @@ fn resource_routes() -> Vec<Route<Arm>> {
         activity_log::routes(),
         locks::routes(),
         tags::routes(),
+        moves::routes(),
     ];
     routes.into_iter().flatten().collect()
 }
