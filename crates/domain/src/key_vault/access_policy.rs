@@ -186,6 +186,6 @@ mod tests {
             ..policy(2, &["get"])
         };
         check(remove, std::slice::from_ref(&through), &[two.clone(), three.clone()]);
-        check(add, std::slice::from_ref(&through), &[two, three, through]);
+        check(add, std::slice::from_ref(&through), &[two, three, through.clone()]);
     }
 }

@@ -15,7 +15,7 @@ use keycard_domain::compute::attachment::AttachmentError;
 use keycard_domain::compute::scale_set::ScaleSetError;
 use keycard_domain::directory::assignment_restrictions::NotAssignable;
 use keycard_domain::directory::federated_credential::{self, FederatedCredentialError};
-use keycard_domain::directory::identity_block::{ASSIGN_ACTION, IdentityBlockError};
+use keycard_domain::directory::identity_block::{ASSIGN_ACTION, IdentityBlockError, IdentityType};
 use keycard_domain::directory::user_assigned_identity::{self, UserAssignedIdentityError};
 use keycard_domain::ids::TenantId;
 use keycard_domain::key_vault::secret::SecretError;
@@ -75,6 +75,7 @@ pub(super) enum ArmError {
         resource: ArmResourceId,
         operation: Box<OperationContext>,
     },
+    IdentityIds(IdentityType),
     ScaleSet(ScaleSetError),
     Vault(VaultError),
     Secret(SecretError),
@@ -295,6 +296,7 @@ impl ArmError {
             Self::IdentityBlock { error, resource, operation } => {
                 identity_block(error, resource, operation)
             }
+            Self::IdentityIds(identity_type) => identity_ids(*identity_type),
             Self::ScaleSet(error) => scale_set(error),
             Self::Vault(error) => vault(error),
             Self::Secret(error) => secret(error),
@@ -671,6 +673,18 @@ fn identity_block(
     }
 }
 
+fn identity_ids(identity_type: IdentityType) -> Answer {
+    let message = match identity_type {
+        IdentityType::SystemAssigned => {
+            "ResourceIdentity identityIds should not be provided if the type is \"SystemAssigned\"."
+        }
+        IdentityType::None | IdentityType::UserAssigned | IdentityType::SystemAndUserAssigned => {
+            "ResourceIdentity identityIds is of former api-versions; list the identities in userAssignedIdentities."
+        }
+    };
+    Answer(BAD, "InvalidParameter", message.to_owned())
+}
+
 fn scale_set(error: &ScaleSetError) -> Answer {
     match error {
         ScaleSetError::InstanceIdInvalid(id) => Answer(
@@ -809,6 +823,9 @@ impl IntoResponse for ArmError {
         if let (Self::ScaleSet(refused), Some(members)) = (&self, error.as_object_mut()) {
             let target = scale_set_target(refused).map(|it| ("target".to_owned(), json!(it)));
             members.extend(target);
+        }
+        if let (Self::IdentityIds(_), Some(members)) = (&self, error.as_object_mut()) {
+            members.insert("target".to_owned(), json!("resourceIdentity.identityIds"));
         }
         let body = Json(json!({ "error": error }));
         (status, challenge, gateway, retry_after, body).into_response()
