@@ -11,6 +11,14 @@ use time::Duration;
 pub const RESOURCE_ID_BYTES_MAX: usize = 2048;
 /// Bytes of a request body on the control plane. ARM takes 4 MB for a template; resources stay far below.
 pub const CONTROL_PLANE_BODY_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Entity tags in a condition of a request. Clients send one.
+pub const ENTITY_TAGS_MAX: usize = 16;
+/// Characters of the description in a challenge of Resource Manager: some of it is a stranger's text.
+pub const CHALLENGE_CHARS_MAX: usize = 300;
+/// Characters of a path in a line of the log.
+pub const LOGGED_PATH_CHARS_MAX: usize = 1024;
+/// Bytes of a request id of the client's that is echoed.
+pub const ECHOED_ID_BYTES_MAX: usize = 128;
 /// Bytes of a form at the token service: an assertion with a certificate chain, and change.
 pub const TOKEN_FORM_BYTES_MAX: usize = 64 * 1024;
 /// Bytes of a body at a vault: a 25 KB secret escaped, with tags.
@@ -44,12 +52,24 @@ pub const HANDSHAKE_TIME_MAX: std::time::Duration = std::time::Duration::from_se
 pub const STREAMS_MAX: u32 = 128;
 /// Items in one page of a control-plane listing.
 pub const LIST_PAGE_MAX: usize = 1000;
+/// Preview features that a subscription can register: more than Azure has of one provider.
+pub const FEATURES_MAX: usize = 1000;
+/// Characters of a preview feature's name.
+pub const FEATURE_NAME_CHARS_MAX: usize = 128;
 /// Tags of a resource. Source: Azure Resource Manager, tag limits.
 pub const TAGS_MAX: usize = 50;
 /// Characters of a tag's name.
 pub const TAG_NAME_CHARS_MAX: usize = 512;
 /// Characters of a tag's value.
 pub const TAG_VALUE_CHARS_MAX: usize = 256;
+/// Locks at one scope. Source: Azure Resource Manager, resource group limits, "Management locks per unique scope".
+pub const LOCKS_PER_SCOPE_MAX: usize = 20;
+/// Characters of a lock's name, and of an owner's. Source: Microsoft.Authorization/locks, REST API.
+pub const LOCK_NAME_CHARS_MAX: usize = 260;
+/// Characters of a lock's notes. Source: the same.
+pub const LOCK_NOTES_CHARS_MAX: usize = 512;
+/// Owners of a lock.
+pub const LOCK_OWNERS_MAX: usize = 20;
 /// Identities in one request. Source: observed, "Assign exceed limit '150' in one request".
 pub const USER_ASSIGNED_PER_REQUEST_MAX: usize = 150;
 /// Resource providers and types that one identity can be restricted to: each assignment looks through them.
@@ -284,6 +304,12 @@ pub const AUDITED_CHARS_MAX: usize = 300;
 pub const METRICS_CONNECTIONS_MAX: usize = 64;
 /// How long the activity log is kept. Source: Azure Monitor, activity log retention.
 pub const ACTIVITY_RETENTION: Duration = Duration::days(90);
+/// Events of one page of the activity log when the query does not say how many.
+pub const ACTIVITY_PAGE_EVENTS: usize = 200;
+/// Entries that one page of the activity log looks at.
+pub const ACTIVITY_ENTRIES_PER_PAGE_MAX: usize = 2000;
+/// Bytes of a client's own name of its request that the activity log keeps.
+pub const CLIENT_REQUEST_ID_BYTES_MAX: usize = 128;
 /// How long a deleted secret can be recovered when its vault says nothing else.
 pub const SOFT_DELETE_RETENTION_DAYS: u16 = 90;
 

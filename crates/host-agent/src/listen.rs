@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use axum::body::Body;
 use axum::response::Response;
@@ -13,8 +14,8 @@ use http::Request;
 use hyper::body::Incoming;
 use keycard_crypto::encoding;
 use keycard_crypto::secret::Secret;
+use keycard_domain::compute::Workload;
 use keycard_domain::compute::attachment::{Attachment, AttachmentError, Attachments, EndpointKind};
-use keycard_domain::compute::{ComputeKind, Workload};
 use keycard_domain::limits;
 use keycard_domain::resource_id::ArmResourceId;
 use keycard_domain::token::throttle::Throttle;
@@ -53,6 +54,9 @@ struct Faces {
 #[derive(Debug)]
 struct OpenListener {
     attachment: Attachment,
+    lane: Arc<Lane>,
+    /// How often the resource had been started when its workload was given the present secret.
+    starts: u64,
     /// Dropped with the entry: the accept loops end.
     _open: watch::Sender<()>,
 }
@@ -74,16 +78,23 @@ impl Listeners {
         }
     }
 
-    /// Opens the listeners of new resources and closes those of resources that are gone.
+    /// Opens the listeners of new resources, closes those of resources that are gone, and gives a new secret to what was
+    /// started anew.
     pub async fn follow(&self) {
         let workloads = self.view.workloads().into_iter();
         let wanted: BTreeMap<String, Workload> =
             workloads.map(|workload| (workload.id.key(), workload)).collect();
-        self.open.lock().await.retain(|(key, _), _| wanted.contains_key(key));
+        self.open.lock().await.retain(|(key, _), listener| match wanted.get(key) {
+            Some(workload) => {
+                self.renew_secret(listener, workload.bearer.starts);
+                true
+            }
+            None => false,
+        });
         let mut unopened = Vec::new();
-        for Workload { id, bearer, .. } in wanted.into_values() {
-            if let Err(error) = self.ensure(&id, default_kind(bearer.kind)).await {
-                unopened.push((id, error));
+        for workload in wanted.into_values() {
+            if let Err(error) = self.ensure(&workload, workload.bearer.kind.endpoint()).await {
+                unopened.push((workload.id, error));
             }
         }
         if let Some((id, error)) = unopened.first() {
@@ -92,30 +103,49 @@ impl Listeners {
         }
     }
 
+    /// Whoever learnt the former secret can do nothing with it any more; the address stays.
+    fn renew_secret(&self, listener: &mut OpenListener, starts: u64) {
+        if listener.starts == starts || listener.attachment.header.is_none() {
+            return;
+        }
+        let header = Some(self.new_secret());
+        let former = listener.lane.endpoint.load();
+        listener.lane.endpoint.store(Arc::new(LocalEndpoint {
+            resource: former.resource.clone(),
+            authorities: former.authorities.clone(),
+            header: header.clone(),
+            throttle: Throttle::default(),
+        }));
+        listener.attachment.header = header;
+        listener.starts = starts;
+    }
+
     async fn ensure(
         &self,
-        id: &ArmResourceId,
+        workload: &Workload,
         kind: EndpointKind,
     ) -> Result<Attachment, AttachmentError> {
         let mut open = self.open.lock().await;
-        if let Some(listener) = open.get(&(id.key(), kind)) {
+        let key = (workload.id.key(), kind);
+        if let Some(listener) = open.get(&key) {
             return Ok(listener.attachment.clone());
         }
         if open.len() >= self.endpoints_max {
             let reason = format!("a host has at most {} of them", self.endpoints_max);
             return Err(AttachmentError::Unavailable(reason));
         }
-        let listener = self.bind(id, kind).await?;
+        let listener = self.bind(workload, kind).await?;
         let attachment = listener.attachment.clone();
-        open.insert((id.key(), kind), listener);
+        open.insert(key, listener);
         Ok(attachment)
     }
 
     async fn bind(
         &self,
-        id: &ArmResourceId,
+        workload: &Workload,
         kind: EndpointKind,
     ) -> Result<OpenListener, AttachmentError> {
+        let id = &workload.id;
         let unavailable = |error: std::io::Error| AttachmentError::Unavailable(error.to_string());
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.map_err(unavailable)?;
         let port = listener.local_addr().map_err(unavailable)?.port();
@@ -134,10 +164,10 @@ impl Listeners {
         let lane = Arc::new(Lane::new(kind, endpoint, &self.faces, &self.local));
         tokio::spawn(accept(listener, Arc::clone(&lane), closed.clone()));
         if kind == EndpointKind::Imds && self.is_link_local(id) {
-            serve_link_local(id, lane, closed).await;
+            serve_link_local(id, Arc::clone(&lane), closed).await;
         }
         let attachment = Attachment { resource_id: id.clone(), kind, url, header };
-        Ok(OpenListener { attachment, _open: open })
+        Ok(OpenListener { attachment, lane, starts: workload.bearer.starts, _open: open })
     }
 
     fn is_link_local(&self, id: &ArmResourceId) -> bool {
@@ -167,14 +197,6 @@ async fn serve_link_local(id: &ArmResourceId, lane: Arc<Lane>, closed: watch::Re
     }
 }
 
-/// The endpoint that the workloads of each kind of resource have in Azure.
-const fn default_kind(kind: ComputeKind) -> EndpointKind {
-    match kind {
-        ComputeKind::VirtualMachine | ComputeKind::ScaleSet => EndpointKind::Imds,
-        ComputeKind::Site => EndpointKind::AppService,
-    }
-}
-
 #[async_trait]
 impl Attachments for Listeners {
     async fn list(&self) -> Vec<Attachment> {
@@ -190,7 +212,7 @@ impl Attachments for Listeners {
     ) -> Result<Attachment, AttachmentError> {
         let known = self.view.workload(resource);
         let known = known.ok_or_else(|| AttachmentError::ResourceNotFound(resource.clone()))?;
-        self.ensure(&known.id, kind).await
+        self.ensure(&known, kind).await
     }
 }
 
@@ -198,7 +220,7 @@ impl Attachments for Listeners {
 #[derive(Debug)]
 struct Lane {
     kind: EndpointKind,
-    endpoint: Arc<LocalEndpoint>,
+    endpoint: ArcSwap<LocalEndpoint>,
     faces: Arc<Faces>,
     local: LocalFace,
     fast: Option<FastLane>,
@@ -214,13 +236,14 @@ impl Lane {
         // Where requests are counted, each has to pass the router.
         let is_fast = kind == EndpointKind::Imds && local.metadata_requests.is_none();
         let fast = is_fast.then(FastLane::default);
+        let endpoint = ArcSwap::new(endpoint);
         Self { kind, endpoint, faces: Arc::clone(faces), local: local.clone(), fast }
     }
 
     async fn answer(&self, request: Request<Incoming>) -> Response {
         let Some(fast) = &self.fast else { return self.route(request).await };
         let now = self.local.clock.now().unix_timestamp();
-        if let Some(response) = fast.answer(&self.endpoint, &request, now) {
+        if let Some(response) = fast.answer(&self.endpoint.load(), &request, now) {
             return response;
         }
         let target = request.uri().path_and_query().map(|target| target.as_str().to_owned());
@@ -235,7 +258,7 @@ impl Lane {
 
     async fn route(&self, request: Request<Incoming>) -> Response {
         let mut request = request.map(Body::new);
-        request.extensions_mut().insert(Arc::clone(&self.endpoint));
+        request.extensions_mut().insert(self.endpoint.load_full());
         match self.kind {
             EndpointKind::Imds => self.faces.imds.answer(request).await,
             EndpointKind::AppService => self.faces.app_service.answer(request).await,
@@ -270,7 +293,7 @@ mod tests {
     use super::*;
     use keycard_domain::clock::ManualClock;
     use keycard_domain::compute::scale_set::Instances;
-    use keycard_domain::compute::{ComputeResource, PowerState};
+    use keycard_domain::compute::{ComputeKind, ComputeResource, PowerState};
     use keycard_domain::directory::ServicePrincipal;
     use keycard_domain::directory::identity_block::IdentityBlock;
     use keycard_domain::entropy::SeededEntropy;
@@ -326,6 +349,7 @@ mod tests {
                 properties: Map::new(),
                 other: Map::new(),
                 instances: Instances::default(),
+                starts: 0,
             };
             let id = vm.numbered_part("parts", number);
             Workload { id, power_state: PowerState::Running, bearer: Arc::new(bearer) }

@@ -47,16 +47,17 @@ impl Workload {
         })
     }
 
-    /// What the workload with this id is called: its resource's name, or of an instance the set's with the number.
+    /// What the workload with this id is called: its resource's name, of an instance the set's with the number, of a
+    /// slot the site's too.
     pub fn name(id: &ArmResourceId) -> String {
         match id.parent().filter(|_| id.is_of_type(INSTANCE_TYPE)) {
             Some(set) => instance_name(&set, id.name()),
-            None => id.name().to_owned(),
+            None => id.name_in_group().to_owned(),
         }
     }
 
     fn of(resource: &Versioned<ComputeResource>) -> Option<Self> {
-        (!resource.kind.has_instances()).then(|| Self {
+        resource.kind.runs_itself().then(|| Self {
             id: resource.id.clone(),
             power_state: resource.power_state,
             bearer: Arc::clone(&resource.record),
@@ -88,7 +89,7 @@ mod tests {
             ("Microsoft.Compute/virtualMachineScaleSets/web", "web"),
             ("Microsoft.Compute/virtualMachineScaleSets/web/virtualMachines/7", "web_7"),
             ("microsoft.compute/VIRTUALMACHINESCALESETS/web/VIRTUALMACHINES/7", "web_7"),
-            ("Microsoft.Web/sites/web/slots/7", "7"),
+            ("Microsoft.Web/sites/web/slots/7", "web/slots/7"),
         ] {
             assert_eq!(Workload::name(&format!("{group}/{tail}").parse().unwrap()), name, "{tail}");
         }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::UserAssignedIdentity;
 use super::identity_block::IdentityBlock;
 use crate::resource_id::ArmResourceId;
+use crate::resources::generic;
 use crate::snapshot::Snapshot;
 
 /// A resource with its `identity` member.
@@ -23,13 +24,20 @@ pub struct Bearer<'a> {
 /// Every resource that can have identities, in the order of the nouns. A noun that gets an `identity` is added here, and
 /// in [`find`].
 pub fn all(snapshot: &Snapshot) -> impl Iterator<Item = Bearer<'_>> {
-    snapshot.compute_resources.iter().map(|(_, resource)| resource.bearer())
+    let compute = snapshot.compute_resources.iter().map(|(_, resource)| resource.bearer());
+    let generic = snapshot.generic_resources.iter().map(|(_, resource)| resource.bearer());
+    // Virtual networks and their like are kept in the same way, and have none.
+    compute.chain(generic.filter(|bearer| generic::bears_identity(bearer.id)))
 }
 
 /// The resource with this id, if it can have identities.
 pub fn find<'a>(snapshot: &'a Snapshot, id: &ArmResourceId) -> Option<Bearer<'a>> {
     let key = id.key();
-    snapshot.compute_resources.get(&key).map(|resource| resource.bearer())
+    let compute = snapshot.compute_resources.get(&key).map(|resource| resource.bearer());
+    compute.or_else(|| {
+        let generic = snapshot.generic_resources.get(&key)?;
+        generic::bears_identity(id).then(|| generic.bearer())
+    })
 }
 
 /// The resources of all subscriptions that an identity is assigned to; a broken reference to one that had its name is none.

@@ -210,7 +210,7 @@ pub(super) fn new_principal(
         id: PrincipalId::new(state.entropy.id_for(&name("principal"))),
         client_id: ClientId::new(state.entropy.id_for(&name("client"))),
         tenant_id,
-        display_name: path.name().to_owned(),
+        display_name: path.name_in_group().to_owned(),
         kind,
         is_enabled: true,
         created_at: operation.now.unix_timestamp(),

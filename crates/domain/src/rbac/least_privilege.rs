@@ -199,6 +199,7 @@ mod tests {
             display_name: "s".into(),
             management_group: None,
             alias: None,
+            tags: std::collections::BTreeMap::new(),
         });
         snapshot.insert_for_test(&ResourceGroup {
             subscription_id: SUBSCRIPTION,

@@ -7,6 +7,7 @@ use serde_json::{Map, json};
 use uuid::Uuid;
 
 use super::{Record, decode, encode};
+use crate::audit::activity::ActivityEntry;
 use crate::compute::scale_set::Instances;
 use crate::compute::{ComputeKind, ComputeResource, PowerState};
 use crate::credential::IdentityCredential;
@@ -46,6 +47,9 @@ use crate::rbac::{
     built_in_roles,
 };
 use crate::resource_id::ArmResourceId;
+use crate::resources::feature::FeatureRegistration;
+use crate::resources::generic::{GenericResource, HostName};
+use crate::resources::lock::{Lock, LockLevel};
 use crate::resources::management_group::ManagementGroup;
 use crate::resources::resource_group::ResourceGroup;
 use crate::token::signing_key::{SigningKeyRing, TokenSigningKey};
@@ -95,9 +99,22 @@ fn directory_records_are_frozen() {
             display_name: "s".into(),
             management_group: None,
             alias: None,
+            tags: BTreeMap::new(),
         },
         "subscriptions/00000000-0000-0000-0000-000000000002",
         r#"{"v":1,"r":{"id":"00000000-0000-0000-0000-000000000002","tenant_id":"00000000-0000-0000-0000-000000000001","display_name":"s"}}"#,
+    );
+    check(
+        &Subscription {
+            id: SUBSCRIPTION,
+            tenant_id: TENANT,
+            display_name: "s".into(),
+            management_group: None,
+            alias: None,
+            tags: BTreeMap::from([("a".into(), "b".into())]),
+        },
+        "subscriptions/00000000-0000-0000-0000-000000000002",
+        r#"{"v":1,"r":{"id":"00000000-0000-0000-0000-000000000002","tenant_id":"00000000-0000-0000-0000-000000000001","display_name":"s","tags":{"a":"b"}}}"#,
     );
     check(
         &ServicePrincipal {
@@ -385,9 +402,27 @@ fn resource_records_are_frozen() {
             properties: Map::from_iter([("p".to_owned(), json!(1))]),
             other: Map::new(),
             instances: Instances::default(),
+            starts: 0,
         },
         &format!("compute-resources/{group}/microsoft.compute/virtualmachines/vm"),
         r#"{"v":1,"r":{"id":"/subscriptions/00000000-0000-0000-0000-000000000002/resourceGroups/g/providers/Microsoft.Compute/virtualMachines/vm","kind":"VirtualMachine","location":"l","tags":{},"identity":{"system_assigned":{"principal_id":"00000000-0000-0000-0000-000000000003","client_id":"00000000-0000-0000-0000-000000000004"},"user_assigned":[{"identity":"/subscriptions/00000000-0000-0000-0000-000000000002/resourceGroups/g/providers/Microsoft.ManagedIdentity/userAssignedIdentities/mi","principal_id":"00000000-0000-0000-0000-000000000003","client_id":"00000000-0000-0000-0000-000000000004","assigned_at":6}]},"power_state":"Deallocated","instance_id":"00000000-0000-0000-0000-000000000008","properties":{"p":1},"other":{}}}"#,
+    );
+    check(
+        &ComputeResource {
+            id: id("Microsoft.Web", "sites/app/slots/s1"),
+            kind: ComputeKind::Slot,
+            location: "l".into(),
+            tags: BTreeMap::new(),
+            identity: IdentityBlock::default(),
+            power_state: PowerState::Stopped,
+            instance_id: Uuid::from_u128(8),
+            properties: Map::new(),
+            other: Map::new(),
+            instances: Instances::default(),
+            starts: 2,
+        },
+        &format!("compute-resources/{group}/microsoft.web/sites/app/slots/s1"),
+        r#"{"v":1,"r":{"id":"/subscriptions/00000000-0000-0000-0000-000000000002/resourceGroups/g/providers/Microsoft.Web/sites/app/slots/s1","kind":"Slot","location":"l","tags":{},"identity":{"system_assigned":null,"user_assigned":[]},"power_state":"Stopped","instance_id":"00000000-0000-0000-0000-000000000008","properties":{},"other":{},"starts":2}}"#,
     );
     let mut instances = Instances::default();
     for capacity in [2, 1] {
@@ -405,6 +440,7 @@ fn resource_records_are_frozen() {
             properties: Map::new(),
             other: Map::new(),
             instances,
+            starts: 0,
         },
         &format!("compute-resources/{group}/microsoft.compute/virtualmachinescalesets/set"),
         r#"{"v":1,"r":{"id":"/subscriptions/00000000-0000-0000-0000-000000000002/resourceGroups/g/providers/Microsoft.Compute/virtualMachineScaleSets/set","kind":"ScaleSet","location":"l","tags":{},"identity":{"system_assigned":null,"user_assigned":[]},"power_state":"Running","instance_id":"00000000-0000-0000-0000-000000000008","properties":{},"other":{},"instances":{"next":2,"present":{"0":{"power_state":"Running","vm_id":"00000000-0000-0000-0000-000000000009"}}}}}"#,
@@ -542,5 +578,77 @@ fn deployments_are_frozen() {
         },
         "deployments//subscriptions/s/resourcegroups/g|d",
         r#"{"v":1,"r":{"scope":"/subscriptions/S/resourceGroups/G","name":"D","location":null,"tags":{},"run_id":"00000000-0000-0000-0000-000000000009","state":"Failed","mode":"Incremental","template_hash":"7","parameters":[{"name":"p","value_type":"SecureString","value":null}],"dependencies":[{"resource":"/a","resource_type":"N/a","name":"a","needs":["/b"]}],"outputs":[{"name":"o","value_type":"Array","value":[1]}],"operations":[{"kind":"Create","resource":"/a","resource_type":"N/a","name":"a","status":409,"refusal":"r","ended_at_ms":6}],"failure":{"code":"c","message":"m","details":[{"code":"d","message":"n"}]},"started_at_ms":5,"ended_at_ms":7,"correlation_id":"00000000-0000-0000-0000-00000000000a"}}"#,
+    );
+}
+
+#[test]
+fn generic_resources_are_frozen() {
+    let path = "/subscriptions/00000000-0000-0000-0000-000000000002/resourceGroups/g/providers/Microsoft.Storage/storageAccounts/A1";
+    check(
+        &GenericResource {
+            id: path.parse().unwrap(),
+            location: Some("l".into()),
+            tags: BTreeMap::from([("t".into(), "v".into())]),
+            identity: IdentityBlock::default(),
+            instance_id: Uuid::from_u128(9),
+            created_at: 5,
+            properties: Map::from_iter([("p".into(), json!(1))]),
+            other: Map::from_iter([("kind".into(), json!("k"))]),
+        },
+        "generic-resources//subscriptions/00000000-0000-0000-0000-000000000002/resourcegroups/g/providers/microsoft.storage/storageaccounts/a1",
+        r#"{"v":1,"r":{"id":"/subscriptions/00000000-0000-0000-0000-000000000002/resourceGroups/g/providers/Microsoft.Storage/storageAccounts/A1","location":"l","tags":{"t":"v"},"identity":{"system_assigned":null,"user_assigned":[]},"instance_id":"00000000-0000-0000-0000-000000000009","created_at":5,"properties":{"p":1},"other":{"kind":"k"}}}"#,
+    );
+    check(
+        &HostName { resource_type: "n/t".into(), name: "a1".into(), holder: path.parse().unwrap() },
+        "host-names/n/t|a1",
+        r#"{"v":1,"r":{"resource_type":"n/t","name":"a1","holder":"/subscriptions/00000000-0000-0000-0000-000000000002/resourceGroups/g/providers/Microsoft.Storage/storageAccounts/A1"}}"#,
+    );
+    check(
+        &FeatureRegistration {
+            subscription_id: SUBSCRIPTION,
+            namespace: "N.S".into(),
+            name: "F".into(),
+            is_registered: true,
+        },
+        "feature-registrations/00000000-0000-0000-0000-000000000002/n.s/f",
+        r#"{"v":1,"r":{"subscription_id":"00000000-0000-0000-0000-000000000002","namespace":"N.S","name":"F","is_registered":true}}"#,
+    );
+}
+
+#[test]
+fn entries_of_the_activity_log_are_frozen() {
+    check(
+        &ActivityEntry {
+            time_unix_ms: 7,
+            operation_id: Uuid::from_u128(9),
+            correlation_id: Uuid::from_u128(10),
+            tenant_id: TENANT,
+            caller: PRINCIPAL,
+            client_id: CLIENT,
+            action: "N/t/write".into(),
+            scope: format!("/subscriptions/{SUBSCRIPTION}/resourceGroups/G"),
+            method: "PUT".into(),
+            client_request_id: Some("c".into()),
+            client_address: Some("::1".into()),
+            status: 409,
+            error_code: Some("e".into()),
+        },
+        "activityLog/subscription-00000000-0000-0000-0000-000000000002/999999999999992-00000000-0000-0000-0000-000000000009",
+        r#"{"v":1,"r":{"time_unix_ms":7,"operation_id":"00000000-0000-0000-0000-000000000009","correlation_id":"00000000-0000-0000-0000-00000000000a","tenant_id":"00000000-0000-0000-0000-000000000001","caller":"00000000-0000-0000-0000-000000000003","client_id":"00000000-0000-0000-0000-000000000004","action":"N/t/write","scope":"/subscriptions/00000000-0000-0000-0000-000000000002/resourceGroups/G","method":"PUT","client_request_id":"c","client_address":"::1","status":409,"error_code":"e"}}"#,
+    );
+}
+
+#[test]
+fn locks_are_frozen() {
+    check(
+        &Lock {
+            scope: RbacScope::parse("/subscriptions/S/resourceGroups/G").unwrap(),
+            name: "L".into(),
+            level: LockLevel::CanNotDelete,
+            notes: Some("n".into()),
+            owners: vec!["o".into()],
+        },
+        "locks//subscriptions/s/resourcegroups/g|l",
+        r#"{"v":1,"r":{"scope":"/subscriptions/S/resourceGroups/G","name":"L","level":"CanNotDelete","notes":"n","owners":["o"]}}"#,
     );
 }

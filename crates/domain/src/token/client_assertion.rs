@@ -212,6 +212,7 @@ mod tests {
             properties: Map::new(),
             other: Map::new(),
             instances: Instances::default(),
+            starts: 0,
         };
         snapshot.insert_for_test(&resource);
         assert!(!counts(&snapshot), "it lost the identity");

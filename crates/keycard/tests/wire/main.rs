@@ -10,6 +10,7 @@
     reason = "a test stops at the first surprise, and reads best without ceremony"
 )]
 
+mod activity_log;
 mod app_service;
 mod attacks;
 mod authorization;
@@ -18,6 +19,8 @@ mod development;
 mod entra;
 mod explanations;
 mod federation;
+mod front_door;
+mod generic_resources;
 mod graph;
 mod graph_applications;
 mod graph_deleted;
@@ -28,13 +31,16 @@ mod harness;
 mod identities;
 mod imds;
 mod key_vault;
+mod locks;
 mod management_groups;
 mod own_applications;
 mod resource_manager;
 mod restart;
 mod revocation;
 mod scale_sets;
+mod sites;
 mod sweep;
+mod tags;
 mod templates;
 mod tenants;
 mod tidy;

@@ -179,7 +179,11 @@ async fn put(
     let shape = Shape::of(&uri);
     let id = resource_id(&params)?;
     let put = identities::put(&arm.state, &operation, &id, &shape.read_whole(body)?).await?;
-    let location = [(header::LOCATION, put.resource.id.with_lowercase_group_segment())];
+    // With the request's version: clients that poll what they made ask there.
+    let version = Parameters::of(&uri);
+    let version = version.get("api-version").unwrap_or_default();
+    let path = put.resource.id.with_lowercase_group_segment();
+    let location = [(header::LOCATION, format!("{path}?api-version={version}"))];
     let body = Json(shape.show(&put.resource));
     Ok(if put.is_new {
         (StatusCode::CREATED, location, body).into_response()
