@@ -177,8 +177,8 @@ mod tests {
         check(replace, &[policy(4, &["get"])], &[two.clone(), three.clone(), policy(4, &["get"])]);
         let remove = PolicyChange::Remove;
         check(remove, &[policy(2, &["Get"])], &[policy(2, &["list"]), three.clone()]);
-        check(remove, &[policy(2, &["get", "list"])], &[three.clone()]);
-        check(remove, &[policy(2, &["all"])], &[three.clone()]);
+        check(remove, &[policy(2, &["get", "list"])], std::slice::from_ref(&three));
+        check(remove, &[policy(2, &["all"])], std::slice::from_ref(&three));
         check(remove, &[policy(3, &["get"])], &[two.clone(), three.clone()]);
         check(remove, &[policy(4, &["get"])], &[two.clone(), three.clone()]);
         let through = AccessPolicy {

@@ -97,6 +97,7 @@ pub(super) enum ArmError {
         resource: ArmResourceId,
         operation: Box<OperationContext>,
     },
+    IdentityIds(IdentityType),
     ScaleSet(ScaleSetError),
     Cluster(ClusterError),
     SiteNameTaken(String),
@@ -332,6 +333,7 @@ impl ArmError {
             Self::IdentityBlock { error, resource, operation } => {
                 identity_block(error, resource, operation)
             }
+            Self::IdentityIds(identity_type) => identity_ids(*identity_type),
             Self::ScaleSet(error) => scale_set(error),
             Self::Cluster(error) => cluster::answer(error),
             Self::SiteNameTaken(name) => Answer(
@@ -726,6 +728,18 @@ fn identity_block(
     }
 }
 
+fn identity_ids(identity_type: IdentityType) -> Answer {
+    let message = match identity_type {
+        IdentityType::SystemAssigned => {
+            "ResourceIdentity identityIds should not be provided if the type is \"SystemAssigned\"."
+        }
+        IdentityType::None | IdentityType::UserAssigned | IdentityType::SystemAndUserAssigned => {
+            "ResourceIdentity identityIds is of former api-versions; list the identities in userAssignedIdentities."
+        }
+    };
+    Answer(BAD, "InvalidParameter", message.to_owned())
+}
+
 fn scale_set(error: &ScaleSetError) -> Answer {
     match error {
         ScaleSetError::InstanceIdInvalid(id) => Answer(
@@ -860,6 +874,9 @@ impl IntoResponse for ArmError {
         if let (Self::ScaleSet(refused), Some(members)) = (&self, error.as_object_mut()) {
             let target = scale_set_target(refused).map(|it| ("target".to_owned(), json!(it)));
             members.extend(target);
+        }
+        if let (Self::IdentityIds(_), Some(members)) = (&self, error.as_object_mut()) {
+            members.insert("target".to_owned(), json!("resourceIdentity.identityIds"));
         }
         let body = Json(json!({ "error": error }));
         (status, gateway, retry_after, Extension(ErrorCode(code)), body).into_response()

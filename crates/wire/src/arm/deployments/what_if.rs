@@ -42,6 +42,7 @@ async fn change(
     let before = match asked {
         Ok((_, before)) => Some(before),
         Err((StatusCode::NOT_FOUND, _)) => None,
+        Err((StatusCode::METHOD_NOT_ALLOWED, _)) => return Ok(unforetold(resource)),
         Err((status, text)) => return Err(refused(status, &text)),
     };
     let evaluate = |plan: &Plan, answers: &Answers| plan.body(resource, answers);
@@ -73,6 +74,18 @@ async fn change(
         "after": after,
         "delta": delta,
     }))
+}
+
+/// What can be put and not read, such as a change of a vault's access policies: nothing is known of it before.
+fn unforetold(resource: &PlannedResource) -> Value {
+    json!({
+        "resourceId": &*resource.id,
+        "changeType": "Unsupported",
+        "unsupportedReason": format!("Resources of the type '{}' cannot be read.", resource.resource_type),
+        "before": null,
+        "after": null,
+        "delta": [],
+    })
 }
 
 /// The refusal's own error, as it was answered.
