@@ -334,6 +334,7 @@ impl<S: Clone + Send + Sync + 'static> Face<S> {
             Ok(found) => found,
             Err(refusal) => return Err(self.gate.refuse(parts, refusal).await),
         };
+        tracing::debug!(method = %route.row.method, row = route.row.path, "a request reached a row");
         let operation = self.gate.admit(&route.row, &params, parts, body).await?;
         parts.extensions.insert(Admitted { access: route.row.access, operation });
         parts.extensions.insert(params);

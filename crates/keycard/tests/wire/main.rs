@@ -13,6 +13,7 @@
 mod app_service;
 mod attacks;
 mod authorization;
+mod compatibility;
 mod deployments;
 mod development;
 mod entra;
@@ -33,6 +34,7 @@ mod resource_manager;
 mod restart;
 mod revocation;
 mod scale_sets;
+mod subscriptions;
 mod sweep;
 mod templates;
 mod tenants;
