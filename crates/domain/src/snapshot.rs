@@ -23,6 +23,7 @@ use crate::ids::{
     TenantId,
 };
 use crate::key_vault::Vault;
+use crate::monitoring::diagnostic_setting::DiagnosticSettings;
 use crate::persistent_map::PersistentMap;
 use crate::rbac::custom_role::CustomRole;
 use crate::rbac::standing::{Lineage, Standing};
@@ -155,6 +156,8 @@ pub struct Snapshot {
     pub custom_roles: Table<CustomRole>,
     /// By scope and name.
     pub deployments: Table<Deployment>,
+    /// By what they are about.
+    pub diagnostic_settings: Table<DiagnosticSettings>,
     /// By tenant id.
     pub signing_key_rings: Table<SigningKeyRing>,
     generations: Table<Generation>,
@@ -305,6 +308,7 @@ impl Snapshot {
             DenyAssignment::KIND => self.apply_deny_assignment(id, change)?,
             CustomRole::KIND => self.apply_custom_role(id, change)?,
             Deployment::KIND => drop(self.deployments.apply(id, change)?),
+            DiagnosticSettings::KIND => drop(self.diagnostic_settings.apply(id, change)?),
             SigningKeyRing::KIND => drop(self.signing_key_rings.apply(id, change)?),
             Generation::KIND => drop(self.generations.apply(id, change)?),
             _ => {}
@@ -564,6 +568,7 @@ holds! {
     DenyAssignment => deny_assignments,
     CustomRole => custom_roles,
     Deployment => deployments,
+    DiagnosticSettings => diagnostic_settings,
     SigningKeyRing => signing_key_rings,
     Generation => generations,
 }

@@ -16,6 +16,7 @@ mod authorization;
 mod compatibility;
 mod deployments;
 mod development;
+mod diagnostic_settings;
 mod entra;
 mod explanations;
 mod federation;

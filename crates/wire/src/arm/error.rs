@@ -4,6 +4,7 @@
 
 mod authorization;
 mod deployment;
+mod diagnostic_setting;
 
 use axum::Json;
 use axum::response::{IntoResponse, Response};
@@ -20,6 +21,7 @@ use keycard_domain::ids::TenantId;
 use keycard_domain::key_vault::secret::SecretError;
 use keycard_domain::key_vault::vault::VaultError;
 use keycard_domain::limits;
+use keycard_domain::monitoring::diagnostic_setting::DiagnosticSettingError;
 use keycard_domain::operation::OperationContext;
 use keycard_domain::rbac::assignment::AssignmentError;
 use keycard_domain::rbac::custom_role::CustomRoleError;
@@ -86,6 +88,10 @@ pub(super) enum ArmError {
         operation: Box<OperationContext>,
     },
     DenyAssignment(DenyAssignmentError),
+    DiagnosticSetting {
+        error: DiagnosticSettingError,
+        operation: Box<OperationContext>,
+    },
     ManagementGroup {
         error: ManagementGroupError,
         operation: Box<OperationContext>,
@@ -300,6 +306,9 @@ impl ArmError {
             Self::Assignment { error, tenant } => authorization::assignment(error, *tenant),
             Self::CustomRole { error, operation } => authorization::custom_role(error, operation),
             Self::DenyAssignment(error) => authorization::deny_assignment(error),
+            Self::DiagnosticSetting { error, operation } => {
+                diagnostic_setting::answer(error, operation)
+            }
             Self::Clock(ClockError::OutOfRange) => {
                 Answer(BAD, "InvalidDuration", format!("{}.", ClockError::OutOfRange))
             }

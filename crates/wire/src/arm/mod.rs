@@ -11,6 +11,7 @@ mod clock;
 mod compute;
 mod deny_assignments;
 mod deployments;
+mod diagnostic_settings;
 mod error;
 mod explanations;
 mod federated_identity_credentials;
@@ -98,6 +99,7 @@ pub fn face(arm: Arm) -> Face<Arm> {
         management_groups::routes(),
         attachments::routes(),
         deployments::routes(),
+        diagnostic_settings::routes(),
     ];
     Face::new(routes.into_iter().flatten().collect(), gate, arm)
 }
