@@ -258,11 +258,12 @@ pub async fn put(
             check_rights(state, snapshot, operation, &setting.destinations)?;
             require_source(snapshot, tenant, source)?;
             let setting = in_azures_spelling(source, setting)?;
-            let mut all = of(snapshot, tenant, source).cloned().unwrap_or(DiagnosticSettings {
+            let none = || DiagnosticSettings {
                 tenant_id: tenant,
                 source: source.clone(),
                 settings: Vec::new(),
-            });
+            };
+            let mut all = of(snapshot, tenant, source).cloned().unwrap_or_else(none);
             let position = all.settings.iter().position(|it| is_named(it, &setting.name));
             let others = all.settings.iter().filter(|it| !is_named(it, &setting.name));
             check_others(source, &setting, others)?;

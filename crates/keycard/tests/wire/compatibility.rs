@@ -35,7 +35,7 @@ fn complaints(page: &Page, rows: &Rows) -> Vec<String> {
             complaints.extend(witness.absence().map(|absence| entry.complaint(&absence)));
         }
         let is_refused = entry.refusal().is_some();
-        let is_asked = is_refused && !entry.operations.is_empty();
+        let is_asked = entry.refusal().flatten().is_some() && !entry.operations.is_empty();
         if entry.witnesses.is_empty() && !is_asked {
             complaints.push(entry.complaint(
                 "has no witness: name a test that fails when this is no longer so, as in `wire: FILE::NAME`",

@@ -109,7 +109,7 @@ async fn put(
 ) -> Result<Json<Value>, ArmError> {
     let refuse = |error| refused(error, &operation);
     let (tenant, source) = (tenant(&operation)?, source(&params)?);
-    let setting = body.properties.read(params.get("name"), &refuse)?;
+    let setting = body.properties.read(params.get("name"), refuse)?;
     let kept = diagnostic_setting::put(&arm.state, &operation, tenant, &source, &setting)
         .await
         .map_err(refuse)?;
