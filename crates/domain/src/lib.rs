@@ -12,6 +12,7 @@ pub mod entropy;
 pub mod ids;
 pub mod key_vault;
 pub mod limits;
+pub mod monitoring;
 pub mod operation;
 pub mod persistent_map;
 pub mod rbac;

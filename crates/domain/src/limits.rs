@@ -121,6 +121,14 @@ pub const ASSIGNABLE_SCOPES_MAX: usize = 2000;
 pub const EXCLUDED_PRINCIPALS_MAX: usize = 256;
 /// Deny assignments of one keycard; a bound on what an administrator's script can make every decision read.
 pub const DENY_ASSIGNMENTS_MAX: usize = 100_000;
+/// Diagnostic settings of one resource, subscription or directory. Source: Azure Monitor, diagnostic settings.
+pub const DIAGNOSTIC_SETTINGS_MAX: usize = 5;
+/// Characters of a diagnostic setting's name. Source: Azure naming rules, Microsoft.Insights.
+pub const DIAGNOSTIC_SETTING_NAME_CHARS_MAX: usize = 260;
+/// Categories and groups that one diagnostic setting names; no type has as many.
+pub const DIAGNOSTIC_SELECTIONS_MAX: usize = 100;
+/// Bytes of a diagnostic setting's other texts: an event hub's name has 50 characters at most.
+pub const DIAGNOSTIC_TEXT_BYTES_MAX: usize = 256;
 /// Levels of management groups below a tenant's root group. Source: Azure management groups, "Important facts".
 pub const MANAGEMENT_GROUP_DEPTH_MAX: usize = 6;
 /// Refusals that a node remembers, for `keycard why`.

@@ -23,6 +23,7 @@ use crate::ids::{
     TenantId,
 };
 use crate::key_vault::Vault;
+use crate::monitoring::diagnostic_setting::DiagnosticSettings;
 use crate::persistent_map::PersistentMap;
 use crate::rbac::custom_role::CustomRole;
 use crate::rbac::standing::{Lineage, Standing};
@@ -169,6 +170,8 @@ pub struct Snapshot {
     pub locks: Table<Lock>,
     /// By the resource id that a resource had.
     pub relocations: Table<Relocation>,
+    /// By what they are about.
+    pub diagnostic_settings: Table<DiagnosticSettings>,
     /// By tenant id.
     pub signing_key_rings: Table<SigningKeyRing>,
     generations: Table<Generation>,
@@ -324,6 +327,7 @@ impl Snapshot {
             Deployment::KIND => drop(self.deployments.apply(id, change)?),
             Relocation::KIND => drop(self.relocations.apply(id, change)?),
             Lock::KIND => drop(self.locks.apply(id, change)?),
+            DiagnosticSettings::KIND => drop(self.diagnostic_settings.apply(id, change)?),
             SigningKeyRing::KIND => drop(self.signing_key_rings.apply(id, change)?),
             Generation::KIND => drop(self.generations.apply(id, change)?),
             _ => {}
@@ -588,6 +592,7 @@ holds! {
     Deployment => deployments,
     Lock => locks,
     Relocation => relocations,
+    DiagnosticSettings => diagnostic_settings,
     SigningKeyRing => signing_key_rings,
     Generation => generations,
 }

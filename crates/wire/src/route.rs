@@ -477,6 +477,7 @@ impl<S: Clone + Send + Sync + 'static> Face<S> {
         if is_guarded(&route.row) {
             parts.extensions.insert(Guarded);
         }
+        tracing::debug!(method = %route.row.method, row = route.row.path, "a request reached a row");
         let operation = self.gate.admit(&route.row, &params, parts, body).await?;
         let admitted = Admitted { access: route.row.access, operation: operation.clone() };
         parts.extensions.insert(admitted);

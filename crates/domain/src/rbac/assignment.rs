@@ -12,6 +12,7 @@ use super::scope::RbacScope;
 use super::standing::Ancestry;
 use crate::ids::{PrincipalId, RoleAssignmentId, RoleDefinitionId, TenantId};
 use crate::limits::{self, Limits};
+use crate::monitoring::diagnostic_setting;
 use crate::operation::OperationContext;
 use crate::records::{Record, Versioned, payload_key};
 use crate::resources::{ScopeMissing, rely_on_scope, require_scope};
@@ -231,7 +232,7 @@ fn plan_delete(snapshot: &Snapshot, changes: &mut Changes, assignment: &RoleAssi
     }
 }
 
-/// Plans that what was given or denied at a scope and below it goes with the thing that stood there: what is made there
+/// Plans that what was given, denied or set at a scope and below it goes with the thing that stood there: what is made there
 /// next is another thing.
 pub fn plan_delete_below(snapshot: &Snapshot, changes: &mut Changes, scope: &RbacScope) {
     for prefix in [format!("{}|", scope.key()), format!("{}/", scope.key())] {
@@ -241,6 +242,7 @@ pub fn plan_delete_below(snapshot: &Snapshot, changes: &mut Changes, scope: &Rba
         for deny in snapshot.deny_assignments.below(&prefix) {
             changes.delete(snapshot, deny.record.as_ref());
         }
+        diagnostic_setting::plan_delete_below(snapshot, changes, &prefix);
     }
 }
 

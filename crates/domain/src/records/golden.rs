@@ -39,6 +39,10 @@ use crate::ids::{
 };
 use crate::key_vault::Vault;
 use crate::key_vault::access_policy::{AccessPolicy, Permissions};
+use crate::monitoring::diagnostic_setting::{
+    Destination, DestinationKind, DiagnosticSetting, DiagnosticSettings, Selection, Selector,
+    Source,
+};
 use crate::rbac::action::{ActionPattern, ActionPatterns};
 use crate::rbac::assignment::PrincipalType;
 use crate::rbac::custom_role::CustomRole;
@@ -733,5 +737,38 @@ fn locks_and_relocations_are_frozen() {
         },
         "locks//subscriptions/s/resourcegroups/g|l",
         r#"{"v":1,"r":{"scope":"/subscriptions/S/resourceGroups/G","name":"L","level":"CanNotDelete","notes":"n","owners":["o"]}}"#,
+    );
+}
+
+#[test]
+fn diagnostic_settings_are_frozen() {
+    let selection = |selector| Selection { selector, is_enabled: true, time_grain: None };
+    let setting = DiagnosticSetting {
+        name: "D".into(),
+        destinations: vec![Destination {
+            kind: DestinationKind::EventHubRule,
+            id: id("Microsoft.EventHub", "namespaces/n/authorizationRules/r"),
+        }],
+        event_hub_name: Some("h".into()),
+        destination_type: None,
+        logs: vec![
+            selection(Selector::Category("AuditEvent".into())),
+            selection(Selector::Group("audit".into())),
+        ],
+        metrics: Vec::new(),
+    };
+    check(
+        &DiagnosticSettings {
+            tenant_id: TENANT,
+            source: Source::Scope(RbacScope::parse("/subscriptions/S").unwrap()),
+            settings: vec![setting],
+        },
+        "diagnostic-settings//subscriptions/s|",
+        r#"{"v":1,"r":{"tenant_id":"00000000-0000-0000-0000-000000000001","source":{"Scope":"/subscriptions/S"},"settings":[{"name":"D","destinations":[{"kind":"EventHubRule","id":"/subscriptions/00000000-0000-0000-0000-000000000002/resourceGroups/g/providers/Microsoft.EventHub/namespaces/n/authorizationRules/r"}],"event_hub_name":"h","destination_type":null,"logs":[{"selector":{"Category":"AuditEvent"},"is_enabled":true,"time_grain":null},{"selector":{"Group":"audit"},"is_enabled":true,"time_grain":null}],"metrics":[]}]}}"#,
+    );
+    check(
+        &DiagnosticSettings { tenant_id: TENANT, source: Source::Directory, settings: Vec::new() },
+        "diagnostic-settings/directory/00000000-0000-0000-0000-000000000001|",
+        r#"{"v":1,"r":{"tenant_id":"00000000-0000-0000-0000-000000000001","source":"Directory","settings":[]}}"#,
     );
 }

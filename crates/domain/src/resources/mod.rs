@@ -166,6 +166,14 @@ fn may_exist(snapshot: &Snapshot, resource: &ArmResourceId) -> bool {
     }
 }
 
+/// Whether keycard keeps this resource.
+pub fn is_there(snapshot: &Snapshot, resource: &ArmResourceId) -> bool {
+    let key = resource.key();
+    snapshot.compute_resources.get(&key).is_some()
+        || snapshot.user_assigned_identities.get(&key).is_some()
+        || vault::find(snapshot, resource).is_ok()
+}
+
 /// The scope itself when it exists, else the nearest one above it that does.
 pub fn nearest_existing(snapshot: &Snapshot, tenant: TenantId, scope: &RbacScope) -> RbacScope {
     let mut nearest = scope.clone();

@@ -22,6 +22,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use uuid::Uuid;
 
+use crate::compatibility::reached::Witnessing;
+
 pub(crate) const SECRETS_USER: &str = "4633458b-17de-408a-b874-0445c86b69e6";
 pub(crate) const SECRETS_OFFICER: &str = "b86a8fe4-44ce-4948-aee5-eccb2c155cd7";
 pub(crate) const OWNER: &str = "8e3af657-a8ff-443c-a75c-2fe8c4bcb635";
@@ -40,6 +42,7 @@ pub(crate) struct Cloud {
     pub(crate) administration: Administration,
     pub(crate) clock: Arc<ManualClock>,
     _directory: TempDir,
+    _witnessing: Witnessing,
 }
 
 /// What a test chooses about its server.
@@ -101,7 +104,9 @@ impl Cloud {
         let client = Client::new(&pem).unwrap();
         let administration =
             Administration::sign_in(client.clone(), &server.description).await.unwrap();
-        let cloud = Self { server, client, administration, clock, _directory: directory };
+        let _witnessing = Witnessing::begin(server.rows.clone());
+        let cloud =
+            Self { server, client, administration, clock, _directory: directory, _witnessing };
         let group = cloud.group();
         cloud.put(&group, "2024-11-01", json!({ "location": "local" })).await;
         cloud

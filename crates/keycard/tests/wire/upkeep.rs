@@ -148,6 +148,7 @@ async fn a_lock_that_another_node_just_put_is_obeyed() {
         name: "g".into(),
         location: "local".into(),
         tags: std::collections::BTreeMap::new(),
+        managed_by: None,
     };
     resource_group::put(&node.state, &node.operation(), &group).await.unwrap();
     let late = node.another().await;

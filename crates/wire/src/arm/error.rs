@@ -5,6 +5,7 @@
 mod authorization;
 mod cluster;
 mod deployment;
+mod diagnostic_setting;
 mod front_door;
 mod generic;
 mod lock;
@@ -26,6 +27,7 @@ use keycard_domain::ids::TenantId;
 use keycard_domain::key_vault::secret::SecretError;
 use keycard_domain::key_vault::vault::VaultError;
 use keycard_domain::limits;
+use keycard_domain::monitoring::diagnostic_setting::DiagnosticSettingError;
 use keycard_domain::operation::OperationContext;
 use keycard_domain::rbac::assignment::AssignmentError;
 use keycard_domain::rbac::custom_role::CustomRoleError;
@@ -112,6 +114,10 @@ pub(super) enum ArmError {
         operation: Box<OperationContext>,
     },
     DenyAssignment(DenyAssignmentError),
+    DiagnosticSetting {
+        error: DiagnosticSettingError,
+        operation: Box<OperationContext>,
+    },
     ManagementGroup {
         error: ManagementGroupError,
         operation: Box<OperationContext>,
@@ -346,6 +352,9 @@ impl ArmError {
             Self::Assignment { error, tenant } => authorization::assignment(error, *tenant),
             Self::CustomRole { error, operation } => authorization::custom_role(error, operation),
             Self::DenyAssignment(error) => authorization::deny_assignment(error),
+            Self::DiagnosticSetting { error, operation } => {
+                diagnostic_setting::answer(error, operation)
+            }
             Self::Clock(ClockError::OutOfRange) => {
                 Answer(BAD, "InvalidDuration", format!("{}.", ClockError::OutOfRange))
             }

@@ -15,6 +15,7 @@ mod condition;
 mod container_apps;
 mod deny_assignments;
 mod deployments;
+mod diagnostic_settings;
 mod error;
 mod explanations;
 mod federated_identity_credentials;
@@ -153,6 +154,7 @@ fn resource_routes() -> Vec<Route<Arm>> {
         locks::routes(),
         tags::routes(),
         moves::routes(),
+        diagnostic_settings::routes(),
     ];
     routes.into_iter().flatten().collect()
 }
