@@ -149,6 +149,10 @@ def program():
     return pathlib.Path(os.environ["KEYCARD_AZ"])
 
 
+def as_application(subject, client_id, secret):
+    return ("--service-principal", "-u", client_id, f"-p={secret}", "--tenant", subject["tenantId"])
+
+
 def command_line(words):
     return " ".join(["az", *words])
 

@@ -8,7 +8,7 @@ import uuid
 
 import pytest
 
-from azure_cli import Az
+from azure_cli import Az, as_application
 
 
 @pytest.fixture(scope="session")
@@ -51,10 +51,6 @@ def az_of(subject, new_az):
     return sign_in
 
 
-def as_application(subject, client_id, secret):
-    return ("--service-principal", "-u", client_id, f"-p={secret}", "--tenant", subject["tenantId"])
-
-
 @pytest.fixture(scope="module")
 def group(az, new_name):
     """The name of a resource group for the tests of one file."""
@@ -62,6 +58,18 @@ def group(az, new_name):
     az("group", "create", "-n", name, "-l", "eastus")
     yield name
     az("group", "delete", "-n", name, "-y")
+
+
+@pytest.fixture(scope="module")
+def group_id(subscription, group):
+    return f"{subscription}/resourceGroups/{group}"
+
+
+@pytest.fixture(scope="module")
+def reader(az, az_of, group_id, new_name):
+    """Signed in as an application that may read the file's group, and nothing else."""
+    made = az("ad", "sp", "create-for-rbac", "-n", new_name("reader"), "--role", "Reader", "--scopes", group_id)
+    return az_of(made["appId"], made["password"])
 
 
 @pytest.fixture(scope="session")
