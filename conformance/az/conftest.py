@@ -82,3 +82,10 @@ def new_name():
     """Names that nothing else has."""
     numbers, own = itertools.count(1), uuid.uuid4().hex[:6]
     return lambda kind: f"{kind}-{own}-{next(numbers)}"
+
+
+@pytest.fixture(scope="session")
+def new_vault_name(subject):
+    """Names for vaults whose secrets are asked for: the host name has to lead somewhere."""
+    names = iter(subject["freeVaultNames"])
+    return lambda: next(names)
