@@ -84,7 +84,7 @@ def test_policies_are_set_and_taken_away(az, subject, group, new_name):
 
 
 def policies(vault):
-    return {each["objectId"]: each["permissions"]["secrets"] for each in vault["properties"]["accessPolicies"]}
+    return {each["objectId"]: sorted(each["permissions"]["secrets"]) for each in vault["properties"]["accessPolicies"]}
 
 
 def test_a_vault_that_goes_by_roles_takes_no_policy(az, subject, vault):

@@ -14,41 +14,33 @@ import sys
 import tempfile
 import traceback
 
-# Loaded beforehand, because nearly every command loads them. What they do when loaded depends on AZURE_CONFIG_DIR only.
-MODULES = (
-    "azure.cli.core",
-    "azure.cli.core.aaz",
-    "azure.cli.core.auth.identity",
-    "azure.cli.core.commands.arm",
-    "azure.cli.core.commands.client_factory",
-    "azure.cli.core.profiles",
-    "azure.mgmt.core",
-    "msal",
-    "requests",
-)
+# What the script `az` loads before it looks at its arguments. What that does depends on AZURE_CONFIG_DIR only.
+FIRST_MODULE = "azure.cli.core"
 
 
 def main():
-    for module in MODULES:
-        importlib.import_module(module)
+    importlib.import_module(FIRST_MODULE)
     for line in sys.stdin:
         request = json.loads(line)
-        with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as words:
-            status = run(request, output, words)
+        with contextlib.ExitStack() as files:
+            output, words, loaded = (files.enter_context(tempfile.TemporaryFile()) for _ in range(3))
+            status = run(request, output, words, loaded)
             answer = {"status": status, "output": content(output), "words": content(words)}
-        print(json.dumps(answer), flush=True)
+            print(json.dumps(answer), flush=True)
+            load(json.loads(content(loaded) or "[]"))
 
 
-def run(request, output, words):
+def run(request, output, words, loaded):
     child = os.fork()
     if child == 0:
-        become_az(request, output, words)
+        become_az(request, output, words, loaded)
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
-def become_az(request, output, words):
+def become_az(request, output, words, loaded):
     """What the script `az` does, `python -m azure.cli`. Never returns."""
     status = 70  # of a failure that az did not see itself
+    before = set(sys.modules)
     try:
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         os.dup2(output.fileno(), 1)
@@ -65,7 +57,16 @@ def become_az(request, output, words):
         with contextlib.suppress(Exception):
             sys.stdout.flush()
             sys.stderr.flush()
+            loaded.write(json.dumps(sorted(set(sys.modules) - before)).encode())
+            loaded.flush()
         os._exit(status)
+
+
+def load(modules):
+    """The next command that needs them finds them here; nothing else of a command stays."""
+    for module in modules:
+        with contextlib.suppress(Exception):
+            importlib.import_module(module)
 
 
 def content(file):

@@ -36,7 +36,7 @@ def test_listings_come_in_pages_of_the_wanted_size(resources, group, group_name)
     made = set()
     for number in range(5):
         path = f"{group}/{IDENTITY}/identity-{number}"
-        made.add(resources.resources.begin_create_or_update_by_id(path, VERSION, GenericResource(location="eastus")).result().id)
+        made.add(resources.resources.begin_create_or_update_by_id(path, GenericResource(location="eastus"), api_version=VERSION).result().id)
     for listing in (
         resources.resources.list(top=2),
         resources.resources.list_by_resource_group(group_name, top=2),
@@ -54,15 +54,15 @@ def test_listings_come_in_pages_of_the_wanted_size(resources, group, group_name)
 def test_any_resource_is_made_got_patched_and_deleted(resources, group):
     path = f"{group}/{IDENTITY}/one"
     every = resources.resources
-    made = every.begin_create_or_update_by_id(path, VERSION, GenericResource(location="eastus")).result()
+    made = every.begin_create_or_update_by_id(path, GenericResource(location="eastus"), api_version=VERSION).result()
     assert made.properties["principalId"]
-    changed = every.begin_update_by_id(path, VERSION, GenericResource(tags={"a": "1"})).result()
+    changed = every.begin_update_by_id(path, GenericResource(tags={"a": "1"}), api_version=VERSION).result()
     assert changed.tags == {"a": "1"}
-    assert every.get_by_id(path, VERSION).properties == made.properties
-    assert every.check_existence_by_id(path, VERSION) is True
-    every.begin_delete_by_id(path, VERSION).result()
+    assert every.get_by_id(path, api_version=VERSION).properties == made.properties
+    assert every.check_existence_by_id(path, api_version=VERSION) is True
+    every.begin_delete_by_id(path, api_version=VERSION).result()
     with pytest.raises(ResourceNotFoundError) as caught:
-        every.get_by_id(path, VERSION)
+        every.get_by_id(path, api_version=VERSION)
     assert caught.value.error.code == "ResourceNotFound"
 
 
