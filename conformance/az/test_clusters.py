@@ -30,6 +30,7 @@ def settled(az, name, group):
     return az("aks", "show", "-g", group, "-n", name)
 
 
+@pytest.mark.short
 def test_a_cluster_has_an_identity_for_itself_and_one_for_its_nodes(az, group, group_id, new_name):
     """78"""
     name = new_name("aks")

@@ -39,6 +39,7 @@ def shown(az, where):
     return held(None if block.get("type") == "None" else block)
 
 
+@pytest.mark.short
 def test_identities_of_a_container_app_come_and_go(az, container_app, identity):
     assert shown(az, container_app)[1:] == (set(), None)
     az("containerapp", "identity", "assign", *container_app, "--system-assigned")

@@ -48,6 +48,7 @@ def named_identity(az):
     return az.write("identity.json", made)
 
 
+@pytest.mark.short
 def test_a_template_is_deployed_shown_listed_exported_and_forgotten(az, place, named_identity):
     deployed = az(
         *("deployment", "group", "create", "-g", place, "--template-file", named_identity, "--parameters", "name=one"),
@@ -139,6 +140,7 @@ def test_a_missing_parameter_is_asked_for(az, place, named_identity):
     assert "name" in refusal.words
 
 
+@pytest.mark.short
 def test_what_if_foretells_what_changes(az, place, named_identity):
     def foretold(*parameters):
         changes = az(
@@ -157,6 +159,7 @@ def test_what_if_foretells_what_changes(az, place, named_identity):
     assert az("identity", "show", "-g", place, "-n", "one")["tags"] == {"size": "small"}
 
 
+@pytest.mark.short
 def test_a_failed_deployment_says_what_failed(az, place):
     nobody = f"[resourceId('{IDENTITIES}', 'nobody')]"
     machine = {

@@ -27,6 +27,7 @@ def creating(target, name, *more, logs=LOGS):
     )
 
 
+@pytest.mark.short
 def test_a_setting_is_made_shown_listed_and_deleted(az, target, account):
     made = az(*creating(target, "audit", "--storage-account", account))
     assert made["name"] == "audit"

@@ -10,6 +10,7 @@ def identity(az, group, new_name):
     return az("identity", "create", "-g", group, "-n", new_name("identity"))
 
 
+@pytest.mark.short
 def test_a_managed_identity_is_found_in_every_way(az, identity):
     by_app = az("ad", "sp", "show", "--id", identity["clientId"])
     assert by_app["id"] == identity["principalId"]
@@ -38,6 +39,7 @@ def test_a_principal_that_is_not_there_is_not_found(az):
     assert "does not exist" in refusal.words
 
 
+@pytest.mark.short
 def test_a_service_principal_for_rbac_works_at_once(subject, az, new_az, group, group_id, new_name):
     name = new_name("app")
     made = az("ad", "sp", "create-for-rbac", "-n", name, "--role", "Reader", "--scopes", group_id)

@@ -1,8 +1,11 @@
 """az group. Source: specs/az-cli-calls.md, 3.2; Microsoft Learn, "az group"."""
 
+import pytest
+
 from azure_cli import NOT_FOUND, REFUSED
 
 
+@pytest.mark.short
 def test_a_group_is_made_shown_changed_and_deleted(az, new_name, subscription):
     name = new_name("group")
     made = az("group", "create", "-n", name, "-l", "westeurope", "--tags", "env=test", "team=a b")
@@ -30,6 +33,7 @@ def test_groups_are_found_by_their_tag(az, new_name):
         az("group", "wait", "-n", name, "--deleted", "--interval", "1", "--timeout", "20")
 
 
+@pytest.mark.short
 def test_a_group_that_is_not_there_is_not_found(az):
     refusal = az.fails("group", "show", "-n", "nowhere")
     assert (refusal.status, refusal.code) == (NOT_FOUND, "ResourceGroupNotFound")
@@ -43,6 +47,7 @@ def test_a_group_stays_where_it_is(az, group):
     assert group in refusal.message
 
 
+@pytest.mark.short
 def test_without_a_right_the_refusal_names_the_action_and_the_scope(reader, group, group_id, new_name, subscription):
     assert reader("group", "show", "-n", group)["id"] == group_id
     name = new_name("group")
@@ -54,6 +59,7 @@ def test_without_a_right_the_refusal_names_the_action_and_the_scope(reader, grou
     assert (refusal.status, refusal.code) == (REFUSED, "AuthorizationFailed"), "not told that it is not there"
 
 
+@pytest.mark.short
 def test_a_listing_shows_the_groups_that_the_caller_may_read(reader, group):
     assert [each["name"] for each in reader("group", "list")] == [group]
 

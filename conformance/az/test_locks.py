@@ -33,6 +33,7 @@ def test_a_lock_is_made_shown_changed_and_deleted(az, locked_group, subscription
     assert az.fails("lock", "show", *where).status == NOT_FOUND
 
 
+@pytest.mark.short
 def test_below_a_lock_nothing_is_deleted_but_may_be_changed(az, locked_group):
     identity = az("identity", "create", "-g", locked_group, "-n", "kept")
     az("lock", "create", "-n", "keep", "-g", locked_group, "--lock-type", "CanNotDelete")

@@ -16,6 +16,7 @@ VAULT = "https://vault.azure.net"
 NO_ACCESS = "No access was configured for the managed identity, hence no subscriptions were found."
 
 
+@pytest.mark.short
 def test_a_secret_signs_in(subject, new_az):
     administrator = subject["administrator"]
     (account,) = new_az().login(*as_application(subject, administrator["clientId"], administrator["clientSecret"]))
@@ -77,6 +78,7 @@ def test_a_federated_token_signs_in(subject, az, new_az, group):
     ],
     ids=["wrong-secret", "unknown-client"],
 )
+@pytest.mark.short
 def test_a_refused_sign_in_says_its_number(subject, new_az, client_id, secret, number):
     client_id = client_id or subject["administrator"]["clientId"]
     answer = new_az().process("login", *as_application(subject, client_id, secret))
@@ -97,6 +99,7 @@ def test_an_application_without_a_role_finds_no_subscription(subject, az, new_az
     assert claims(token)["appid"] == made["appId"]
 
 
+@pytest.mark.short
 def test_a_machines_own_identity_signs_in(subject, new_az):
     az = on_the_machine(subject, new_az)
     (account,) = az.login("--identity")
@@ -109,6 +112,7 @@ def test_a_machines_own_identity_signs_in(subject, new_az):
     assert claims(az("account", "get-access-token")["accessToken"])["oid"] == subject["vm"]["principalId"]
 
 
+@pytest.mark.short
 def test_a_user_assigned_identity_signs_in_once_it_has_a_role(subject, az, new_az, group):
     """One identity, named in each way; before it has a role, there is nothing that it could see."""
     identity = subject["identities"]["attached"]
@@ -151,6 +155,7 @@ def test_a_sites_own_identity_signs_in_without_a_subscription(subject, new_az):
 
 
 @pytest.mark.parametrize("asking", [("--resource", VAULT), ("--scope", f"{VAULT}/.default")], ids=["resource", "scope"])
+@pytest.mark.short
 def test_a_token_is_had_for_another_audience(subject, az, asking):
     answer = az("account", "get-access-token", *asking)
     assert (answer["tokenType"], answer["tenant"]) == ("Bearer", subject["tenantId"])
@@ -166,6 +171,7 @@ def test_a_token_for_an_unknown_resource_is_refused(az):
     assert "AADSTS500011" in refusal.words
 
 
+@pytest.mark.short
 def test_accounts_are_shown_listed_and_chosen(subject, az):
     shown = az("account", "show")
     assert (shown["id"], shown["state"]) == (subject["subscriptionId"], "Enabled")
@@ -174,6 +180,7 @@ def test_accounts_are_shown_listed_and_chosen(subject, az):
     assert az("account", "list", "--refresh")[0]["isDefault"] is True
 
 
+@pytest.mark.short
 def test_locations_are_listed(az):
     locations = az("account", "list-locations")
     assert {"eastus", "westeurope"} <= {each["name"] for each in locations}

@@ -30,6 +30,7 @@ def attached(az, group, machine):
     return Attached(az, "vm", group, machine)
 
 
+@pytest.mark.short
 def test_a_machine_is_made_shown_listed_and_deleted(az, group, group_id, new_name):
     name = new_name("vm")
     made = make(az, group_id, "virtualMachines", name, machine_body(tags={"env": "test"}))
@@ -72,6 +73,7 @@ def test_a_machine_without_an_identity_shows_none(attached):
     assert attached.remove() is None
 
 
+@pytest.mark.short
 def test_none_then_system(subject, attached):
     answer = attached.assign()
     assert (answer["systemAssignedIdentity"], answer["userAssignedIdentities"]) == (attached.shown()[2], {})
@@ -79,6 +81,7 @@ def test_none_then_system(subject, attached):
     assert (shown["type"], shown["tenantId"]) == (SYSTEM, subject["tenantId"])
 
 
+@pytest.mark.short
 def test_system_then_a_user_assigned_one_beside_it(attached, identities):
     """23"""
     x, _ = identities
@@ -97,6 +100,7 @@ def test_another_user_assigned_one_leaves_those_that_are_there(attached, identit
     assert (kind, ids) == (BOTH, {x})
 
 
+@pytest.mark.short
 def test_one_of_two_is_removed(attached, identities):
     """15"""
     x, y = identities
@@ -106,6 +110,7 @@ def test_one_of_two_is_removed(attached, identities):
     assert attached.shown() == (BOTH, {y}, principal)
 
 
+@pytest.mark.short
 def test_the_last_user_assigned_one_is_removed_and_system_stays(attached, identities):
     """16"""
     x, _ = identities
@@ -115,6 +120,7 @@ def test_the_last_user_assigned_one_is_removed_and_system_stays(attached, identi
     assert attached.shown() == (SYSTEM, set(), principal)
 
 
+@pytest.mark.short
 def test_system_is_removed_and_the_user_assigned_one_stays(az, attached, identities):
     _, y = identities
     attached.assign("[system]", y)
@@ -124,6 +130,7 @@ def test_system_is_removed_and_the_user_assigned_one_stays(az, attached, identit
     assert az.fails("ad", "sp", "show", "--id", principal).status == NOT_FOUND
 
 
+@pytest.mark.short
 def test_the_only_user_assigned_one_is_removed(attached, identities):
     _, y = identities
     attached.assign(y)
@@ -132,6 +139,7 @@ def test_the_only_user_assigned_one_is_removed(attached, identities):
     assert attached.shown() == ABSENT
 
 
+@pytest.mark.short
 def test_system_alone_is_removed_and_comes_back_as_another(attached):
     """17"""
     before = attached.assign()["systemAssignedIdentity"]
@@ -153,6 +161,7 @@ def test_ids_that_differ_in_case_are_the_same_identity(attached, identities):
     assert attached.shown() == (USER, {x}, None)
 
 
+@pytest.mark.short
 def test_an_unknown_identity_is_refused(attached):
     """19"""
     refusal = attached.az.fails("vm", "identity", "assign", *attached.where, "--identities", "nobody")

@@ -1,5 +1,7 @@
 """az provider and az feature. Source: specs/az-cli-calls.md, 3.8."""
 
+import pytest
+
 from azure_cli import NOT_FOUND
 
 # Of each, a type that the suites use.
@@ -26,6 +28,7 @@ def test_providers_are_listed_with_their_types(az):
         assert kinds[name.lower()]["apiVersions"], namespace
 
 
+@pytest.mark.short
 def test_the_versions_of_a_type_stand_newest_first(az):
     shown = az("provider", "show", "-n", "Microsoft.ManagedIdentity")
     assert (shown["namespace"], shown["registrationState"]) == ("Microsoft.ManagedIdentity", "Registered")

@@ -22,6 +22,7 @@ def machine(az, group, new_name):
     return where
 
 
+@pytest.mark.short
 def test_a_server_is_made_shown_and_deleted(subject, az, group, machine):
     shown = az("resource", "show", *machine)
     assert (shown["name"], shown["type"].lower(), shown["location"]) == (machine[3], ARC.lower(), "eastus")

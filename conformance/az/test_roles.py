@@ -28,6 +28,7 @@ def by_object(identity):
 
 
 @pytest.mark.parametrize("role", ["Reader", READER], ids=["name", "id"])
+@pytest.mark.short
 def test_a_role_is_given_by_name_or_by_id(az, subscription, group_id, identity, role):
     made = az(*create("--role", role, "--scope", group_id, *by_object(identity), "--description", "a note"))
     assert (made["scope"], made["principalId"]) == (group_id, identity["principalId"])
@@ -50,6 +51,7 @@ def test_without_a_principal_type_the_directory_says_it(az, group_id, identity):
     assert made["principalType"] == "ServicePrincipal"
 
 
+@pytest.mark.short
 def test_assignments_are_listed_with_the_names_of_roles_and_principals(az, subscription, group_id, identity):
     given = az(*create("--role", "Reader", "--scope", group_id, *by_object(identity)))
     above = az(*create("--role", "Key Vault Reader", "--scope", subscription, *by_object(identity)))
@@ -165,6 +167,7 @@ def test_built_in_roles_are_found(az):
     assert len(az("role", "definition", "list", "--query", "[].name")) >= 900
 
 
+@pytest.mark.short
 def test_a_custom_role_is_made_changed_used_and_deleted(az, group_id, subscription, identity, new_name):
     """48"""
     name = new_name("Role")

@@ -43,6 +43,7 @@ def test_a_set_without_an_identity_shows_none(scale_set):
     assert scale_set.shown() == ABSENT
 
 
+@pytest.mark.short
 def test_none_then_system_then_a_user_assigned_one(scale_set, identities):
     x, _ = identities
     principal = scale_set.assign()["systemAssignedIdentity"]
@@ -51,6 +52,7 @@ def test_none_then_system_then_a_user_assigned_one(scale_set, identities):
     assert scale_set.shown() == (BOTH, {x}, principal)
 
 
+@pytest.mark.short
 def test_one_of_two_is_removed_then_the_last(scale_set, identities):
     x, y = identities
     scale_set.assign("[system]", x, y)

@@ -39,6 +39,7 @@ def someone(az, az_of, group_id, new_name):
     return az_of(made["appId"], made["password"]), az("ad", "sp", "show", "--id", made["appId"])["id"]
 
 
+@pytest.mark.short
 def test_a_secret_is_set_shown_listed_and_has_versions(az, inside, new_name):
     """61"""
     name = new_name("secret")
@@ -111,6 +112,7 @@ def test_a_secret_that_is_not_there_is_not_found(az, inside):
     assert "A secret with (name/id) nothing was not found in this key vault" in refusal.message
 
 
+@pytest.mark.short
 def test_without_a_role_the_refusal_says_what_was_missing(az, inside, someone, vault, new_name):
     """57: by roles."""
     other, principal_id = someone
@@ -167,6 +169,7 @@ def test_access_policies_count_only_while_roles_do_not(az, someone, group, new_v
     assert other("keyvault", "secret", "show", *inside, "-n", "s")["value"] == "by policy"
 
 
+@pytest.mark.short
 def test_a_workload_reads_the_secret_that_it_was_given(subject, new_az):
     """As a machine's own identity, which has a role at the vault."""
     az = new_az(**subject["vm"]["variables"])

@@ -30,7 +30,8 @@ def site(request, az, group, group_id, new_name):
 
 
 def make(az, path, kind):
-    body = json.dumps({"location": "eastus", "kind": kind, "properties": {}})
+    plan = f"{path.split('/sites/')[0]}/serverfarms/plan"
+    body = json.dumps({"location": "eastus", "kind": kind, "properties": {"serverFarmId": plan}})
     return az("rest", "--method", "put", "--url", f"{path}?api-version={VERSION}", "--body", body)
 
 
@@ -47,6 +48,7 @@ def test_a_site_is_shown(az, group, group_id, new_name):
     assert name in [each["name"] for each in az("webapp", "list", "-g", group)]
 
 
+@pytest.mark.short
 def test_identities_come_and_go(az, site, identities):
     command, where = site
     x, y = identities

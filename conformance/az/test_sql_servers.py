@@ -45,6 +45,7 @@ def test_a_server_is_administered_by_an_identity_only(az, group, administrator, 
     assert entra["azureAdOnlyAuthentication"] is True
 
 
+@pytest.mark.short
 def test_an_administrator_of_the_directory_is_set_listed_and_taken_away(subject, az, group, server, administrator):
     at = ("-g", group, "-s", server["name"])
     made = az(

@@ -17,6 +17,7 @@ def account(az, group, new_account_name):
     return az("storage", "account", "create", "-g", group, "-n", new_account_name(), "-l", "eastus", "--sku", "Standard_LRS")
 
 
+@pytest.mark.short
 def test_an_account_is_made_shown_listed_and_deleted(az, group, account):
     name = account["name"]
     assert (account["kind"], account["sku"]["name"]) == ("StorageV2", "Standard_LRS")

@@ -106,6 +106,7 @@ def deployed(az, deploying):
     return {name: each["value"] for name, each in properties["outputs"].items()}
 
 
+@pytest.mark.short
 def test_one_deployment_makes_everything(az, group, names, deployed):
     held = az("vmss", "identity", "show", "-g", group, "-n", names["set"])
     assert held["principalId"] == deployed["principal"]
@@ -117,6 +118,7 @@ def test_one_deployment_makes_everything(az, group, names, deployed):
     assert {each["roleDefinitionName"] for each in given} == {"Key Vault Secrets User"}
 
 
+@pytest.mark.short
 def test_the_same_once_more_changes_nothing(az, deploying, deployed):
     changes = az("deployment", "group", "what-if", "--no-pretty-print", *deploying)["changes"]
     foretold = {each["resourceId"].rsplit("/providers/", 1)[1]: each["changeType"] for each in changes}
@@ -129,6 +131,7 @@ def test_the_same_once_more_changes_nothing(az, deploying, deployed):
 
 
 @pytest.mark.parametrize("who", ["set", "worker"])
+@pytest.mark.short
 def test_a_workload_on_an_instance_reads_the_secret(subject, new_az, names, deployed, who):
     """By the metadata endpoint of its instance, and with the vault's own challenge."""
     variables = Keycard(subject["command"]).json("env", "--as", f"{names['set']}_0", "--kind", "imds")

@@ -37,6 +37,7 @@ def test_tags_are_replaced_merged_and_taken_away(az, target):
     assert tags(az("tag", "list", *at)) == {}
 
 
+@pytest.mark.short
 def test_the_tags_are_the_resources_own(az, group, identity):
     az("tag", "create", "--resource-id", identity["id"], "--tags", "Name=x")
     assert az("identity", "show", "-g", group, "-n", identity["name"])["tags"] == {"Name": "x"}

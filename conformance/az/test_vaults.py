@@ -13,6 +13,7 @@ def vault(az, group, new_name):
     return az("keyvault", "create", "-g", group, "-n", new_name("vault"), "-l", "eastus")
 
 
+@pytest.mark.short
 def test_a_vault_goes_by_roles_unless_told_otherwise(subject, az, group, new_name):
     """60"""
     name = new_name("vault")
@@ -96,6 +97,7 @@ def test_a_vault_that_goes_by_roles_takes_no_policy(az, subject, vault):
     assert "--enable-rbac-authorization" in refusal.words
 
 
+@pytest.mark.short
 def test_a_deleted_vault_is_listed_and_keeps_its_name_until_it_is_purged(az, group, vault):
     """69"""
     name = vault["name"]
