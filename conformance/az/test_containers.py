@@ -23,7 +23,6 @@ def identity(az, group):
 def container_app(az, group, group_id, new_name):
     name = new_name("app")
     environment = f"{group_id}/providers/Microsoft.App/managedEnvironments/environment"
-    put(az, environment, "2025-07-01", {"location": "eastus", "properties": {}})
     properties = {
         "managedEnvironmentId": environment,
         "configuration": {},

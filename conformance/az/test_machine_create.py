@@ -63,12 +63,3 @@ def test_the_second_machine_uses_the_network_of_the_first(az, new_name):
     networks = az("resource", "list", "-g", group, "--resource-type", "Microsoft.Network/virtualNetworks")
     assert len(networks) == 1
     az("group", "delete", "-n", group, "-y")
-
-
-def test_an_image_that_is_not_there_is_refused(az, group, new_name):
-    refusal = az.fails(
-        *("vm", "create", "-g", group, "-n", new_name("vm"), "--image", "Nobody:nothing:none:1.0.0"),
-        *("--admin-username", "someone", "--admin-password", PASSWORD),
-    )
-    assert refusal.status != 0
-    assert "NotFound" in refusal.words and "in the namespace" not in refusal.words
