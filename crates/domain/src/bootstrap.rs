@@ -266,6 +266,7 @@ fn plan(
         display_name: tenant.display_name.clone(),
         management_group: None,
         alias: None,
+        tags: std::collections::BTreeMap::new(),
     };
     changes.put(snapshot, &subscription);
     put_administrator(state, snapshot, changes, operation, (below, bootstrap));

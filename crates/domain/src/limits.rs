@@ -11,6 +11,14 @@ use time::Duration;
 pub const RESOURCE_ID_BYTES_MAX: usize = 2048;
 /// Bytes of a request body on the control plane. ARM takes 4 MB for a template; resources stay far below.
 pub const CONTROL_PLANE_BODY_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Entity tags in a condition of a request. Clients send one.
+pub const ENTITY_TAGS_MAX: usize = 16;
+/// Characters of the description in a challenge of Resource Manager: some of it is a stranger's text.
+pub const CHALLENGE_CHARS_MAX: usize = 300;
+/// Characters of a path in a line of the log.
+pub const LOGGED_PATH_CHARS_MAX: usize = 1024;
+/// Bytes of a request id of the client's that is echoed.
+pub const ECHOED_ID_BYTES_MAX: usize = 128;
 /// Bytes of a form at the token service: an assertion with a certificate chain, and change.
 pub const TOKEN_FORM_BYTES_MAX: usize = 64 * 1024;
 /// Bytes of a body at a vault: a 25 KB secret escaped, with tags.
@@ -44,19 +52,47 @@ pub const HANDSHAKE_TIME_MAX: std::time::Duration = std::time::Duration::from_se
 pub const STREAMS_MAX: u32 = 128;
 /// Items in one page of a control-plane listing.
 pub const LIST_PAGE_MAX: usize = 1000;
+/// Preview features that a subscription can register: more than Azure has of one provider.
+pub const FEATURES_MAX: usize = 1000;
+/// Characters of a preview feature's name.
+pub const FEATURE_NAME_CHARS_MAX: usize = 128;
 /// Tags of a resource. Source: Azure Resource Manager, tag limits.
 pub const TAGS_MAX: usize = 50;
 /// Characters of a tag's name.
 pub const TAG_NAME_CHARS_MAX: usize = 512;
 /// Characters of a tag's value.
 pub const TAG_VALUE_CHARS_MAX: usize = 256;
+/// Locks at one scope. Source: Azure Resource Manager, resource group limits, "Management locks per unique scope".
+pub const LOCKS_PER_SCOPE_MAX: usize = 20;
+/// Characters of a lock's name, and of an owner's. Source: Microsoft.Authorization/locks, REST API.
+pub const LOCK_NAME_CHARS_MAX: usize = 260;
+/// Characters of a lock's notes. Source: the same.
+pub const LOCK_NOTES_CHARS_MAX: usize = 512;
+/// Owners of a lock.
+pub const LOCK_OWNERS_MAX: usize = 20;
+/// Resources that one request moves. Source: Azure Resource Manager, "Move operation" limits.
+pub const RESOURCES_PER_MOVE_MAX: usize = 800;
+/// How many moves are followed to find where a token's resource is now.
+pub const RELOCATIONS_FOLLOWED_MAX: usize = 8;
+/// How long it is known where a resource was before: longer than any token lives.
+pub const RELOCATION_RETENTION: Duration = Duration::hours(25);
 /// Identities in one request. Source: observed, "Assign exceed limit '150' in one request".
 pub const USER_ASSIGNED_PER_REQUEST_MAX: usize = 150;
+/// Resource providers and types that one identity can be restricted to: each assignment looks through them.
+pub const ALLOWED_PROVIDERS_MAX: usize = 100;
+/// Bytes of one of them; a provider's name and a type's have at most 128 each in practice.
+pub const ALLOWED_PROVIDER_BYTES_MAX: usize = 256;
 /// Instances of a scale set, whose capacity is what one caller can make the host listen for. Source: Azure, Virtual Machine
 /// Scale Sets overview, "Scale sets support up to 1,000 VM instances".
 pub const SCALE_SET_INSTANCES_MAX: usize = 1000;
+/// Agent pools of a cluster, and nodes in all of them. Source: Azure, AKS quotas and service limits.
+pub const AGENT_POOLS_MAX: usize = 100;
+/// Nodes of a cluster, each of which the host listens for. Source: as before.
+pub const CLUSTER_NODES_MAX: usize = 5000;
 /// Access policies of a vault. Source: Azure Key Vault service limits.
 pub const ACCESS_POLICIES_MAX: usize = 1024;
+/// Words of one class in an access policy; there are about twenty.
+pub const POLICY_PERMISSIONS_MAX: usize = 64;
 /// Characters of a secret. Source: Azure Key Vault, "Maximum secret size is 25k bytes".
 pub const SECRET_CHARS_MAX: usize = 25_600;
 /// Versions kept of one secret; a bound on what one caller can make the store hold.
@@ -278,8 +314,19 @@ pub const AUDITED_CHARS_MAX: usize = 300;
 pub const METRICS_CONNECTIONS_MAX: usize = 64;
 /// How long the activity log is kept. Source: Azure Monitor, activity log retention.
 pub const ACTIVITY_RETENTION: Duration = Duration::days(90);
+/// Events of one page of the activity log when the query does not say how many.
+pub const ACTIVITY_PAGE_EVENTS: usize = 200;
+/// Entries that one page of the activity log looks at.
+pub const ACTIVITY_ENTRIES_PER_PAGE_MAX: usize = 2000;
+/// Bytes of a client's own name of its request that the activity log keeps.
+pub const CLIENT_REQUEST_ID_BYTES_MAX: usize = 128;
 /// How long a deleted secret can be recovered when its vault says nothing else.
 pub const SOFT_DELETE_RETENTION_DAYS: u16 = 90;
+
+/// Rates of requests that a node counts at the same time, one for each tenant or subscription and region.
+pub const REQUEST_RATES_KEPT_MAX: usize = 10_000;
+/// How deep the groups of a filter may stand inside each other.
+pub const FILTER_DEPTH_MAX: usize = 16;
 
 /// Bytes of a template: what is kept of it is one record of the store. Azure takes 4 MB.
 pub const TEMPLATE_BYTES_MAX: usize = 1024 * 1024;
@@ -421,6 +468,14 @@ pub struct Limits {
     /// Federated credentials of one identity or application. Source: Microsoft Learn, "Important considerations and
     /// restrictions for federated identity credentials".
     pub federated_credentials_per_identity_max: usize,
+    /// Listings of the resources that an identity is assigned to, per tenant, where they are limited at all. Source:
+    /// Microsoft Learn, "View associated Azure resources for a user-assigned managed identity".
+    pub associated_resources: Option<Rate>,
+    /// New user-assigned identities per tenant and region, where they are limited at all: 400 in 20 seconds. Source:
+    /// Azure subscription limits, managed identity limits.
+    pub identities_of_tenant: Option<Rate>,
+    /// The same per subscription and region: 80 in 20 seconds.
+    pub identities_of_subscription: Option<Rate>,
 }
 
 impl Limits {
@@ -443,6 +498,9 @@ impl Limits {
                 policy_token_lifetime_min: Duration::hours(1),
                 policy_token_lifetime_max: Duration::hours(24),
                 federated_credentials_per_identity_max: 10_000,
+                associated_resources: None,
+                identities_of_tenant: None,
+                identities_of_subscription: None,
             },
             Profile::Azure => Self {
                 profile,
@@ -460,6 +518,9 @@ impl Limits {
                 policy_token_lifetime_min: Duration::minutes(10),
                 policy_token_lifetime_max: Duration::hours(24),
                 federated_credentials_per_identity_max: 20,
+                associated_resources: Some(Rate { per_second: 1, burst: 1 }),
+                identities_of_tenant: Some(Rate { per_second: 20, burst: 400 }),
+                identities_of_subscription: Some(Rate { per_second: 4, burst: 80 }),
             },
         }
     }

@@ -1,10 +1,14 @@
 //! Who asks, in which request, at what time: the first parameter of every operation.
 
+use std::sync::Arc;
+
 use time::UtcDateTime;
 use uuid::Uuid;
 
+use crate::audit::activity::Activity;
 use crate::ids::{ClientId, PrincipalId, TenantId};
 use crate::resource_id::ArmResourceId;
+use crate::target::Target;
 
 /// A service principal whose token was verified.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,6 +51,10 @@ pub struct OperationContext {
     pub action: &'static str,
     /// Where it is done: a path in Resource Manager's form, empty where no role decides.
     pub scope: String,
+    /// The record that the request's path names, where its versions count.
+    pub target: Option<Arc<Target>>,
+    /// What the request leaves in the activity log, where it may change something.
+    pub activity: Option<Arc<Activity>>,
 }
 
 impl OperationContext {
@@ -59,6 +67,8 @@ impl OperationContext {
             correlation_id: id,
             action: "",
             scope: String::new(),
+            target: None,
+            activity: None,
         }
     }
 

@@ -88,6 +88,11 @@ impl ArmResourceId {
         self.0.rsplit('/').next().unwrap_or_default()
     }
 
+    /// What the resource is called within its group, type and namespace aside: of a part, as `app/slots/staging`.
+    pub fn name_in_group(&self) -> &str {
+        self.0.splitn(FIRST_TYPE + 3, '/').last().unwrap_or_default()
+    }
+
     /// The resource that this one is a part of; `None` when it is no part.
     pub fn parent(&self) -> Option<Self> {
         let (rest, _name) = self.0.rsplit_once('/')?;
@@ -225,6 +230,7 @@ mod tests {
         let part = whole.numbered_part("parts", 7);
         assert_eq!(part.as_str().parse::<ArmResourceId>().unwrap(), part);
         assert_eq!((part.parent(), whole.parent()), (Some(whole.clone()), None));
+        assert_eq!((part.name_in_group(), whole.name_in_group()), ("vm1/parts/7", "vm1"));
         let longer: ArmResourceId = format!("{VM}0/parts/7").parse().unwrap();
         for (one, other, expected) in [
             (&part, &whole, true),

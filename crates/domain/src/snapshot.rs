@@ -29,7 +29,11 @@ use crate::rbac::standing::{Lineage, Standing};
 use crate::rbac::{DenyAssignment, RbacScope, RoleAssignment, RoleDefinition, built_in_roles};
 use crate::records::{Record, STATE_PREFIX, UnreadableRecord, Versioned, decode};
 use crate::resource_id::ArmResourceId;
+use crate::resources::feature::FeatureRegistration;
+use crate::resources::generic::{GenericResource, HostName};
+use crate::resources::lock::Lock;
 use crate::resources::management_group::{self, ManagementGroup};
+use crate::resources::relocation::Relocation;
 use crate::resources::resource_group::ResourceGroup;
 use crate::store::{Change, Revision};
 use crate::token::signing_key::SigningKeyRing;
@@ -137,6 +141,12 @@ pub struct Snapshot {
     pub identity_credentials: Table<IdentityCredential>,
     /// By resource id.
     pub compute_resources: Table<ComputeResource>,
+    /// By resource id.
+    pub generic_resources: Table<GenericResource>,
+    /// By subscription id, namespace and name.
+    pub feature_registrations: Table<FeatureRegistration>,
+    /// By type and name.
+    pub host_names: Table<HostName>,
     /// By name, which is unique everywhere.
     pub vaults: Table<Vault>,
     /// By name.
@@ -155,6 +165,10 @@ pub struct Snapshot {
     pub custom_roles: Table<CustomRole>,
     /// By scope and name.
     pub deployments: Table<Deployment>,
+    /// By scope and name.
+    pub locks: Table<Lock>,
+    /// By the resource id that a resource had.
+    pub relocations: Table<Relocation>,
     /// By tenant id.
     pub signing_key_rings: Table<SigningKeyRing>,
     generations: Table<Generation>,
@@ -300,11 +314,16 @@ impl Snapshot {
             UserAssignedIdentity::KIND => drop(self.user_assigned_identities.apply(id, change)?),
             IdentityCredential::KIND => drop(self.identity_credentials.apply(id, change)?),
             ComputeResource::KIND => drop(self.compute_resources.apply(id, change)?),
+            GenericResource::KIND => drop(self.generic_resources.apply(id, change)?),
+            FeatureRegistration::KIND => drop(self.feature_registrations.apply(id, change)?),
+            HostName::KIND => drop(self.host_names.apply(id, change)?),
             Vault::KIND => drop(self.vaults.apply(id, change)?),
             RoleAssignment::KIND => self.apply_role_assignment(id, change)?,
             DenyAssignment::KIND => self.apply_deny_assignment(id, change)?,
             CustomRole::KIND => self.apply_custom_role(id, change)?,
             Deployment::KIND => drop(self.deployments.apply(id, change)?),
+            Relocation::KIND => drop(self.relocations.apply(id, change)?),
+            Lock::KIND => drop(self.locks.apply(id, change)?),
             SigningKeyRing::KIND => drop(self.signing_key_rings.apply(id, change)?),
             Generation::KIND => drop(self.generations.apply(id, change)?),
             _ => {}
@@ -555,6 +574,9 @@ holds! {
     UserAssignedIdentity => user_assigned_identities,
     IdentityCredential => identity_credentials,
     ComputeResource => compute_resources,
+    GenericResource => generic_resources,
+    FeatureRegistration => feature_registrations,
+    HostName => host_names,
     Vault => vaults,
     ManagementGroup => management_groups,
     Group => groups,
@@ -564,6 +586,8 @@ holds! {
     DenyAssignment => deny_assignments,
     CustomRole => custom_roles,
     Deployment => deployments,
+    Lock => locks,
+    Relocation => relocations,
     SigningKeyRing => signing_key_rings,
     Generation => generations,
 }

@@ -20,7 +20,9 @@ use crate::operation::OperationContext;
 use crate::rbac::journal::Journal;
 use crate::rbac::{Decision, Question, decide};
 use crate::records::{Record, STATE_PREFIX, UnreadableRecord, encode, json_depth, state_key};
+use crate::request_rates::RequestRates;
 use crate::resource_id::ArmResourceId;
+use crate::resources::lock::{self, ScopeLocked};
 use crate::snapshot::Snapshot;
 use crate::store::{Change, Commit, Expectation, Revision, Store, StoreError, StoreKey, Write};
 
@@ -56,6 +58,8 @@ pub struct State {
     pub limits: Limits,
     /// What was asked of the authorization engine lately.
     pub journal: Journal,
+    /// How often operations were asked for lately, where the profile limits them.
+    pub request_rates: RequestRates,
     pub(crate) master_key: SealingKey,
     snapshot: ArcSwap<Snapshot>,
     applied: watch::Sender<Revision>,
@@ -81,6 +85,18 @@ pub enum WriteError {
     /// The store cannot write now.
     #[error("the state cannot be written now: {0}")]
     Unavailable(String),
+    /// What the request's path names is not there in the version that the request requires.
+    #[error("what is there is not of the required version")]
+    PreconditionFailed,
+    /// A management lock forbids it.
+    #[error(transparent)]
+    Locked(Box<ScopeLocked>),
+}
+
+impl From<ScopeLocked> for WriteError {
+    fn from(locked: ScopeLocked) -> Self {
+        Self::Locked(Box::new(locked))
+    }
 }
 
 impl From<StoreError> for WriteError {
@@ -108,6 +124,7 @@ impl State {
             entropy: ports.entropy,
             limits: ports.limits,
             journal: Journal::default(),
+            request_rates: RequestRates::default(),
             master_key: ports.master_key,
             snapshot: ArcSwap::from_pointee(snapshot),
             applied,
@@ -171,7 +188,18 @@ impl State {
         operation: &OperationContext,
         plan: impl Fn(&Snapshot, &mut Changes) -> Result<T, E>,
     ) -> Result<T, E> {
-        self.transact_up_to(limits::COMMIT_ATTEMPTS_MAX, operation, plan).await
+        let max = limits::COMMIT_ATTEMPTS_MAX;
+        self.transact_up_to(max, operation, LockRule::Obey, plan).await
+    }
+
+    /// As [`Self::transact`], whatever management locks say: for what ends an operation that was begun before.
+    pub(crate) async fn transact_despite_locks<T, E: From<WriteError>>(
+        &self,
+        operation: &OperationContext,
+        plan: impl Fn(&Snapshot, &mut Changes) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let max = limits::COMMIT_ATTEMPTS_MAX;
+        self.transact_up_to(max, operation, LockRule::Disregard, plan).await
     }
 
     /// Plans a write and commits it once: who loses to another write hears of it at once, with
@@ -181,13 +209,14 @@ impl State {
         operation: &OperationContext,
         plan: impl Fn(&Snapshot, &mut Changes) -> Result<T, E>,
     ) -> Result<T, E> {
-        self.transact_up_to(1, operation, plan).await
+        self.transact_up_to(1, operation, LockRule::Obey, plan).await
     }
 
     async fn transact_up_to<T, E: From<WriteError>>(
         &self,
         attempts_max: usize,
         operation: &OperationContext,
+        rule: LockRule,
         plan: impl Fn(&Snapshot, &mut Changes) -> Result<T, E>,
     ) -> Result<T, E> {
         let mut lost = StoreKey::new("");
@@ -195,12 +224,33 @@ impl State {
             let snapshot = self.snapshot_to_keep();
             let mut changes = Changes::default();
             let outcome = plan(&snapshot, &mut changes)?;
+            // After the plan: a request that would be refused anyway hears why, not that it came too late.
+            let target = operation.target.as_deref();
+            let required = target.map(|target| target.require(&snapshot, &mut changes));
+            let place = required.transpose()?.flatten();
+            let writes_target = place.as_ref().is_some_and(|place| changes.puts(place.key()));
+            let leave = |written: Option<Revision>| {
+                if let Some(target) = target {
+                    target.leave(place.as_ref(), written);
+                }
+            };
             if changes.is_empty() {
+                leave(None);
                 return Ok(outcome);
             }
+            if rule == LockRule::Obey {
+                lock::guard(&snapshot, &mut changes, operation).map_err(WriteError::from)?;
+            }
             activity::record(self, operation, &mut changes);
-            match self.commit(changes).await {
-                Ok(()) => return Ok(outcome),
+            match self.commit_at(changes).await {
+                Ok(revision) => {
+                    leave(writes_target.then_some(revision));
+                    if let Some(target) = target {
+                        target.hold();
+                    }
+                    activity::committed(operation);
+                    return Ok(outcome);
+                }
                 Err(WriteError::Conflict(key)) => {
                     self.wait_past(snapshot.revision).await;
                     lost = key;
@@ -213,18 +263,29 @@ impl State {
 
     /// Commits and waits until the snapshot shows the commit.
     pub(crate) async fn commit(&self, changes: Changes) -> Result<(), WriteError> {
+        self.commit_at(changes).await.map(drop)
+    }
+
+    async fn commit_at(&self, changes: Changes) -> Result<Revision, WriteError> {
         changes.check_readable()?;
         let revision = self.store.commit(changes.into_commit()).await?;
         let mut applied = self.applied.subscribe();
         // The sender lives in `self`, so waiting ends only when the revision is there.
         let _ = applied.wait_for(|present| *present >= revision).await;
-        Ok(())
+        Ok(revision)
     }
 
     async fn wait_past(&self, revision: Revision) {
         let mut applied = self.applied.subscribe();
         let _ = applied.wait_for(|present| *present > revision).await;
     }
+}
+
+/// Whether management locks count for a write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum LockRule {
+    Obey,
+    Disregard,
 }
 
 async fn load(store: &dyn Store) -> Result<Snapshot, StateError> {
@@ -311,9 +372,36 @@ impl Changes {
         key
     }
 
+    /// Relies on what a plan compared outside its own records.
+    pub(crate) fn expect(&mut self, expectation: Expectation) {
+        let (Expectation::Absent(key) | Expectation::Unchanged(key, _)) = &expectation;
+        self.expectations.insert(key.clone(), expectation);
+    }
+
+    /// Whether a record is put at a key.
+    pub(crate) fn puts(&self, key: &StoreKey) -> bool {
+        matches!(self.writes.get(key), Some(Write::Put(..)))
+    }
+
     /// Whether there is nothing to write.
     pub fn is_empty(&self) -> bool {
         self.writes.is_empty()
+    }
+
+    /// Whether a record comes into being whose key ends in the last segment of the path.
+    pub(crate) fn makes(&self, path: &str) -> bool {
+        let name = path.rsplit('/').next().unwrap_or_default().to_lowercase();
+        let is_of_name = |key: &StoreKey| {
+            let rest = key.as_str().strip_suffix(&*name);
+            rest.is_some_and(|rest| rest.ends_with(['/', '|']))
+        };
+        self.writes.values().any(|write| match write {
+            Write::Put(key, _) => {
+                is_of_name(key)
+                    && matches!(self.expectations.get(key), Some(Expectation::Absent(_)))
+            }
+            Write::Delete(_) => false,
+        })
     }
 
     /// Refuses what could be written and not read again, however it came about: it would end every later start.

@@ -2,10 +2,12 @@
 //!
 //! An attachment binds a resource to a listener, never to a source address.
 
-use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, HashMap};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use axum::body::Body;
 use axum::response::Response;
@@ -13,8 +15,8 @@ use http::Request;
 use hyper::body::Incoming;
 use keycard_crypto::encoding;
 use keycard_crypto::secret::Secret;
+use keycard_domain::compute::Workload;
 use keycard_domain::compute::attachment::{Attachment, AttachmentError, Attachments, EndpointKind};
-use keycard_domain::compute::{ComputeKind, Workload};
 use keycard_domain::limits;
 use keycard_domain::resource_id::ArmResourceId;
 use keycard_domain::token::throttle::Throttle;
@@ -24,6 +26,7 @@ use keycard_wire::local::{LocalEndpoint, LocalFace, app_service, authorities, im
 use keycard_wire::route::Face;
 use tokio::net::TcpListener;
 use tokio::sync::{Mutex, watch};
+use uuid::Uuid;
 
 use crate::fast_lane::FastLane;
 use crate::token_source::HostView;
@@ -53,6 +56,11 @@ struct Faces {
 #[derive(Debug)]
 struct OpenListener {
     attachment: Attachment,
+    /// What the workload is wherever it moves.
+    instance_id: Uuid,
+    lane: Arc<Lane>,
+    /// How often the resource had been started when its workload was given the present secret.
+    starts: u64,
     /// Dropped with the entry: the accept loops end.
     _open: watch::Sender<()>,
 }
@@ -74,16 +82,19 @@ impl Listeners {
         }
     }
 
-    /// Opens the listeners of new resources and closes those of resources that are gone.
+    /// Opens the listeners of new resources, closes those of resources that are gone, and gives a new secret to what was
+    /// started anew.
     pub async fn follow(&self) {
         let workloads = self.view.workloads().into_iter();
         let wanted: BTreeMap<String, Workload> =
             workloads.map(|workload| (workload.id.key(), workload)).collect();
-        self.open.lock().await.retain(|(key, _), _| wanted.contains_key(key));
+        self.move_or_close(&wanted).await;
+        self.renew_secrets(&wanted).await;
         let mut unopened = Vec::new();
-        for Workload { id, bearer, .. } in wanted.into_values() {
-            if let Err(error) = self.ensure(&id, default_kind(bearer.kind)).await {
-                unopened.push((id, error));
+        for workload in wanted.into_values() {
+            let Some(kind) = workload.bearer.kind.endpoint() else { continue };
+            if let Err(error) = self.ensure(&workload, kind).await {
+                unopened.push((workload.id, error));
             }
         }
         if let Some((id, error)) = unopened.first() {
@@ -92,30 +103,71 @@ impl Listeners {
         }
     }
 
+    /// Whoever learnt the former secret of a workload that was started anew can do nothing with it any more; the address
+    /// stays.
+    async fn renew_secrets(&self, wanted: &BTreeMap<String, Workload>) {
+        for ((key, _), listener) in self.open.lock().await.iter_mut() {
+            let Some(workload) = wanted.get(key) else { continue };
+            let starts = workload.bearer.starts;
+            if listener.starts == starts || listener.attachment.header.is_none() {
+                continue;
+            }
+            let header = Some(self.new_secret());
+            listener.lane.rebind(&workload.id, header.clone());
+            listener.attachment.header = header;
+            listener.starts = starts;
+        }
+    }
+
+    /// A workload that moved keeps its endpoint, under its new id; that of one that is gone is closed.
+    async fn move_or_close(&self, wanted: &BTreeMap<String, Workload>) {
+        let mut open = self.open.lock().await;
+        let is_wanted = |(key, _): &(String, EndpointKind)| wanted.contains_key(key);
+        let stray: Vec<(String, EndpointKind)> =
+            open.keys().filter(|key| !is_wanted(key)).cloned().collect();
+        if stray.is_empty() {
+            return;
+        }
+        let by_instance: HashMap<Uuid, &Workload> =
+            wanted.values().map(|workload| (workload.instance_id, workload)).collect();
+        for key in stray {
+            let Some(mut listener) = open.remove(&key) else { continue };
+            let Some(moved) = by_instance.get(&listener.instance_id) else { continue };
+            let place = (moved.id.key(), key.1);
+            if let Entry::Vacant(vacant) = open.entry(place) {
+                listener.lane.rebind(&moved.id, listener.attachment.header.clone());
+                listener.attachment.resource_id = moved.id.clone();
+                vacant.insert(listener);
+            }
+        }
+    }
+
     async fn ensure(
         &self,
-        id: &ArmResourceId,
+        workload: &Workload,
         kind: EndpointKind,
     ) -> Result<Attachment, AttachmentError> {
         let mut open = self.open.lock().await;
-        if let Some(listener) = open.get(&(id.key(), kind)) {
+        let key = (workload.id.key(), kind);
+        if let Some(listener) = open.get(&key) {
             return Ok(listener.attachment.clone());
         }
         if open.len() >= self.endpoints_max {
             let reason = format!("a host has at most {} of them", self.endpoints_max);
             return Err(AttachmentError::Unavailable(reason));
         }
-        let listener = self.bind(id, kind).await?;
+        let listener = self.bind(workload, kind).await?;
         let attachment = listener.attachment.clone();
-        open.insert((id.key(), kind), listener);
+        open.insert(key, listener);
         Ok(attachment)
     }
 
     async fn bind(
         &self,
-        id: &ArmResourceId,
+        workload: &Workload,
         kind: EndpointKind,
     ) -> Result<OpenListener, AttachmentError> {
+        let id = &workload.id;
         let unavailable = |error: std::io::Error| AttachmentError::Unavailable(error.to_string());
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.map_err(unavailable)?;
         let port = listener.local_addr().map_err(unavailable)?.port();
@@ -134,10 +186,11 @@ impl Listeners {
         let lane = Arc::new(Lane::new(kind, endpoint, &self.faces, &self.local));
         tokio::spawn(accept(listener, Arc::clone(&lane), closed.clone()));
         if kind == EndpointKind::Imds && self.is_link_local(id) {
-            serve_link_local(id, lane, closed).await;
+            serve_link_local(id, Arc::clone(&lane), closed).await;
         }
         let attachment = Attachment { resource_id: id.clone(), kind, url, header };
-        Ok(OpenListener { attachment, _open: open })
+        let (instance_id, starts) = (workload.instance_id, workload.bearer.starts);
+        Ok(OpenListener { attachment, instance_id, lane, starts, _open: open })
     }
 
     fn is_link_local(&self, id: &ArmResourceId) -> bool {
@@ -167,14 +220,6 @@ async fn serve_link_local(id: &ArmResourceId, lane: Arc<Lane>, closed: watch::Re
     }
 }
 
-/// The endpoint that the workloads of each kind of resource have in Azure.
-const fn default_kind(kind: ComputeKind) -> EndpointKind {
-    match kind {
-        ComputeKind::VirtualMachine | ComputeKind::ScaleSet => EndpointKind::Imds,
-        ComputeKind::Site => EndpointKind::AppService,
-    }
-}
-
 #[async_trait]
 impl Attachments for Listeners {
     async fn list(&self) -> Vec<Attachment> {
@@ -190,7 +235,7 @@ impl Attachments for Listeners {
     ) -> Result<Attachment, AttachmentError> {
         let known = self.view.workload(resource);
         let known = known.ok_or_else(|| AttachmentError::ResourceNotFound(resource.clone()))?;
-        self.ensure(&known.id, kind).await
+        self.ensure(&known, kind).await
     }
 }
 
@@ -198,9 +243,15 @@ impl Attachments for Listeners {
 #[derive(Debug)]
 struct Lane {
     kind: EndpointKind,
-    endpoint: Arc<LocalEndpoint>,
+    bound: ArcSwap<Bound>,
     faces: Arc<Faces>,
     local: LocalFace,
+}
+
+/// Whose endpoint a lane is, with what was prepared for it.
+#[derive(Debug)]
+struct Bound {
+    endpoint: Arc<LocalEndpoint>,
     fast: Option<FastLane>,
 }
 
@@ -211,20 +262,37 @@ impl Lane {
         faces: &Arc<Faces>,
         local: &LocalFace,
     ) -> Self {
+        let bound = ArcSwap::from_pointee(Self::bind(kind, endpoint, local));
+        Self { kind, bound, faces: Arc::clone(faces), local: local.clone() }
+    }
+
+    fn bind(kind: EndpointKind, endpoint: Arc<LocalEndpoint>, local: &LocalFace) -> Bound {
         // Where requests are counted, each has to pass the router.
         let is_fast = kind == EndpointKind::Imds && local.metadata_requests.is_none();
-        let fast = is_fast.then(FastLane::default);
-        Self { kind, endpoint, faces: Arc::clone(faces), local: local.clone(), fast }
+        Bound { endpoint, fast: is_fast.then(FastLane::default) }
+    }
+
+    /// The same endpoint, at the same address, of a workload that has another id or another secret now.
+    fn rebind(&self, id: &ArmResourceId, header: Option<Secret>) {
+        let present = Arc::clone(&self.bound.load().endpoint);
+        let endpoint = Arc::new(LocalEndpoint {
+            resource: id.clone(),
+            authorities: present.authorities.clone(),
+            header,
+            throttle: Throttle::default(),
+        });
+        self.bound.store(Arc::new(Self::bind(self.kind, endpoint, &self.local)));
     }
 
     async fn answer(&self, request: Request<Incoming>) -> Response {
-        let Some(fast) = &self.fast else { return self.route(request).await };
+        let bound = self.bound.load_full();
+        let Some(fast) = &bound.fast else { return self.route(&bound, request).await };
         let now = self.local.clock.now().unix_timestamp();
-        if let Some(response) = fast.answer(&self.endpoint, &request, now) {
+        if let Some(response) = fast.answer(&bound.endpoint, &request, now) {
             return response;
         }
         let target = request.uri().path_and_query().map(|target| target.as_str().to_owned());
-        let mut response = self.route(request).await;
+        let mut response = self.route(&bound, request).await;
         if let (Some(target), Some(prepared)) =
             (target, response.extensions_mut().remove::<PreparedAnswer>())
         {
@@ -233,9 +301,9 @@ impl Lane {
         response
     }
 
-    async fn route(&self, request: Request<Incoming>) -> Response {
+    async fn route(&self, bound: &Bound, request: Request<Incoming>) -> Response {
         let mut request = request.map(Body::new);
-        request.extensions_mut().insert(Arc::clone(&self.endpoint));
+        request.extensions_mut().insert(Arc::clone(&bound.endpoint));
         match self.kind {
             EndpointKind::Imds => self.faces.imds.answer(request).await,
             EndpointKind::AppService => self.faces.app_service.answer(request).await,
@@ -270,7 +338,7 @@ mod tests {
     use super::*;
     use keycard_domain::clock::ManualClock;
     use keycard_domain::compute::scale_set::Instances;
-    use keycard_domain::compute::{ComputeResource, PowerState};
+    use keycard_domain::compute::{ComputeKind, ComputeResource, PowerState};
     use keycard_domain::directory::ServicePrincipal;
     use keycard_domain::directory::identity_block::IdentityBlock;
     use keycard_domain::entropy::SeededEntropy;
@@ -281,7 +349,6 @@ mod tests {
     use time::UtcDateTime;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpStream;
-    use uuid::Uuid;
 
     const VM: &str = "/subscriptions/11111111-2222-3333-4444-555555555555/resourceGroups/g/providers/Microsoft.Compute/virtualMachines/vm";
 
@@ -326,9 +393,14 @@ mod tests {
                 properties: Map::new(),
                 other: Map::new(),
                 instances: Instances::default(),
+                starts: 0,
+                switched_at: None,
+                cluster: None,
             };
             let id = vm.numbered_part("parts", number);
-            Workload { id, power_state: PowerState::Running, bearer: Arc::new(bearer) }
+            let instance_id = Uuid::from_u128(number.into());
+            let power_state = PowerState::Running;
+            Workload { id, instance_id, power_state, bearer: Arc::new(bearer) }
         }
     }
 

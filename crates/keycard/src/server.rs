@@ -44,7 +44,7 @@ use keycard_wire::graph::{self, Graph};
 use keycard_wire::host_names::{AZURE_SUFFIXES, FaceName, HostNames, host_of, requested_authority};
 use keycard_wire::key_vault::{self, KeyVault, VaultName};
 use keycard_wire::local::LocalFace;
-use keycard_wire::request::discard_body;
+use keycard_wire::request::{ClientAddress, Segments, discard_body};
 use keycard_wire::route::{Answer, Row};
 use keycard_wire::{connection, unbuilt};
 use time::UtcDateTime;
@@ -545,8 +545,13 @@ impl Faces {
 
     /// `https://localhost` reaches Resource Manager, token service and Graph by path.
     async fn answer_by_path(&self, request: Request<Body>) -> (&'static str, Response) {
-        let first = request.uri().path().split('/').find(|segment| !segment.is_empty());
-        match first.unwrap_or_default().to_ascii_lowercase().as_str() {
+        // Decoded as the faces decode it, or the same path would mean one thing here and another at a face's own name. What
+        // is no path is refused by the face that its first segment means.
+        let path = request.uri().path();
+        let decoded = Segments::parse(path).ok().and_then(|all| all.as_slice().first().cloned());
+        let written = || path.split('/').find(|segment| !segment.is_empty()).map(str::to_owned);
+        let first = decoded.or_else(written).unwrap_or_default();
+        match first.to_ascii_lowercase().as_str() {
             "" | "metadata" | "subscriptions" | "providers" | "tenants" => {
                 ("arm", self.arm.answer(request).await)
             }
@@ -685,8 +690,12 @@ async fn serve_https(
         stopped,
         |stream, stopped| {
             let (acceptor, faces) = (acceptor.clone(), Arc::clone(&faces));
-            let answer = move |request| {
+            let client = stream.peer_addr().ok().map(|address| ClientAddress(address.ip()));
+            let answer = move |mut request: Request<Incoming>| {
                 let faces = Arc::clone(&faces);
+                if let Some(client) = client {
+                    request.extensions_mut().insert(client);
+                }
                 async move { faces.answer(request).await }
             };
             async move {

@@ -1,14 +1,21 @@
 //! What every face reads from a request: the path's segments, the query, the body, the ids that follow it.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use axum::body::Body;
 use bytes::Bytes;
 use http::HeaderMap;
+use http::request::Parts;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use keycard_domain::limits;
 use percent_encoding::percent_decode_str;
 use uuid::Uuid;
+
+use crate::route::Entered;
+/// Where a request comes from, as its connection says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClientAddress(pub IpAddr);
 
 /// Why a path is none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -182,6 +189,15 @@ impl RequestIds {
             .and_then(|text| Uuid::try_parse(text).ok())
             .unwrap_or(request_id);
         Self { request_id, correlation_id }
+    }
+
+    /// The ids that the gate gave the request when it came in; new ones where it gave none.
+    pub(crate) fn of_entered(parts: &Parts, fresh: impl FnOnce() -> Uuid) -> Self {
+        let ids = parts.extensions.get::<Entered>().and_then(|entered| entered.ids);
+        ids.unwrap_or_else(|| {
+            let fresh = fresh();
+            Self { request_id: fresh, correlation_id: fresh }
+        })
     }
 }
 

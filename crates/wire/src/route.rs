@@ -2,6 +2,7 @@
 //!
 //! Own matching, because Resource Manager's paths ignore case and extension resources stand below any scope.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -13,8 +14,10 @@ use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::handler::Handler;
 use axum::response::Response;
 use http::request::Parts;
-use http::{Method, StatusCode};
+use http::{HeaderValue, Method, StatusCode};
+use keycard_domain::limits;
 use keycard_domain::operation::OperationContext;
+use tracing::{Instrument, Span};
 
 use crate::request::{PathError, RequestIds, Segments, discard_body};
 
@@ -67,6 +70,9 @@ enum Piece {
     Scope,
 }
 
+/// The segment before a provider's namespace.
+const PROVIDERS: &str = "providers";
+
 fn piece(segment: &'static str) -> Piece {
     match segment.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')) {
         Some("*scope") => Piece::Scope,
@@ -95,6 +101,16 @@ impl<S> Route<S> {
         &self.row
     }
 
+    /// The provider whose resource or operation the row is about: what its pattern says after the last `providers`.
+    fn namespace(&self) -> Option<&'static str> {
+        let is_before = |piece: &Piece| matches!(piece, Piece::Literal(PROVIDERS));
+        let position = self.pattern.iter().rposition(is_before)?;
+        match self.pattern.get(position + 1) {
+            Some(Piece::Literal(namespace)) => Some(namespace),
+            Some(Piece::Parameter(_) | Piece::Scope) | None => None,
+        }
+    }
+
     /// The parameters of a path that the row matches.
     fn matches(&self, segments: &Segments) -> Option<Params> {
         let all = segments.as_slice();
@@ -107,11 +123,15 @@ impl<S> Route<S> {
             return None;
         }
         let mut values = Vec::new();
+        let mut canonical = scope.to_vec();
         let mut resource_length = scope_length;
         for (index, (piece, segment)) in pattern.iter().zip(rest).enumerate() {
             match piece {
-                Piece::Literal(literal) if literal.eq_ignore_ascii_case(segment) => {}
+                Piece::Literal(literal) if literal.eq_ignore_ascii_case(segment) => {
+                    canonical.push((*literal).to_owned());
+                }
                 Piece::Parameter(name) => {
+                    canonical.push(segment.clone());
                     values.push((*name, segment.clone()));
                     resource_length = scope_length + index + 1;
                 }
@@ -123,6 +143,7 @@ impl<S> Route<S> {
             has_scope: matches!(self.pattern.first(), Some(Piece::Scope)),
             scope: path(scope),
             resource: path(all.get(..resource_length).unwrap_or_default()),
+            canonical: path(canonical.get(..resource_length).unwrap_or_default()),
             values,
         })
     }
@@ -135,6 +156,7 @@ pub struct Params {
     has_scope: bool,
     scope: String,
     resource: String,
+    canonical: String,
 }
 
 impl Params {
@@ -157,6 +179,12 @@ impl Params {
     /// The path up to the last parameter: what the request is about.
     pub fn resource(&self) -> &str {
         &self.resource
+    }
+
+    /// The same, with the fixed segments in the row's own spelling: what is made there has this id, however the client
+    /// wrote the type.
+    pub fn canonical_resource(&self) -> &str {
+        &self.canonical
     }
 }
 
@@ -185,8 +213,13 @@ impl<S: Send + Sync> FromRequest<S> for Unread {
 /// The way into a face: who comes in, and what a stranger hears.
 #[async_trait]
 pub trait Gate: Send + Sync + 'static {
-    /// The ids that follow the request, where the face shows them in every answer.
+    /// The ids that follow the request through its answer and the log.
     fn ids(&self, _: &Parts) -> Option<RequestIds> {
+        None
+    }
+
+    /// The client's own id of the request, where it asked to be shown it again.
+    fn echoed_id(&self, _: &Parts) -> Option<HeaderValue> {
         None
     }
 
@@ -206,16 +239,48 @@ pub trait Gate: Send + Sync + 'static {
     /// The answer to a path that no row matches, that is no path, or whose rows have other methods.
     async fn refuse(&self, parts: &mut Parts, refusal: PathRefusal) -> Response;
 
+    /// Whether HEAD is answered wherever GET is.
+    fn takes_head(&self) -> bool {
+        false
+    }
+
+    /// What there is to do about the answer to an admitted request before it leaves, and what it tells of what was found
+    /// or written.
+    async fn conclude(&self, _: &Method, _: &OperationContext, response: Response) -> Response {
+        response
+    }
+
     /// Adds what every answer of the face carries, whoever made it.
     fn finish(&self, entered: &Entered, response: &mut Response);
 }
 
 /// What a gate notes of a request for its answer.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Entered {
-    /// The ids that follow the request, where the face shows them in every answer.
+    /// The ids that follow the request through its answer and the log.
     pub ids: Option<RequestIds>,
+    /// The client's own id of the request, where it asked to be shown it again.
+    pub echoed_id: Option<HeaderValue>,
+    /// How the request came in.
+    pub method: Method,
 }
+
+impl Entered {
+    /// What every line of the log bears that is written while the request is answered. It is of the highest level, so
+    /// that no filter takes the ids from a line that it lets through.
+    fn span(&self) -> Span {
+        match self.ids {
+            Some(RequestIds { request_id, correlation_id }) => {
+                tracing::error_span!("request", %request_id, %correlation_id)
+            }
+            None => Span::none(),
+        }
+    }
+}
+
+/// The code of a refusal, for the log. Travels with the answer.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ErrorCode(pub(crate) &'static str);
 
 /// Why a request reaches no row.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -284,8 +349,53 @@ proof!(
 /// A face: its rows, its gate, and what its handlers need.
 pub struct Face<S> {
     routes: Vec<Route<S>>,
+    index: Index,
     gate: Box<dyn Gate>,
     state: S,
+}
+
+/// Which rows can match a path, by the namespace after its last `providers`: Resource Manager has hundreds of rows, and
+/// a request is about one provider.
+#[derive(Debug, Default)]
+struct Index {
+    /// The positions of the rows that name this namespace, in lower case, and of those that name none.
+    by_namespace: HashMap<String, Vec<usize>>,
+    /// The positions of the rows that name none.
+    others: Vec<usize>,
+}
+
+impl Index {
+    fn of<S>(routes: &[Route<S>]) -> Self {
+        let mut index = Self::default();
+        for namespace in routes.iter().filter_map(Route::namespace) {
+            index.by_namespace.entry(namespace.to_ascii_lowercase()).or_default();
+        }
+        for (position, route) in routes.iter().enumerate() {
+            match route.namespace() {
+                Some(namespace) => {
+                    let named = index.by_namespace.get_mut(&namespace.to_ascii_lowercase());
+                    named.into_iter().for_each(|rows| rows.push(position));
+                }
+                None => {
+                    index.by_namespace.values_mut().for_each(|rows| rows.push(position));
+                    index.others.push(position);
+                }
+            }
+        }
+        index
+    }
+
+    /// The positions of the rows that can match, in their order.
+    fn candidates(&self, segments: &[String]) -> &[usize] {
+        // A resource may be called `providers` too: what follows it is no namespace.
+        let mut namespaces = segments.windows(2).rev().filter_map(|pair| match pair {
+            [word, namespace] if word.eq_ignore_ascii_case(PROVIDERS) => Some(namespace),
+            _ => None,
+        });
+        namespaces
+            .find_map(|namespace| self.by_namespace.get(&namespace.to_ascii_lowercase()))
+            .unwrap_or(&self.others)
+    }
 }
 
 impl<S> fmt::Debug for Face<S> {
@@ -297,7 +407,7 @@ impl<S> fmt::Debug for Face<S> {
 impl<S: Clone + Send + Sync + 'static> Face<S> {
     /// A face of these rows.
     pub fn new(routes: Vec<Route<S>>, gate: impl Gate, state: S) -> Self {
-        Self { routes, gate: Box::new(gate), state }
+        Self { index: Index::of(&routes), routes, gate: Box::new(gate), state }
     }
 
     /// The rows, in the order in which they are tried.
@@ -315,46 +425,120 @@ impl<S: Clone + Send + Sync + 'static> Face<S> {
 
     async fn answer_whole(&self, request: Request) -> Response {
         let (mut parts, mut body) = request.into_parts();
-        let entered = Entered { ids: self.gate.ids(&parts) };
-        parts.extensions.insert(entered);
-        let mut response = match self.pass(&mut parts, &mut body).await {
-            Ok(handler) => handler(Request::from_parts(parts, body), self.state.clone()).await,
-            Err(refusal) => {
-                discard_body(&mut body).await;
-                refusal
-            }
+        let entered = Entered {
+            ids: self.gate.ids(&parts),
+            echoed_id: self.gate.echoed_id(&parts),
+            method: parts.method.clone(),
         };
-        self.gate.finish(&entered, &mut response);
+        parts.extensions.insert(entered.clone());
+        let span = entered.span();
+        let answering = async {
+            let mut response = match self.pass(&mut parts, &mut body).await {
+                Ok((route, operation)) => self.handle(route, operation, parts, body).await,
+                Err(refusal) => {
+                    log_failed_write(&parts, &refusal);
+                    discard_body(&mut body).await;
+                    refusal
+                }
+            };
+            self.gate.finish(&entered, &mut response);
+            response
+        };
+        answering.instrument(span).await
+    }
+
+    async fn handle(
+        &self,
+        route: &Route<S>,
+        operation: OperationContext,
+        parts: Parts,
+        body: Body,
+    ) -> Response {
+        let (method, uri) = (parts.method.clone(), parts.uri.clone());
+        let request = Request::from_parts(parts, body);
+        let response = (route.handler)(request, self.state.clone()).await;
+        let response = self.gate.conclude(&method, &operation, response).await;
+        if is_guarded(&route.row) {
+            log_outcome(&method, uri.path(), &response);
+        }
         response
     }
 
-    async fn pass(&self, parts: &mut Parts, body: &mut Body) -> Result<&BoxedHandler<S>, Response> {
+    async fn pass(
+        &self,
+        parts: &mut Parts,
+        body: &mut Body,
+    ) -> Result<(&Route<S>, OperationContext), Response> {
         self.gate.enter(parts).await?;
         let (route, params) = match self.find(parts) {
             Ok(found) => found,
             Err(refusal) => return Err(self.gate.refuse(parts, refusal).await),
         };
+        if is_guarded(&route.row) {
+            parts.extensions.insert(Guarded);
+        }
         let operation = self.gate.admit(&route.row, &params, parts, body).await?;
-        parts.extensions.insert(Admitted { access: route.row.access, operation });
+        let admitted = Admitted { access: route.row.access, operation: operation.clone() };
+        parts.extensions.insert(admitted);
         parts.extensions.insert(params);
-        Ok(&route.handler)
+        Ok((route, operation))
     }
 
     fn find(&self, parts: &Parts) -> Result<(&Route<S>, Params), PathRefusal> {
         let segments = Segments::of(&parts.uri).map_err(PathRefusal::Malformed)?;
         let mut allowed = Vec::new();
-        for route in &self.routes {
+        // HEAD asks what GET would answer, where the face says so.
+        let asks_for_head = parts.method == Method::HEAD && self.gate.takes_head();
+        let mut behind_get = None;
+        let candidates = self.index.candidates(segments.as_slice());
+        for route in candidates.iter().filter_map(|position| self.routes.get(*position)) {
             let Some(params) = route.matches(&segments) else { continue };
             if route.row.method == parts.method {
                 return Ok((route, params));
             }
             allowed.push(route.row.method.clone());
+            if asks_for_head && route.row.method == Method::GET {
+                behind_get.get_or_insert((route, params));
+            }
+        }
+        if let Some(found) = behind_get {
+            return Ok(found);
         }
         Err(if allowed.is_empty() {
             PathRefusal::NotFound
         } else {
             PathRefusal::MethodNotAllowed(allowed)
         })
+    }
+}
+
+/// The request was led to a row that a right is needed for.
+#[derive(Clone, Copy)]
+struct Guarded;
+
+fn is_guarded(row: &Row) -> bool {
+    matches!(row.access, Access::Rbac(_) | Access::Directory(_))
+}
+
+fn log_failed_write(parts: &Parts, refusal: &Response) {
+    // Who is not known at all does not get to fill the log.
+    if parts.extensions.get::<Guarded>().is_some() && refusal.status() != StatusCode::UNAUTHORIZED {
+        log_outcome(&parts.method, parts.uri.path(), refusal);
+    }
+}
+
+/// One line for each write that was not done. A path has names in it and no secrets; the query is left out.
+fn log_outcome(method: &Method, path: &str, response: &Response) {
+    let status = response.status().as_u16();
+    if method.is_safe() || status < 400 {
+        return;
+    }
+    let path: String = path.chars().take(limits::LOGGED_PATH_CHARS_MAX).collect();
+    let code = response.extensions().get::<ErrorCode>().map(|code| code.0);
+    if status < 500 {
+        tracing::info!(%method, path, status, code, "a write was refused");
+    } else {
+        tracing::error!(%method, path, status, code, "a write failed");
     }
 }
 
@@ -406,5 +590,33 @@ mod tests {
         check("/{*scope}/p/q/{n}", "/p/q/2", Some(("/", "/p/q/2")));
         check("/{*scope}/p/q", "/s/1/p/q", Some(("/s/1", "/s/1")));
         check("/{*scope}/p/q", "/s/1/p", None);
+    }
+
+    #[test]
+    fn a_path_is_held_against_the_rows_of_its_provider_and_those_of_none() {
+        let rows = [
+            "/s/{s}",
+            "/s/{s}/providers/{namespace}",
+            "/s/{s}/providers/A.B/things/{name}",
+            "/s/{s}/providers/A.B/things/{name}/start",
+            "/{*scope}/providers/C.D/locks/{lock}",
+        ];
+        let routes: Vec<Route<()>> =
+            rows.map(|path| route(Method::GET, path, Access::Public, || async {})).into();
+        let index = Index::of(&routes);
+        for (path, expected) in [
+            ("/s/1", vec![0, 1]),
+            ("/s/1/providers/a.b", vec![0, 1, 2, 3]),
+            ("/s/1/providers/E.F/things/1", vec![0, 1]),
+            ("/s/1/providers/A.B/things/1/providers/c.D/locks/1", vec![0, 1, 4]),
+            ("/s/1/providers/A.B/things/providers", vec![0, 1, 2, 3]),
+            ("/s/1/providers/A.B/things/Providers/start", vec![0, 1, 2, 3]),
+        ] {
+            assert_eq!(
+                index.candidates(Segments::parse(path).unwrap().as_slice()),
+                expected,
+                "{path}"
+            );
+        }
     }
 }

@@ -1,9 +1,11 @@
-//! Resources that carry identities and run workloads: virtual machines, scale sets of them, and sites.
+//! Resources that carry identities: virtual machines, scale sets, sites and slots, clusters, Arc machines, container apps.
 //!
 //! Their properties are the client's, kept as they are; what keycard decides about is the identity block, the power
 //! state and the life of the resource.
 
 pub mod attachment;
+mod kind;
+pub mod managed_cluster;
 pub mod scale_set;
 pub mod workload;
 
@@ -11,62 +13,29 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use time::UtcDateTime;
 use uuid::Uuid;
 
 use crate::credential::remove_credentials_of;
+use crate::directory::bearer::Bearer;
 use crate::directory::identity_block::{
     self, IdentityBlock, IdentityBlockError, IdentityRequest, MapRule,
 };
-use crate::directory::user_assigned_identity::Put;
+use crate::directory::service_principal::count_made;
+use crate::directory::user_assigned_identity::{Put, UserAssignedIdentityError};
+use crate::ids::TenantId;
 use crate::operation::OperationContext;
 use crate::rbac::{RbacScope, assignment};
 use crate::records::{Record, Versioned};
 use crate::resource_id::ArmResourceId;
-use crate::resources::{ResourceError, check_location, check_tags, require_group};
+use crate::resources::{ResourceError, check_location, check_tags, generic, require_group};
 use crate::snapshot::Snapshot;
 use crate::state::{Changes, State, WriteError};
+pub use kind::ComputeKind;
+use kind::WithoutIdentity;
+use managed_cluster::{Cluster, ClusterError, ClusterRequest};
 use scale_set::{Instances, ScaleSetError};
 pub use workload::Workload;
-
-/// What kind of resource runs the workload.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum ComputeKind {
-    /// Microsoft.Compute/virtualMachines.
-    VirtualMachine,
-    /// Microsoft.Web/sites: App Service and Functions.
-    Site,
-    /// Microsoft.Compute/virtualMachineScaleSets.
-    ScaleSet,
-}
-
-impl ComputeKind {
-    /// The resource type.
-    pub const fn resource_type(self) -> &'static str {
-        match self {
-            Self::VirtualMachine => "Microsoft.Compute/virtualMachines",
-            Self::Site => "Microsoft.Web/sites",
-            Self::ScaleSet => "Microsoft.Compute/virtualMachineScaleSets",
-        }
-    }
-
-    /// A PUT without an `identity` member keeps the identities of VMs and scale sets and removes a site's.
-    const fn put_without_identity_keeps(self) -> bool {
-        matches!(self, Self::VirtualMachine | Self::ScaleSet)
-    }
-
-    /// Whether the resource runs no workload itself, but by its instances.
-    const fn has_instances(self) -> bool {
-        matches!(self, Self::ScaleSet)
-    }
-
-    /// VM and scale set: 1 to 64 characters; site: 2 to 60. Source: Azure naming rules.
-    const fn name_lengths(self) -> (usize, usize) {
-        match self {
-            Self::VirtualMachine | Self::ScaleSet => (1, 64),
-            Self::Site => (2, 60),
-        }
-    }
-}
 
 /// Whether the resource runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -103,6 +72,39 @@ pub struct ComputeResource {
     /// The instances of a scale set.
     #[serde(default, skip_serializing_if = "Instances::is_unused")]
     pub instances: Instances,
+    /// How often it was started or restarted; what is given to its workload at a start is another thing each time.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub starts: u64,
+    /// When it was switched on or off last, or made, Unix seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub switched_at: Option<i64>,
+    /// What a cluster has made for itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cluster: Option<Cluster>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+const fn is_zero(count: &u64) -> bool {
+    *count == 0
+}
+
+impl ComputeResource {
+    /// The resource as one that has identities.
+    pub const fn bearer(&self) -> Bearer<'_> {
+        Bearer {
+            id: &self.id,
+            location: self.location.as_str(),
+            tags: &self.tags,
+            identity: &self.identity,
+        }
+    }
+
+    fn switch(&mut self, power_state: PowerState, now: UtcDateTime) {
+        if self.power_state != power_state || self.switched_at.is_none() {
+            self.switched_at = Some(now.unix_timestamp());
+        }
+        self.power_state = power_state;
+    }
 }
 
 impl Record for ComputeResource {
@@ -122,6 +124,15 @@ pub enum ComputeError {
     /// The instances of a scale set.
     #[error(transparent)]
     ScaleSet(#[from] ScaleSetError),
+    /// The nodes of a cluster, and what they are.
+    #[error(transparent)]
+    Cluster(#[from] ClusterError),
+    /// The identity that is made for a cluster's nodes.
+    #[error(transparent)]
+    KubeletIdentity(#[from] UserAssignedIdentityError),
+    /// There is a resource of this name elsewhere, and one of a kind may have it.
+    #[error("the name {0} is taken")]
+    NameTaken(String),
     /// What every resource can be refused for.
     #[error(transparent)]
     Resource(#[from] ResourceError),
@@ -148,6 +159,20 @@ pub struct ComputeRequest {
     pub other: Map<String, Value>,
     /// How many instances a scale set is to have.
     pub capacity: Option<u64>,
+    /// Whether it is to run, where a PUT or PATCH says so.
+    pub power_state: Option<PowerState>,
+    /// What a cluster is to be.
+    pub cluster: Option<ClusterRequest>,
+}
+
+/// What a plan is made with.
+#[derive(Debug)]
+struct Plan<'a> {
+    state: &'a State,
+    snapshot: &'a Snapshot,
+    operation: &'a OperationContext,
+    /// The tenant of the resource's subscription.
+    tenant_id: TenantId,
 }
 
 /// Makes the resource, or replaces it.
@@ -161,13 +186,17 @@ pub async fn put(
     state
         .transact(operation, |snapshot, changes| {
             let tenant_id = require_group(snapshot, id)?.tenant_id;
-            check_name(kind, id.name())?;
+            kind.check_name(id.name())?;
             let existing = snapshot.compute_resources.get(&id.key());
             let mut resource = match existing {
                 Some(existing) => replaced(existing, request)?,
-                None => fresh(state, snapshot, kind, id, request)?,
+                None => {
+                    claim_place(snapshot, changes, kind, id)?;
+                    fresh(state, snapshot, kind, id, request)?
+                }
             };
             check_tags(&resource.tags)?;
+            resource.switch(request.power_state.unwrap_or(resource.power_state), operation.now);
             if let Some(capacity) = request.capacity {
                 scale_set::plan_capacity(state, snapshot, changes, &mut resource, capacity)?;
             }
@@ -175,26 +204,56 @@ pub async fn put(
                 identity_type: identity_block::IdentityType::None,
                 user_assigned: None,
             };
-            let identity = match &request.identity {
-                Some(identity) => Some(identity),
-                None if kind.put_without_identity_keeps() => None,
-                None => Some(&nothing),
+            let identity = match (&request.identity, kind.without_identity()) {
+                (Some(identity), _) => Some(identity),
+                (None, WithoutIdentity::Keeps) => None,
+                (None, WithoutIdentity::Removes) => Some(&nothing),
             };
             if let Some(identity) = identity {
+                kind.check_identity(identity)?;
                 resource.identity = identity_block::plan(
                     state,
                     snapshot,
                     changes,
                     operation,
-                    (&resource.id, tenant_id),
-                    &resource.identity,
+                    (resource.bearer(), tenant_id),
                     (identity, MapRule::Replace),
                 )?;
             }
+            if let Some(wanted) = &request.cluster {
+                let plan = Plan { state, snapshot, operation, tenant_id };
+                managed_cluster::plan(&plan, changes, &mut resource, wanted)?;
+            }
+            identity_block::refresh_principal(snapshot, changes, &resource.id, &resource.identity);
             changes.put(snapshot, &resource);
             Ok(Put { resource, is_new: existing.is_none() })
         })
         .await
+}
+
+/// A part needs what it is a part of; a name that has to be the only one must be free.
+fn claim_place(
+    snapshot: &Snapshot,
+    changes: &mut Changes,
+    kind: ComputeKind,
+    id: &ArmResourceId,
+) -> Result<(), ComputeError> {
+    if let Some(whole) = id.parent().filter(|_| kind.is_part()) {
+        let found = snapshot.compute_resources.get(&whole.key());
+        let found = found.ok_or(ResourceError::ParentNotFound(whole))?;
+        changes.rely_on(snapshot, found.record.as_ref());
+    }
+    if kind.has_one_of_a_name() {
+        let is_same = |other: &ComputeResource| {
+            other.kind == kind && other.id.name().eq_ignore_ascii_case(id.name())
+        };
+        if snapshot.compute_resources.iter().any(|(_, other)| is_same(other)) {
+            return Err(ComputeError::NameTaken(id.name().to_owned()));
+        }
+        let name = format!("{}/{}", kind.resource_type(), id.name()).to_ascii_lowercase();
+        count_made(snapshot, changes, name);
+    }
+    Ok(())
 }
 
 fn fresh(
@@ -212,11 +271,14 @@ fn fresh(
         location,
         tags: request.tags.clone().unwrap_or_default(),
         identity: IdentityBlock::default(),
-        power_state: PowerState::Running,
+        power_state: kind.power_when_made(),
         instance_id: state.entropy.id_for(&name),
         properties: request.properties.clone().unwrap_or_default(),
         other: request.other.clone(),
         instances: Instances::default(),
+        starts: 0,
+        switched_at: None,
+        cluster: None,
     })
 }
 
@@ -254,20 +316,22 @@ pub async fn patch(
                 resource.properties.extend(properties.clone());
             }
             resource.other.extend(request.other.clone());
+            resource.switch(request.power_state.unwrap_or(resource.power_state), operation.now);
             if let Some(capacity) = request.capacity {
                 scale_set::plan_capacity(state, snapshot, changes, &mut resource, capacity)?;
             }
             if let Some(identity) = &request.identity {
+                resource.kind.check_identity(identity)?;
                 resource.identity = identity_block::plan(
                     state,
                     snapshot,
                     changes,
                     operation,
-                    (&resource.id, tenant_id),
-                    &resource.identity,
+                    (resource.bearer(), tenant_id),
                     (identity, MapRule::Merge),
                 )?;
             }
+            identity_block::refresh_principal(snapshot, changes, &resource.id, &resource.identity);
             changes.put(snapshot, &resource);
             Ok(resource)
         })
@@ -304,7 +368,10 @@ pub async fn set_power_state(
     state
         .transact(operation, |snapshot, changes| {
             let existing = find(snapshot, id)?;
-            let resource = ComputeResource { power_state, ..existing.record.as_ref().clone() };
+            let mut resource = existing.record.as_ref().clone();
+            resource.switch(power_state, operation.now);
+            resource.starts += u64::from(power_state == PowerState::Running);
+            managed_cluster::plan_power_state(snapshot, changes, &resource);
             changes.put(snapshot, &resource);
             Ok(())
         })
@@ -328,36 +395,25 @@ pub async fn delete(
         .await
 }
 
-/// What deleting a resource writes; also part of deleting its resource group.
+/// What deleting a resource writes, its parts included; also part of deleting its resource group.
 pub(crate) fn plan_delete(
     snapshot: &Snapshot,
     changes: &mut Changes,
     operation: &OperationContext,
     existing: &Versioned<ComputeResource>,
 ) {
+    for part in snapshot.compute_resources.below(&format!("{}/", existing.id.key())) {
+        plan_delete(snapshot, changes, operation, part);
+    }
+    managed_cluster::plan_delete(snapshot, changes, operation, existing);
     if let Some(system) = &existing.identity.system_assigned {
         identity_block::remove_system(snapshot, changes, operation, &existing.id, system);
     }
     for assigned in &existing.identity.user_assigned {
         remove_credentials_of(snapshot, changes, assigned.principal_id, Some(&existing.id));
     }
+    generic::plan_delete_parts(snapshot, changes, operation, &existing.id);
     assignment::plan_delete_below(snapshot, changes, &RbacScope::from(&existing.id));
     changes.next_generation(snapshot, &existing.id);
     changes.delete(snapshot, existing.record.as_ref());
-}
-
-fn check_name(kind: ComputeKind, name: &str) -> Result<(), ResourceError> {
-    let (min, max) = kind.name_lengths();
-    let is_valid = (min..=max).contains(&name.chars().count())
-        && name.chars().all(|c| c.is_alphanumeric() || matches!(c, '-' | '_' | '.'))
-        && !name.starts_with(['-', '_', '.'])
-        && !name.ends_with(['-', '.']);
-    if is_valid {
-        Ok(())
-    } else {
-        Err(ResourceError::NameInvalid {
-            resource_type: kind.resource_type(),
-            name: name.to_owned(),
-        })
-    }
 }

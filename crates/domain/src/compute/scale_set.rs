@@ -17,9 +17,9 @@ use crate::operation::OperationContext;
 use crate::rbac::{RbacScope, assignment};
 use crate::records::Versioned;
 use crate::resource_id::ArmResourceId;
-use crate::resources::ResourceError;
+use crate::resources::{ResourceError, lock};
 use crate::snapshot::Snapshot;
-use crate::state::{Changes, State};
+use crate::state::{Changes, State, WriteError};
 
 /// The type of an instance.
 pub const INSTANCE_TYPE: &str = "Microsoft.Compute/virtualMachineScaleSets/virtualMachines";
@@ -91,6 +91,13 @@ impl Instances {
     /// Whether there never were any: what is no set has none.
     pub(super) const fn is_unused(&self) -> bool {
         self.next == 0
+    }
+
+    /// Switches all of them on or off.
+    pub(super) fn switch_all(&mut self, power_state: PowerState) {
+        for instance in self.present.values_mut() {
+            instance.power_state = power_state;
+        }
     }
 
     /// Adds running instances up to the capacity, or takes away those with the highest numbers; returns what it took.
@@ -192,7 +199,7 @@ pub(super) fn plan_capacity(
     changes: &mut Changes,
     set: &mut ComputeResource,
     capacity: u64,
-) -> Result<(), ScaleSetError> {
+) -> Result<(), ComputeError> {
     let wanted = usize::try_from(capacity).ok().filter(|it| *it <= limits::SCALE_SET_INSTANCES_MAX);
     let wanted = wanted.ok_or_else(|| ScaleSetError::TooManyInstances {
         name: set.id.name().to_owned(),
@@ -204,19 +211,22 @@ pub(super) fn plan_capacity(
         state.entropy.id_for(&format!("instance/{key}/{generation}"))
     };
     let taken = set.instances.resize(wanted, vm_id);
-    plan_leave(snapshot, changes, set, &taken);
-    Ok(())
+    Ok(plan_leave(snapshot, changes, set, &taken)?)
 }
 
-/// What becomes of the credentials and role assignments of instances that go.
+/// What becomes of the credentials and role assignments of instances that go. A locked one does not, whatever its set is
+/// asked for.
 fn plan_leave(
     snapshot: &Snapshot,
     changes: &mut Changes,
     set: &ComputeResource,
     gone: &BTreeSet<InstanceId>,
-) {
+) -> Result<(), WriteError> {
     let ids: Vec<ArmResourceId> =
         gone.iter().map(|id| instance_resource_id(&set.id, *id)).collect();
+    for id in &ids {
+        lock::check_below(snapshot, &RbacScope::from(id))?;
+    }
     let gone: HashSet<&ArmResourceId> = ids.iter().collect();
     for principal in set.identity.principals() {
         remove_credentials_on(snapshot, changes, principal, |resource| gone.contains(resource));
@@ -224,6 +234,7 @@ fn plan_leave(
     for id in &ids {
         assignment::plan_delete_below(snapshot, changes, &RbacScope::from(id));
     }
+    Ok(())
 }
 
 /// Switches instances on or off; the set's identities stay.
@@ -289,8 +300,8 @@ pub async fn delete_instances(
     state
         .transact(operation, |snapshot, changes| {
             let set = find(snapshot, set)?;
-            plan_delete_instances(snapshot, changes, set, &selection.among(&set.instances)?);
-            Ok(())
+            let gone = selection.among(&set.instances)?;
+            Ok(plan_delete_instances(snapshot, changes, set, &gone)?)
         })
         .await
 }
@@ -307,7 +318,7 @@ pub async fn delete_instance(
             if set.instances.get(number).is_none() {
                 return Ok(false);
             }
-            plan_delete_instances(snapshot, changes, set, &BTreeSet::from([number]));
+            plan_delete_instances(snapshot, changes, set, &BTreeSet::from([number]))?;
             Ok(true)
         })
         .await
@@ -318,11 +329,12 @@ fn plan_delete_instances(
     changes: &mut Changes,
     set: &Versioned<ComputeResource>,
     gone: &BTreeSet<InstanceId>,
-) {
-    plan_leave(snapshot, changes, set, gone);
+) -> Result<(), WriteError> {
+    plan_leave(snapshot, changes, set, gone)?;
     let mut set = set.record.as_ref().clone();
     set.instances.present.retain(|id, _| !gone.contains(id));
     changes.put(snapshot, &set);
+    Ok(())
 }
 
 #[cfg(test)]

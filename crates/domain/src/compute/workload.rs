@@ -4,6 +4,8 @@
 
 use std::sync::Arc;
 
+use uuid::Uuid;
+
 use super::scale_set::{
     INSTANCE_TYPE, Instance, InstanceId, instance_name, instance_resource_id, set_and_instance,
 };
@@ -18,6 +20,8 @@ use crate::snapshot::Snapshot;
 pub struct Workload {
     /// Its own resource id: where its credentials are, and what its tokens say they come from.
     pub id: ArmResourceId,
+    /// What it is wherever it moves: its `vmId`.
+    pub instance_id: Uuid,
     /// Whether it runs.
     pub power_state: PowerState,
     /// The resource whose identities it acts as: itself, or the scale set that it is an instance of.
@@ -47,17 +51,19 @@ impl Workload {
         })
     }
 
-    /// What the workload with this id is called: its resource's name, or of an instance the set's with the number.
+    /// What the workload with this id is called: its resource's name, of an instance the set's with the number, of a
+    /// slot the site's too.
     pub fn name(id: &ArmResourceId) -> String {
         match id.parent().filter(|_| id.is_of_type(INSTANCE_TYPE)) {
             Some(set) => instance_name(&set, id.name()),
-            None => id.name().to_owned(),
+            None => id.name_in_group().to_owned(),
         }
     }
 
     fn of(resource: &Versioned<ComputeResource>) -> Option<Self> {
-        (!resource.kind.has_instances()).then(|| Self {
+        resource.kind.runs_itself().then(|| Self {
             id: resource.id.clone(),
+            instance_id: resource.instance_id,
             power_state: resource.power_state,
             bearer: Arc::clone(&resource.record),
         })
@@ -69,6 +75,7 @@ impl Workload {
     ) -> Self {
         Self {
             id: instance_resource_id(&set.id, number),
+            instance_id: instance.vm_id,
             power_state: instance.power_state,
             bearer: Arc::clone(&set.record),
         }
@@ -88,7 +95,7 @@ mod tests {
             ("Microsoft.Compute/virtualMachineScaleSets/web", "web"),
             ("Microsoft.Compute/virtualMachineScaleSets/web/virtualMachines/7", "web_7"),
             ("microsoft.compute/VIRTUALMACHINESCALESETS/web/VIRTUALMACHINES/7", "web_7"),
-            ("Microsoft.Web/sites/web/slots/7", "7"),
+            ("Microsoft.Web/sites/web/slots/7", "web/slots/7"),
         ] {
             assert_eq!(Workload::name(&format!("{group}/{tail}").parse().unwrap()), name, "{tail}");
         }

@@ -417,8 +417,9 @@ pub async fn finish(
     ended: &Deployment,
 ) -> Result<(), WriteError> {
     let now = unix_ms(state.clock.now());
+    // A lock that came in the meantime stopped the resources that were left; what was done has to be said.
     state
-        .transact(operation, |snapshot, changes| {
+        .transact_despite_locks(operation, |snapshot, changes| {
             let Some(present) = snapshot.deployments.get(&ended.record_id()) else { return Ok(()) };
             if present.run_id != ended.run_id || present.ended_at_ms.is_some() {
                 return Ok(());

@@ -49,7 +49,7 @@ impl Record for FederatedCredential {
     }
 }
 
-fn record_id(client_id: ClientId, name: &str) -> String {
+pub(crate) fn record_id(client_id: ClientId, name: &str) -> String {
     format!("{client_id}/{}", name.to_ascii_lowercase())
 }
 
@@ -257,6 +257,7 @@ impl Holder {
                         UserAssignedIdentityError::Resource(error) => error.into(),
                         UserAssignedIdentityError::NotFound(_)
                         | UserAssignedIdentityError::TenantHasNone
+                        | UserAssignedIdentityError::TooManyRequests(_)
                         | UserAssignedIdentityError::NameInvalid(_) => {
                             FederatedCredentialError::IdentityNotFound(id.clone())
                         }

@@ -5,6 +5,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::assignment_restrictions::{self, NotAssignable};
+use super::bearer::Bearer;
 use super::service_principal::{ServicePrincipal, ServicePrincipalKind};
 use super::tenant::TenantKind;
 use super::user_assigned_identity::{new_principal, remove_principal};
@@ -84,11 +86,22 @@ pub enum IdentityType {
 }
 
 impl IdentityType {
+    /// The type as requests and answers write it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "None",
+            Self::SystemAssigned => "SystemAssigned",
+            Self::UserAssigned => "UserAssigned",
+            Self::SystemAndUserAssigned => "SystemAssigned, UserAssigned",
+        }
+    }
+
     const fn has_system(self) -> bool {
         matches!(self, Self::SystemAssigned | Self::SystemAndUserAssigned)
     }
 
-    const fn has_user(self) -> bool {
+    /// Whether there are assigned ones.
+    pub const fn has_user(self) -> bool {
         matches!(self, Self::UserAssigned | Self::SystemAndUserAssigned)
     }
 }
@@ -126,6 +139,24 @@ pub enum IdentityBlockError {
     /// The identity to assign does not exist.
     #[error("identity {0} does not exist")]
     IdentityNotFound(ArmResourceId),
+    /// No resource of this type has identities of this kind.
+    #[error("a {resource_type} has no identities of the type {requested:?}")]
+    TypeUnsupported {
+        /// The resource's type.
+        resource_type: &'static str,
+        /// What the request wants.
+        requested: IdentityType,
+        /// What it might have wanted.
+        supported: &'static [IdentityType],
+    },
+    /// A resource of this type has just so many assigned identities.
+    #[error("{count} identities, {expected} are expected")]
+    CountUnexpected {
+        /// How many the request lists.
+        count: usize,
+        /// How many it has to.
+        expected: usize,
+    },
     /// The type excludes assigned identities, yet the map lists some.
     #[error("the type excludes the identities that are listed")]
     TypeExcludesMap,
@@ -151,6 +182,9 @@ pub enum IdentityBlockError {
     /// The directory is one for customers, which has no managed identities.
     #[error("a B2C directory has no managed identities")]
     TenantHasNone,
+    /// The identity is not for such resources.
+    #[error(transparent)]
+    NotAssignable(#[from] NotAssignable),
     /// The caller may not assign these identities.
     #[error("assigning {0:?} is not granted")]
     AssignNotGranted(Vec<RbacScope>),
@@ -162,18 +196,19 @@ pub fn plan(
     snapshot: &Snapshot,
     changes: &mut Changes,
     operation: &OperationContext,
-    resource: (&ArmResourceId, TenantId),
-    current: &IdentityBlock,
+    (bearer, tenant_id): (Bearer<'_>, TenantId),
     change: (&IdentityRequest, MapRule),
 ) -> Result<IdentityBlock, IdentityBlockError> {
     let (request, rule) = change;
+    let current = bearer.identity;
     let listed = request.user_assigned.as_deref().unwrap_or_default();
     check_request(request, listed)?;
-    let kind = snapshot.tenant(resource.1).map(|tenant| tenant.kind);
+    let kind = snapshot.tenant(tenant_id).map(|tenant| tenant.kind);
     if kind == Some(TenantKind::B2c) && request.identity_type != IdentityType::None {
         return Err(IdentityBlockError::TenantHasNone);
     }
     check_assign_rights(state, snapshot, operation, listed)?;
+    check_restrictions(snapshot, changes, bearer, listed)?;
     let user_assigned = if request.identity_type.has_user() {
         merge(snapshot, operation, current, request.user_assigned.as_deref(), rule)?
     } else {
@@ -182,15 +217,17 @@ pub fn plan(
     check_counts(state, request, user_assigned.len())?;
     let system_assigned = match (&current.system_assigned, request.identity_type.has_system()) {
         (Some(existing), true) => Some(existing.clone()),
-        (None, true) => Some(create_system(state, snapshot, changes, operation, resource)),
+        (None, true) => {
+            Some(create_system(state, snapshot, changes, operation, (bearer.id, tenant_id)))
+        }
         (Some(existing), false) => {
-            remove_system(snapshot, changes, operation, resource.0, existing);
+            remove_system(snapshot, changes, operation, bearer.id, existing);
             None
         }
         (None, false) => None,
     };
     let block = IdentityBlock { system_assigned, user_assigned };
-    drop_credentials_of_unassigned(snapshot, changes, resource.0, current, &block);
+    drop_credentials_of_unassigned(snapshot, changes, bearer.id, current, &block);
     Ok(block)
 }
 
@@ -223,6 +260,27 @@ fn check_assign_rights(
     let refused =
         linked_access::refused(&state.journal, snapshot, operation, ASSIGN_ACTION, scopes);
     if refused.is_empty() { Ok(()) } else { Err(IdentityBlockError::AssignNotGranted(refused)) }
+}
+
+/// What a request lists has to suit the resource, whether it is assigned now or was before the identity was restricted.
+/// A broken reference is to an identity that is gone, with what it was restricted to.
+fn check_restrictions(
+    snapshot: &Snapshot,
+    changes: &mut Changes,
+    bearer: Bearer<'_>,
+    listed: &[(ArmResourceId, MapEntry)],
+) -> Result<(), IdentityBlockError> {
+    let resource_type = bearer.id.resource_type();
+    for (id, _) in listed.iter().filter(|(_, entry)| *entry == MapEntry::Assign) {
+        let Some(identity) = snapshot.user_assigned_identities.get(&id.key()) else { continue };
+        let reference = bearer.identity.user_assigned(id);
+        if reference.is_none_or(|it| it.principal_id == identity.principal_id) {
+            assignment_restrictions::check(identity, &resource_type, bearer.location)?;
+            // Who restricts or deletes the identity in the same moment was earlier or later, not beside this.
+            changes.rely_on(snapshot, identity.record.as_ref());
+        }
+    }
+    Ok(())
 }
 
 fn merge(
@@ -313,6 +371,21 @@ pub(crate) fn remove_system(
 ) {
     remove_principal(snapshot, changes, operation, existing.principal_id);
     changes.next_generation(snapshot, resource);
+}
+
+/// Tells the directory where the resource is now: after a move it hears of it with the resource's next update, as in Azure.
+pub(crate) fn refresh_principal(
+    snapshot: &Snapshot,
+    changes: &mut Changes,
+    resource: &ArmResourceId,
+    block: &IdentityBlock,
+) {
+    let Some(system) = &block.system_assigned else { return };
+    let Some(principal) = snapshot.service_principal(system.principal_id) else { return };
+    if principal.identity_resource() != Some(resource) {
+        let kind = ServicePrincipalKind::SystemAssigned(resource.clone());
+        changes.put(snapshot, &ServicePrincipal { kind, ..principal.record.as_ref().clone() });
+    }
 }
 
 fn drop_credentials_of_unassigned(

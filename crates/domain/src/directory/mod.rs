@@ -4,6 +4,9 @@
 
 pub mod app_role_assignment;
 pub mod application;
+pub mod assignment_restrictions;
+pub mod associated_resource;
+pub mod bearer;
 pub mod deleted_object;
 pub mod directory_role;
 pub mod federated_credential;

@@ -1,5 +1,7 @@
 //! A tenant: one directory, with its issuers and the key that seals its secrets.
 
+use std::collections::BTreeMap;
+
 use keycard_crypto::seal::SealingKey;
 use serde::{Deserialize, Serialize};
 
@@ -141,6 +143,9 @@ pub struct Subscription {
     /// The alias that it was made under; the first one of a tenant has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub alias: Option<String>,
+    /// Its tags.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub tags: BTreeMap<String, String>,
 }
 
 impl Subscription {

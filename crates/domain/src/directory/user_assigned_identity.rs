@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::app_role_assignment::{self, Side};
+use super::assignment_restrictions::{AllowedProviders, IsolationScope};
 use super::deleted_object::{self, FormerObject};
 use super::policy::links;
 use super::service_principal::{ServicePrincipal, ServicePrincipalKind};
@@ -15,11 +16,15 @@ use super::tenant::TenantKind;
 use super::{federated_credential, group};
 use crate::credential::remove_credentials_of;
 use crate::ids::{ClientId, PrincipalId, TenantId};
+use crate::limits;
 use crate::operation::OperationContext;
 use crate::rbac::{RbacScope, assignment};
 use crate::records::{Record, Versioned};
+use crate::request_rates::{RatedBy, TooManyRequests};
 use crate::resource_id::ArmResourceId;
-use crate::resources::{ResourceError, check_location, check_tags, require_group};
+use crate::resources::{
+    ResourceError, check_location, check_tags, normalized_location, require_group,
+};
 use crate::snapshot::Snapshot;
 use crate::state::{Changes, State, WriteError};
 
@@ -41,6 +46,12 @@ pub struct UserAssignedIdentity {
     pub principal_id: PrincipalId,
     /// Its client id.
     pub client_id: ClientId,
+    /// Where the resources may be that have it.
+    #[serde(default, skip_serializing_if = "IsolationScope::is_none")]
+    pub isolation_scope: IsolationScope,
+    /// Which kinds of resources may have it.
+    #[serde(default, skip_serializing_if = "AllowedProviders::is_unrestricted")]
+    pub allowed_providers: AllowedProviders,
 }
 
 impl Record for UserAssignedIdentity {
@@ -63,6 +74,9 @@ pub enum UserAssignedIdentityError {
     /// The directory is one for customers, which has no managed identities.
     #[error("a B2C directory has no managed identities")]
     TenantHasNone,
+    /// Too many were asked for in a short time.
+    #[error(transparent)]
+    TooManyRequests(#[from] TooManyRequests),
     /// What every resource can be refused for.
     #[error(transparent)]
     Resource(#[from] ResourceError),
@@ -74,15 +88,17 @@ impl From<WriteError> for UserAssignedIdentityError {
     }
 }
 
-/// What a PUT asks for.
-#[derive(Clone, Debug)]
-pub struct NewUserAssignedIdentity {
-    /// The id to make or replace.
-    pub id: ArmResourceId,
-    /// Where; required.
+/// What a PUT or PATCH asks for; an absent member says nothing.
+#[derive(Clone, Debug, Default)]
+pub struct UserAssignedIdentityRequest {
+    /// Where; required for a new one.
     pub location: Option<String>,
-    /// The tags.
-    pub tags: BTreeMap<String, String>,
+    /// All tags.
+    pub tags: Option<BTreeMap<String, String>>,
+    /// Where the resources may be that have it.
+    pub isolation_scope: Option<IsolationScope>,
+    /// Which kinds of resources may have it.
+    pub allowed_providers: Option<AllowedProviders>,
 }
 
 /// A resource after a PUT, and whether it is new.
@@ -94,23 +110,70 @@ pub struct Put<R> {
     pub is_new: bool,
 }
 
-/// Makes the identity with its service principal, or replaces its tags.
+/// Makes the identity with its service principal, or changes what the request names. Its ids stay.
 pub async fn put(
     state: &State,
     operation: &OperationContext,
-    new: &NewUserAssignedIdentity,
+    id: &ArmResourceId,
+    request: &UserAssignedIdentityRequest,
 ) -> Result<Put<UserAssignedIdentity>, UserAssignedIdentityError> {
+    check_rates(state, operation, id, request)?;
     state
         .transact(operation, |snapshot, changes| {
-            let subscription = require_group(snapshot, &new.id)?;
-            check_name(new.id.name())?;
-            check_tags(&new.tags)?;
-            match snapshot.user_assigned_identities.get(&new.id.key()) {
-                Some(existing) => replace(snapshot, changes, existing, new),
-                None => create(state, snapshot, changes, operation, subscription.tenant_id, new),
-            }
+            let tenant_id = require_group(snapshot, id)?.tenant_id;
+            check_name(id.name())?;
+            let existing = snapshot.user_assigned_identities.get(&id.key());
+            let base = match existing {
+                Some(existing) => existing.record.as_ref().clone(),
+                None => create(state, snapshot, changes, operation, (id, tenant_id), request)?,
+            };
+            let resource = with_settings(base, request)?;
+            changes.put(snapshot, &resource);
+            Ok(Put { resource, is_new: existing.is_none() })
         })
         .await
+}
+
+/// New identities are counted by tenant and by subscription, in each region; those that are there are not.
+fn check_rates(
+    state: &State,
+    operation: &OperationContext,
+    id: &ArmResourceId,
+    request: &UserAssignedIdentityRequest,
+) -> Result<(), TooManyRequests> {
+    let is_there = state.snapshot().user_assigned_identities.get(&id.key()).is_some();
+    let (Some(caller), false) = (operation.principal(), is_there) else { return Ok(()) };
+    let region: String = normalized_location(request.location.as_deref().unwrap_or_default())
+        .chars()
+        .take(limits::VALUE_SHOWN_CHARS_MAX)
+        .collect();
+    let rates = [
+        (
+            state.limits.identities_of_subscription,
+            RatedBy::IdentitiesOfSubscription(id.subscription(), region.clone()),
+        ),
+        (state.limits.identities_of_tenant, RatedBy::IdentitiesOfTenant(caller.tenant_id, region)),
+    ];
+    for (rate, by) in rates {
+        if let Some(rate) = rate {
+            state.request_rates.admit(by, rate, operation.now)?;
+        }
+    }
+    Ok(())
+}
+
+/// What making an identity without settings writes: also part of making a resource that has one made for it.
+pub(crate) fn plan_create(
+    state: &State,
+    snapshot: &Snapshot,
+    changes: &mut Changes,
+    operation: &OperationContext,
+    (id, tenant_id): (&ArmResourceId, TenantId),
+    request: &UserAssignedIdentityRequest,
+) -> Result<UserAssignedIdentity, UserAssignedIdentityError> {
+    let identity = create(state, snapshot, changes, operation, (id, tenant_id), request)?;
+    changes.put(snapshot, &identity);
+    Ok(identity)
 }
 
 fn create(
@@ -118,10 +181,10 @@ fn create(
     snapshot: &Snapshot,
     changes: &mut Changes,
     operation: &OperationContext,
-    tenant_id: TenantId,
-    new: &NewUserAssignedIdentity,
-) -> Result<Put<UserAssignedIdentity>, UserAssignedIdentityError> {
-    let location = new.location.clone().ok_or(ResourceError::LocationRequired)?;
+    (id, tenant_id): (&ArmResourceId, TenantId),
+    request: &UserAssignedIdentityRequest,
+) -> Result<UserAssignedIdentity, UserAssignedIdentityError> {
+    let location = request.location.clone().ok_or(ResourceError::LocationRequired)?;
     if snapshot.tenant(tenant_id).is_some_and(|tenant| tenant.kind == TenantKind::B2c) {
         return Err(UserAssignedIdentityError::TenantHasNone);
     }
@@ -130,20 +193,20 @@ fn create(
         snapshot,
         operation,
         tenant_id,
-        &new.id,
-        ServicePrincipalKind::UserAssigned(new.id.clone()),
+        id,
+        ServicePrincipalKind::UserAssigned(id.clone()),
     );
-    let identity = UserAssignedIdentity {
-        id: new.id.clone(),
+    changes.put(snapshot, &principal);
+    Ok(UserAssignedIdentity {
+        id: id.clone(),
         location,
-        tags: new.tags.clone(),
+        tags: BTreeMap::new(),
         tenant_id,
         principal_id: principal.id,
         client_id: principal.client_id,
-    };
-    changes.put(snapshot, &principal);
-    changes.put(snapshot, &identity);
-    Ok(Put { resource: identity, is_new: true })
+        isolation_scope: IsolationScope::None,
+        allowed_providers: AllowedProviders::default(),
+    })
 }
 
 /// A service principal with new ids, which hold the generation of the path.
@@ -161,7 +224,7 @@ pub(super) fn new_principal(
         id: PrincipalId::new(state.entropy.id_for(&name("principal"))),
         client_id: ClientId::new(state.entropy.id_for(&name("client"))),
         tenant_id,
-        display_name: path.name().to_owned(),
+        display_name: path.name_in_group().to_owned(),
         kind,
         is_enabled: true,
         created_at: operation.now.unix_timestamp(),
@@ -171,36 +234,35 @@ pub(super) fn new_principal(
     }
 }
 
-fn replace(
-    snapshot: &Snapshot,
-    changes: &mut Changes,
-    existing: &Versioned<UserAssignedIdentity>,
-    new: &NewUserAssignedIdentity,
-) -> Result<Put<UserAssignedIdentity>, UserAssignedIdentityError> {
-    check_location(&existing.id, &existing.location, new.location.as_deref())?;
-    let identity =
-        UserAssignedIdentity { tags: new.tags.clone(), ..existing.record.as_ref().clone() };
-    changes.put(snapshot, &identity);
-    Ok(Put { resource: identity, is_new: false })
+/// Resources that have the identity already keep it, whatever it is restricted to from now on: what a request lists
+/// is checked when it is made.
+fn with_settings(
+    mut identity: UserAssignedIdentity,
+    request: &UserAssignedIdentityRequest,
+) -> Result<UserAssignedIdentity, UserAssignedIdentityError> {
+    check_location(&identity.id, &identity.location, request.location.as_deref())?;
+    if let Some(tags) = &request.tags {
+        check_tags(tags)?;
+        identity.tags.clone_from(tags);
+    }
+    identity.isolation_scope = request.isolation_scope.unwrap_or(identity.isolation_scope);
+    if let Some(providers) = &request.allowed_providers {
+        identity.allowed_providers.clone_from(providers);
+    }
+    Ok(identity)
 }
 
-/// Replaces the tags, where the request names any.
+/// Changes what the request names.
 pub async fn patch(
     state: &State,
     operation: &OperationContext,
     id: &ArmResourceId,
-    location: Option<&str>,
-    tags: Option<&BTreeMap<String, String>>,
+    request: &UserAssignedIdentityRequest,
 ) -> Result<UserAssignedIdentity, UserAssignedIdentityError> {
     state
         .transact(operation, |snapshot, changes| {
             let existing = find(snapshot, id)?;
-            check_location(id, &existing.location, location)?;
-            let mut identity = existing.record.as_ref().clone();
-            if let Some(tags) = tags {
-                check_tags(tags)?;
-                identity.tags = tags.clone();
-            }
+            let identity = with_settings(existing.record.as_ref().clone(), request)?;
             changes.put(snapshot, &identity);
             Ok(identity)
         })

@@ -17,6 +17,7 @@ use crate::directory::Tenant;
 use crate::limits;
 use crate::operation::OperationContext;
 use crate::records::{PAYLOAD_PREFIX, Record, UnreadableRecord, decode, encode, payload_key};
+use crate::resources::lock;
 use crate::state::{Changes, State, WriteError};
 use crate::store::{Entry, Expectation, StoreError, StoreKey, Write};
 
@@ -348,7 +349,7 @@ impl<'a> Secrets<'a> {
         name: &SecretName,
         new: &NewSecret,
     ) -> Result<SecretBundle, SecretError> {
-        self.set_with(name, new, |_| {}).await
+        self.set_with(name, new, |_| Ok(())).await
     }
 
     /// Makes a new version through Resource Manager: a control-plane write, with its activity entry.
@@ -357,8 +358,15 @@ impl<'a> Secrets<'a> {
         name: &SecretName,
         new: &NewSecret,
     ) -> Result<SecretVersion, SecretError> {
-        let record = |changes: &mut Changes| activity::record(self.state, self.operation, changes);
-        Ok(self.set_with(name, new, record).await?.version)
+        let record = |changes: &mut Changes| {
+            lock::guard(&self.state.snapshot(), changes, self.operation)
+                .map_err(WriteError::from)?;
+            activity::record(self.state, self.operation, changes);
+            Ok(())
+        };
+        let bundle = self.set_with(name, new, record).await?;
+        activity::committed(self.operation);
+        Ok(bundle.version)
     }
 
     /// The current version, without its value.
@@ -371,7 +379,7 @@ impl<'a> Secrets<'a> {
         &self,
         name: &SecretName,
         new: &NewSecret,
-        record: impl Fn(&mut Changes),
+        record: impl Fn(&mut Changes) -> Result<(), WriteError>,
     ) -> Result<SecretBundle, SecretError> {
         check_new(new)?;
         let mut outcome = Err(SecretError::NotFound(name.to_string()));
@@ -388,7 +396,7 @@ impl<'a> Secrets<'a> {
         &self,
         name: &SecretName,
         new: &NewSecret,
-        record: impl Fn(&mut Changes),
+        record: impl Fn(&mut Changes) -> Result<(), WriteError>,
     ) -> Result<SecretBundle, SecretError> {
         let former = self.head(name).await?;
         let versions = match &former {
@@ -414,7 +422,7 @@ impl<'a> Secrets<'a> {
         put(&mut changes, &head, former.map(|(_, entry)| entry).as_ref());
         put(&mut changes, &stored, None);
         self.rely_on_vault(&mut changes)?;
-        record(&mut changes);
+        record(&mut changes)?;
         self.state.commit(changes).await?;
         Ok(SecretBundle { version: stored.without_value(), value: new.value.clone() })
     }

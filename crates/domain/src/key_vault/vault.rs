@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::access_policy::AccessPolicy;
+use super::access_policy::{AccessPolicy, PolicyChange};
 use super::secret;
 use crate::directory::user_assigned_identity::Put;
 use crate::ids::TenantId;
@@ -16,7 +16,9 @@ use crate::operation::OperationContext;
 use crate::rbac::{RbacScope, assignment};
 use crate::records::{Record, Versioned};
 use crate::resource_id::ArmResourceId;
-use crate::resources::{ResourceError, check_location, check_tags, require_group};
+use crate::resources::{
+    ResourceError, check_location, check_tags, normalized_location, require_group,
+};
 use crate::snapshot::Snapshot;
 use crate::state::{Changes, State, WriteError};
 
@@ -265,8 +267,17 @@ fn check_settings(
         return Err(VaultError::SettingInvalid("sku.name must be standard or premium"));
     }
     let policies = request.access_policies.as_deref().unwrap_or_default();
+    check_policies(policies, tenant_id)
+}
+
+fn check_policies(policies: &[AccessPolicy], tenant_id: TenantId) -> Result<(), VaultError> {
     if policies.len() > limits::ACCESS_POLICIES_MAX {
         return Err(VaultError::SettingInvalid("a vault has at most 1024 access policies"));
+    }
+    if policies.iter().any(|policy| policy.permissions.are_too_many()) {
+        return Err(VaultError::SettingInvalid(
+            "an access policy has at most 64 permissions of each kind of object",
+        ));
     }
     match policies.iter().find(|policy| policy.tenant_id != tenant_id) {
         Some(policy) => Err(VaultError::TenantWrong(policy.tenant_id)),
@@ -290,6 +301,46 @@ pub async fn patch(
             Ok(vault)
         })
         .await
+}
+
+/// Changes the access policies of the principals that are listed, and leaves those of others.
+pub async fn change_policies(
+    state: &State,
+    operation: &OperationContext,
+    id: &ArmResourceId,
+    change: PolicyChange,
+    listed: &[AccessPolicy],
+) -> Result<Vault, VaultError> {
+    state
+        .transact(operation, |snapshot, changes| {
+            let tenant_id = require_group(snapshot, id)?.tenant_id;
+            // First, since merging takes as long as both are, one by the other.
+            check_policies(listed, tenant_id)?;
+            let mut vault = find(snapshot, id)?.record.as_ref().clone();
+            vault.access_policies = change.apply(&vault.access_policies, listed);
+            check_policies(&vault.access_policies, tenant_id)?;
+            changes.put(snapshot, &vault);
+            Ok(vault)
+        })
+        .await
+}
+
+/// Why a name is not free.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NameUnavailable {
+    /// It breaks the rules.
+    Invalid,
+    /// A vault has it, perhaps a deleted one.
+    Taken,
+}
+
+/// Whether a new vault could have this name.
+pub fn check_availability(snapshot: &Snapshot, name: &str) -> Result<(), NameUnavailable> {
+    check_name(name).map_err(|_| NameUnavailable::Invalid)?;
+    match snapshot.vaults.get(&name.to_ascii_lowercase()) {
+        Some(_) => Err(NameUnavailable::Taken),
+        None => Ok(()),
+    }
 }
 
 /// The live vault with this id.
@@ -318,15 +369,17 @@ pub fn deleted_in_scope(snapshot: &Snapshot, path: &str) -> Vec<Versioned<Vault>
     select(snapshot, path, |vault| vault.deleted.is_some())
 }
 
-/// The deleted vault with this name, if it was one of the subscription's.
+/// The deleted vault with this name, if it was one of the subscription's and in this location.
 pub fn find_deleted<'a>(
     snapshot: &'a Snapshot,
     subscription: &str,
+    location: &str,
     name: &str,
 ) -> Option<&'a Versioned<Vault>> {
     snapshot.vaults.get(&name.to_ascii_lowercase()).filter(|vault| {
         vault.deleted.is_some()
             && vault.id.subscription().to_string().eq_ignore_ascii_case(subscription)
+            && normalized_location(&vault.location) == normalized_location(location)
     })
 }
 

@@ -13,6 +13,7 @@ use super::role_definition::Permission;
 use super::scope::RbacScope;
 use super::standing::{Ancestry, Standing, standings};
 use crate::ids::{PrincipalId, TenantId};
+use crate::operation::Principal;
 use crate::snapshot::Snapshot;
 
 /// Which of a role's lists an action is looked up in.
@@ -77,6 +78,20 @@ impl Decision {
     pub const fn is_allowed(&self) -> bool {
         matches!(self.reason, Reason::Granted(_) | Reason::GrantedByCondition(_))
     }
+}
+
+/// Whether a principal may do something on the control plane; for what it is shown, not for what it does.
+pub fn may(snapshot: &Snapshot, principal: &Principal, action: &str, scope: &RbacScope) -> bool {
+    let question = Question {
+        tenant: principal.tenant_id,
+        principal: principal.principal_id,
+        plane: Plane::Control,
+        action,
+        scope,
+        sub_operation: None,
+        attributes: &Attributes::default(),
+    };
+    decide(snapshot, &question).is_allowed()
 }
 
 /// Decides a question.
@@ -287,6 +302,7 @@ mod tests {
             display_name: "s".into(),
             management_group: Some("team".into()),
             alias: None,
+            tags: std::collections::BTreeMap::new(),
         });
         snapshot
     }

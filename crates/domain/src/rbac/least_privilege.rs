@@ -199,12 +199,14 @@ mod tests {
             display_name: "s".into(),
             management_group: None,
             alias: None,
+            tags: std::collections::BTreeMap::new(),
         });
         snapshot.insert_for_test(&ResourceGroup {
             subscription_id: SUBSCRIPTION,
             name: "rg".into(),
             location: "l".into(),
             tags: std::collections::BTreeMap::new(),
+            managed_by: None,
         });
         snapshot
     }

@@ -25,7 +25,7 @@ pub mod standing;
 pub use action::{Action, ActionPattern};
 pub use assignment::RoleAssignment;
 pub use condition::{AttributeSource, Attributes, Condition};
-pub use decision::{Decision, Plane, Question, Reason, decide};
+pub use decision::{Decision, Plane, Question, Reason, decide, may};
 pub use deny_assignment::DenyAssignment;
 pub use role_definition::{Permission, RoleDefinition, RoleType};
 pub use scope::RbacScope;

@@ -7,6 +7,8 @@ use serde_json::{Map, json};
 use uuid::Uuid;
 
 use super::{Record, decode, encode};
+use crate::audit::activity::ActivityEntry;
+use crate::compute::managed_cluster::Cluster;
 use crate::compute::scale_set::Instances;
 use crate::compute::{ComputeKind, ComputeResource, PowerState};
 use crate::credential::IdentityCredential;
@@ -16,6 +18,7 @@ use crate::deployment::{
     DeploymentState, FailureDetail,
 };
 use crate::directory::application::{AppRole, KeyCredential, PasswordCredential, TokenVersion};
+use crate::directory::assignment_restrictions::{AllowedProviders, IsolationScope};
 use crate::directory::deleted_object::FormerObject;
 use crate::directory::directory_role::{DirectoryRole, DirectoryRoleAssignment};
 use crate::directory::federated_credential::claims_expression::ClaimsExpression;
@@ -45,7 +48,11 @@ use crate::rbac::{
     built_in_roles,
 };
 use crate::resource_id::ArmResourceId;
+use crate::resources::feature::FeatureRegistration;
+use crate::resources::generic::{GenericResource, HostName};
+use crate::resources::lock::{Lock, LockLevel};
 use crate::resources::management_group::ManagementGroup;
+use crate::resources::relocation::Relocation;
 use crate::resources::resource_group::ResourceGroup;
 use crate::token::signing_key::{SigningKeyRing, TokenSigningKey};
 
@@ -94,9 +101,22 @@ fn directory_records_are_frozen() {
             display_name: "s".into(),
             management_group: None,
             alias: None,
+            tags: BTreeMap::new(),
         },
         "subscriptions/00000000-0000-0000-0000-000000000002",
         r#"{"v":1,"r":{"id":"00000000-0000-0000-0000-000000000002","tenant_id":"00000000-0000-0000-0000-000000000001","display_name":"s"}}"#,
+    );
+    check(
+        &Subscription {
+            id: SUBSCRIPTION,
+            tenant_id: TENANT,
+            display_name: "s".into(),
+            management_group: None,
+            alias: None,
+            tags: BTreeMap::from([("a".into(), "b".into())]),
+        },
+        "subscriptions/00000000-0000-0000-0000-000000000002",
+        r#"{"v":1,"r":{"id":"00000000-0000-0000-0000-000000000002","tenant_id":"00000000-0000-0000-0000-000000000001","display_name":"s","tags":{"a":"b"}}}"#,
     );
     check(
         &ServicePrincipal {
@@ -326,9 +346,21 @@ fn resource_records_are_frozen() {
             name: "G".into(),
             location: "l".into(),
             tags: tags.clone(),
+            managed_by: None,
         },
         "resource-groups/00000000-0000-0000-0000-000000000002/g",
         r#"{"v":1,"r":{"subscription_id":"00000000-0000-0000-0000-000000000002","name":"G","location":"l","tags":{"a":"b"}}}"#,
+    );
+    check(
+        &ResourceGroup {
+            subscription_id: SUBSCRIPTION,
+            name: "G".into(),
+            location: "l".into(),
+            tags: BTreeMap::new(),
+            managed_by: Some(id("Microsoft.ContainerService", "managedClusters/c")),
+        },
+        "resource-groups/00000000-0000-0000-0000-000000000002/g",
+        r#"{"v":1,"r":{"subscription_id":"00000000-0000-0000-0000-000000000002","name":"G","location":"l","tags":{},"managed_by":"/subscriptions/00000000-0000-0000-0000-000000000002/resourceGroups/g/providers/Microsoft.ContainerService/managedClusters/c"}}"#,
     );
     check(
         &UserAssignedIdentity {
@@ -338,11 +370,29 @@ fn resource_records_are_frozen() {
             tenant_id: TENANT,
             principal_id: PRINCIPAL,
             client_id: CLIENT,
+            isolation_scope: IsolationScope::None,
+            allowed_providers: AllowedProviders::default(),
         },
         &format!(
             "user-assigned-identities/{group}/microsoft.managedidentity/userassignedidentities/mi"
         ),
         r#"{"v":1,"r":{"id":"/subscriptions/00000000-0000-0000-0000-000000000002/resourceGroups/g/providers/Microsoft.ManagedIdentity/userAssignedIdentities/mi","location":"l","tags":{"a":"b"},"tenant_id":"00000000-0000-0000-0000-000000000001","principal_id":"00000000-0000-0000-0000-000000000003","client_id":"00000000-0000-0000-0000-000000000004"}}"#,
+    );
+    check(
+        &UserAssignedIdentity {
+            id: id("Microsoft.ManagedIdentity", "userAssignedIdentities/mi"),
+            location: "l".into(),
+            tags: BTreeMap::new(),
+            tenant_id: TENANT,
+            principal_id: PRINCIPAL,
+            client_id: CLIENT,
+            isolation_scope: IsolationScope::Regional,
+            allowed_providers: AllowedProviders::parse(vec!["Microsoft.Compute".into()]).unwrap(),
+        },
+        &format!(
+            "user-assigned-identities/{group}/microsoft.managedidentity/userassignedidentities/mi"
+        ),
+        r#"{"v":1,"r":{"id":"/subscriptions/00000000-0000-0000-0000-000000000002/resourceGroups/g/providers/Microsoft.ManagedIdentity/userAssignedIdentities/mi","location":"l","tags":{},"tenant_id":"00000000-0000-0000-0000-000000000001","principal_id":"00000000-0000-0000-0000-000000000003","client_id":"00000000-0000-0000-0000-000000000004","isolation_scope":"Regional","allowed_providers":["Microsoft.Compute"]}}"#,
     );
     let assigned = UserAssigned {
         identity: id("Microsoft.ManagedIdentity", "userAssignedIdentities/mi"),
@@ -366,10 +416,86 @@ fn resource_records_are_frozen() {
             properties: Map::from_iter([("p".to_owned(), json!(1))]),
             other: Map::new(),
             instances: Instances::default(),
+            starts: 0,
+            switched_at: None,
+            cluster: None,
         },
         &format!("compute-resources/{group}/microsoft.compute/virtualmachines/vm"),
         r#"{"v":1,"r":{"id":"/subscriptions/00000000-0000-0000-0000-000000000002/resourceGroups/g/providers/Microsoft.Compute/virtualMachines/vm","kind":"VirtualMachine","location":"l","tags":{},"identity":{"system_assigned":{"principal_id":"00000000-0000-0000-0000-000000000003","client_id":"00000000-0000-0000-0000-000000000004"},"user_assigned":[{"identity":"/subscriptions/00000000-0000-0000-0000-000000000002/resourceGroups/g/providers/Microsoft.ManagedIdentity/userAssignedIdentities/mi","principal_id":"00000000-0000-0000-0000-000000000003","client_id":"00000000-0000-0000-0000-000000000004","assigned_at":6}]},"power_state":"Deallocated","instance_id":"00000000-0000-0000-0000-000000000008","properties":{"p":1},"other":{}}}"#,
     );
+    check(
+        &ComputeResource {
+            id: id("Microsoft.Web", "sites/app/slots/s1"),
+            kind: ComputeKind::Slot,
+            location: "l".into(),
+            tags: BTreeMap::new(),
+            identity: IdentityBlock::default(),
+            power_state: PowerState::Stopped,
+            instance_id: Uuid::from_u128(8),
+            properties: Map::new(),
+            other: Map::new(),
+            instances: Instances::default(),
+            starts: 2,
+            switched_at: Some(7),
+            cluster: None,
+        },
+        &format!("compute-resources/{group}/microsoft.web/sites/app/slots/s1"),
+        r#"{"v":1,"r":{"id":"/subscriptions/00000000-0000-0000-0000-000000000002/resourceGroups/g/providers/Microsoft.Web/sites/app/slots/s1","kind":"Slot","location":"l","tags":{},"identity":{"system_assigned":null,"user_assigned":[]},"power_state":"Stopped","instance_id":"00000000-0000-0000-0000-000000000008","properties":{},"other":{},"starts":2,"switched_at":7}}"#,
+    );
+    check(
+        &ComputeResource {
+            id: id("Microsoft.ContainerService", "managedClusters/c"),
+            kind: ComputeKind::ManagedCluster,
+            location: "l".into(),
+            tags: BTreeMap::new(),
+            identity: IdentityBlock::default(),
+            power_state: PowerState::Running,
+            instance_id: Uuid::from_u128(8),
+            properties: Map::new(),
+            other: Map::new(),
+            instances: Instances::default(),
+            starts: 0,
+            switched_at: None,
+            cluster: Some(Cluster {
+                node_resource_group: "MC_g_c_l".into(),
+                kubelet: Some(UserAssigned {
+                    identity: id("Microsoft.ManagedIdentity", "userAssignedIdentities/mi"),
+                    principal_id: PRINCIPAL,
+                    client_id: CLIENT,
+                    assigned_at: 6,
+                }),
+                pools: vec!["np1".into()],
+                has_oidc_issuer: true,
+            }),
+        },
+        &format!("compute-resources/{group}/microsoft.containerservice/managedclusters/c"),
+        r#"{"v":1,"r":{"id":"/subscriptions/00000000-0000-0000-0000-000000000002/resourceGroups/g/providers/Microsoft.ContainerService/managedClusters/c","kind":"ManagedCluster","location":"l","tags":{},"identity":{"system_assigned":null,"user_assigned":[]},"power_state":"Running","instance_id":"00000000-0000-0000-0000-000000000008","properties":{},"other":{},"cluster":{"node_resource_group":"MC_g_c_l","kubelet":{"identity":"/subscriptions/00000000-0000-0000-0000-000000000002/resourceGroups/g/providers/Microsoft.ManagedIdentity/userAssignedIdentities/mi","principal_id":"00000000-0000-0000-0000-000000000003","client_id":"00000000-0000-0000-0000-000000000004","assigned_at":6},"pools":["np1"],"has_oidc_issuer":true}}}"#,
+    );
+    let kinds = [
+        (ComputeKind::ArcMachine, "ArcMachine", "Microsoft.HybridCompute", "machines/x"),
+        (ComputeKind::ContainerApp, "ContainerApp", "Microsoft.App", "containerApps/x"),
+    ];
+    for (kind, word, namespace, name) in kinds {
+        let resource = ComputeResource {
+            id: id(namespace, name),
+            kind,
+            location: "l".into(),
+            tags: BTreeMap::new(),
+            identity: IdentityBlock::default(),
+            power_state: PowerState::Stopped,
+            instance_id: Uuid::from_u128(8),
+            properties: Map::new(),
+            other: Map::new(),
+            instances: Instances::default(),
+            starts: 0,
+            switched_at: None,
+            cluster: None,
+        };
+        let golden = r#"{"v":1,"r":{"id":"/subscriptions/00000000-0000-0000-0000-000000000002/resourceGroups/g/providers/NAME","kind":"KIND","location":"l","tags":{},"identity":{"system_assigned":null,"user_assigned":[]},"power_state":"Stopped","instance_id":"00000000-0000-0000-0000-000000000008","properties":{},"other":{}}}"#;
+        let path = format!("{namespace}/{name}");
+        let golden = golden.replace("NAME", &path).replace("KIND", word);
+        check(&resource, &format!("compute-resources/{group}/{}", path.to_lowercase()), &golden);
+    }
     let mut instances = Instances::default();
     for capacity in [2, 1] {
         instances.resize(capacity, |_| Uuid::from_u128(9));
@@ -386,6 +512,9 @@ fn resource_records_are_frozen() {
             properties: Map::new(),
             other: Map::new(),
             instances,
+            starts: 0,
+            switched_at: None,
+            cluster: None,
         },
         &format!("compute-resources/{group}/microsoft.compute/virtualmachinescalesets/set"),
         r#"{"v":1,"r":{"id":"/subscriptions/00000000-0000-0000-0000-000000000002/resourceGroups/g/providers/Microsoft.Compute/virtualMachineScaleSets/set","kind":"ScaleSet","location":"l","tags":{},"identity":{"system_assigned":null,"user_assigned":[]},"power_state":"Running","instance_id":"00000000-0000-0000-0000-000000000008","properties":{},"other":{},"instances":{"next":2,"present":{"0":{"power_state":"Running","vm_id":"00000000-0000-0000-0000-000000000009"}}}}}"#,
@@ -523,5 +652,86 @@ fn deployments_are_frozen() {
         },
         "deployments//subscriptions/s/resourcegroups/g|d",
         r#"{"v":1,"r":{"scope":"/subscriptions/S/resourceGroups/G","name":"D","location":null,"tags":{},"run_id":"00000000-0000-0000-0000-000000000009","state":"Failed","mode":"Incremental","template_hash":"7","parameters":[{"name":"p","value_type":"SecureString","value":null}],"dependencies":[{"resource":"/a","resource_type":"N/a","name":"a","needs":["/b"]}],"outputs":[{"name":"o","value_type":"Array","value":[1]}],"operations":[{"kind":"Create","resource":"/a","resource_type":"N/a","name":"a","status":409,"refusal":"r","ended_at_ms":6}],"failure":{"code":"c","message":"m","details":[{"code":"d","message":"n"}]},"started_at_ms":5,"ended_at_ms":7,"correlation_id":"00000000-0000-0000-0000-00000000000a"}}"#,
+    );
+}
+
+#[test]
+fn generic_resources_are_frozen() {
+    let path = "/subscriptions/00000000-0000-0000-0000-000000000002/resourceGroups/g/providers/Microsoft.Storage/storageAccounts/A1";
+    check(
+        &GenericResource {
+            id: path.parse().unwrap(),
+            location: Some("l".into()),
+            tags: BTreeMap::from([("t".into(), "v".into())]),
+            identity: IdentityBlock::default(),
+            instance_id: Uuid::from_u128(9),
+            created_at: 5,
+            properties: Map::from_iter([("p".into(), json!(1))]),
+            other: Map::from_iter([("kind".into(), json!("k"))]),
+        },
+        "generic-resources//subscriptions/00000000-0000-0000-0000-000000000002/resourcegroups/g/providers/microsoft.storage/storageaccounts/a1",
+        r#"{"v":1,"r":{"id":"/subscriptions/00000000-0000-0000-0000-000000000002/resourceGroups/g/providers/Microsoft.Storage/storageAccounts/A1","location":"l","tags":{"t":"v"},"identity":{"system_assigned":null,"user_assigned":[]},"instance_id":"00000000-0000-0000-0000-000000000009","created_at":5,"properties":{"p":1},"other":{"kind":"k"}}}"#,
+    );
+    check(
+        &HostName { resource_type: "n/t".into(), name: "a1".into(), holder: path.parse().unwrap() },
+        "host-names/n/t|a1",
+        r#"{"v":1,"r":{"resource_type":"n/t","name":"a1","holder":"/subscriptions/00000000-0000-0000-0000-000000000002/resourceGroups/g/providers/Microsoft.Storage/storageAccounts/A1"}}"#,
+    );
+    check(
+        &FeatureRegistration {
+            subscription_id: SUBSCRIPTION,
+            namespace: "N.S".into(),
+            name: "F".into(),
+            is_registered: true,
+        },
+        "feature-registrations/00000000-0000-0000-0000-000000000002/n.s/f",
+        r#"{"v":1,"r":{"subscription_id":"00000000-0000-0000-0000-000000000002","namespace":"N.S","name":"F","is_registered":true}}"#,
+    );
+}
+
+#[test]
+fn entries_of_the_activity_log_are_frozen() {
+    check(
+        &ActivityEntry {
+            time_unix_ms: 7,
+            operation_id: Uuid::from_u128(9),
+            correlation_id: Uuid::from_u128(10),
+            tenant_id: TENANT,
+            caller: PRINCIPAL,
+            client_id: CLIENT,
+            action: "N/t/write".into(),
+            scope: format!("/subscriptions/{SUBSCRIPTION}/resourceGroups/G"),
+            method: "PUT".into(),
+            client_request_id: Some("c".into()),
+            client_address: Some("::1".into()),
+            status: 409,
+            error_code: Some("e".into()),
+        },
+        "activityLog/subscription-00000000-0000-0000-0000-000000000002/999999999999992-00000000-0000-0000-0000-000000000009",
+        r#"{"v":1,"r":{"time_unix_ms":7,"operation_id":"00000000-0000-0000-0000-000000000009","correlation_id":"00000000-0000-0000-0000-00000000000a","tenant_id":"00000000-0000-0000-0000-000000000001","caller":"00000000-0000-0000-0000-000000000003","client_id":"00000000-0000-0000-0000-000000000004","action":"N/t/write","scope":"/subscriptions/00000000-0000-0000-0000-000000000002/resourceGroups/G","method":"PUT","client_request_id":"c","client_address":"::1","status":409,"error_code":"e"}}"#,
+    );
+}
+
+#[test]
+fn locks_and_relocations_are_frozen() {
+    check(
+        &Relocation {
+            former: id("Microsoft.Compute", "virtualMachines/VM"),
+            present: id("Microsoft.Compute", "virtualMachines/VM2"),
+            moved_at: 5,
+        },
+        "relocations//subscriptions/00000000-0000-0000-0000-000000000002/resourcegroups/g/providers/microsoft.compute/virtualmachines/vm",
+        r#"{"v":1,"r":{"former":"/subscriptions/00000000-0000-0000-0000-000000000002/resourceGroups/g/providers/Microsoft.Compute/virtualMachines/VM","present":"/subscriptions/00000000-0000-0000-0000-000000000002/resourceGroups/g/providers/Microsoft.Compute/virtualMachines/VM2","moved_at":5}}"#,
+    );
+    check(
+        &Lock {
+            scope: RbacScope::parse("/subscriptions/S/resourceGroups/G").unwrap(),
+            name: "L".into(),
+            level: LockLevel::CanNotDelete,
+            notes: Some("n".into()),
+            owners: vec!["o".into()],
+        },
+        "locks//subscriptions/s/resourcegroups/g|l",
+        r#"{"v":1,"r":{"scope":"/subscriptions/S/resourceGroups/G","name":"L","level":"CanNotDelete","notes":"n","owners":["o"]}}"#,
     );
 }

@@ -8,7 +8,7 @@ use crate::directory::tenant::Subscription;
 use crate::ids::{PrincipalId, TenantId};
 use crate::limits;
 use crate::operation::Principal;
-use crate::rbac::{Attributes, Plane, Question, RbacScope, decide};
+use crate::rbac::may;
 use crate::records::{Record, Versioned};
 use crate::snapshot::Snapshot;
 
@@ -189,20 +189,6 @@ impl<'a> Tree<'a> {
         }
         found
     }
-}
-
-/// Whether a principal may do something on the control plane; for what it is shown, not for what it does.
-pub fn may(snapshot: &Snapshot, principal: &Principal, action: &str, scope: &RbacScope) -> bool {
-    let question = Question {
-        tenant: principal.tenant_id,
-        principal: principal.principal_id,
-        plane: Plane::Control,
-        action,
-        scope,
-        sub_operation: None,
-        attributes: &Attributes::default(),
-    };
-    decide(snapshot, &question).is_allowed()
 }
 
 /// The groups of its tenant that a principal may read.

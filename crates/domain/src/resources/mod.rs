@@ -2,13 +2,21 @@
 //!
 //! Source: Azure Resource Manager, "Naming rules and restrictions", "Use tags to organize your Azure resources".
 
+pub mod feature;
+pub mod generic;
+pub mod generic_type;
+pub mod listing;
+pub mod lock;
 pub mod management_group;
 pub mod management_group_tree;
+pub mod relocation;
 pub mod resource_group;
 pub mod subscription;
+pub mod tags;
 
 use std::collections::BTreeMap;
 
+use crate::compute::ComputeKind;
 use crate::directory::tenant::Subscription;
 use crate::ids::{SubscriptionId, TenantId};
 use crate::key_vault::vault;
@@ -33,6 +41,9 @@ pub enum ResourceError {
     /// There is no such resource.
     #[error("{0} does not exist")]
     NotFound(ArmResourceId),
+    /// There is no such resource for the new one to be a part of.
+    #[error("{0} does not exist")]
+    ParentNotFound(ArmResourceId),
     /// The name breaks the type's rules.
     #[error("`{name}` is no name of a {resource_type}")]
     NameInvalid {
@@ -56,12 +67,23 @@ pub enum ResourceError {
         /// Where the request wants it.
         requested: String,
     },
+    /// The location of a resource group cannot be changed.
+    #[error("the group is in {present}, not in {requested}")]
+    GroupLocationImmutable {
+        /// Where it is.
+        present: String,
+        /// Where the request wants it.
+        requested: String,
+    },
     /// More tags than allowed.
     #[error("{0} tags, {max} are allowed", max = limits::TAGS_MAX)]
     TooManyTags(usize),
     /// A tag's name or value breaks the rules.
     #[error("tag `{0}` is not allowed")]
     TagInvalid(String),
+    /// Nothing at this path can have tags.
+    #[error("{0} cannot have tags")]
+    NotTaggable(RbacScope),
     /// The write could not be done.
     #[error(transparent)]
     Write(#[from] WriteError),
@@ -103,30 +125,44 @@ pub fn rely_on_scope(snapshot: &Snapshot, changes: &mut Changes, scope: &RbacSco
     {
         changes.rely_on(snapshot, group.record.as_ref());
     }
-    let Some(resource) = scope.resource() else { return };
+    if let Some(resource) = scope.resource() {
+        rely_on_resource(snapshot, changes, &resource);
+    }
+}
+
+/// Relies on a resource being there still when the plan is committed; `false` when it is not there now.
+pub(crate) fn rely_on_resource(
+    snapshot: &Snapshot,
+    changes: &mut Changes,
+    resource: &ArmResourceId,
+) -> bool {
     let key = resource.key();
     if let Some(compute) = snapshot.compute_resources.get(&key) {
         changes.rely_on(snapshot, compute.record.as_ref());
-    }
-    if let Some(identity) = snapshot.user_assigned_identities.get(&key) {
+    } else if let Some(identity) = snapshot.user_assigned_identities.get(&key) {
         changes.rely_on(snapshot, identity.record.as_ref());
-    }
-    if let Ok(vault) = vault::find(snapshot, &resource) {
+    } else if let Some(generic) = snapshot.generic_resources.get(&key) {
+        changes.rely_on(snapshot, generic.record.as_ref());
+    } else if let Ok(vault) = vault::find(snapshot, resource) {
         changes.rely_on(snapshot, vault.record.as_ref());
+    } else {
+        return false;
     }
+    true
 }
 
 fn may_exist(snapshot: &Snapshot, resource: &ArmResourceId) -> bool {
     let key = resource.key();
-    match resource.resource_type().to_ascii_lowercase().as_str() {
-        "microsoft.compute/virtualmachines"
-        | "microsoft.compute/virtualmachinescalesets"
-        | "microsoft.web/sites" => snapshot.compute_resources.get(&key).is_some(),
+    let resource_type = resource.resource_type();
+    if ComputeKind::of_type(&resource_type).is_some() {
+        return snapshot.compute_resources.get(&key).is_some();
+    }
+    match resource_type.to_ascii_lowercase().as_str() {
         "microsoft.managedidentity/userassignedidentities" => {
             snapshot.user_assigned_identities.get(&key).is_some()
         }
         "microsoft.keyvault/vaults" => vault::find(snapshot, resource).is_ok(),
-        _ => true,
+        _ => generic::type_of(resource).is_none() || snapshot.generic_resources.get(&key).is_some(),
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{ResourceError, check_tags, normalized_location, require_subscription};
+use super::{ResourceError, check_tags, generic, normalized_location, require_subscription};
 use crate::compute;
 use crate::deployment;
 use crate::directory::user_assigned_identity::{self, Put};
@@ -15,7 +15,7 @@ use crate::rbac::{RbacScope, assignment};
 use crate::records::{Record, Versioned};
 use crate::resource_id::ArmResourceId;
 use crate::snapshot::Snapshot;
-use crate::state::State;
+use crate::state::{Changes, State};
 
 /// A resource group.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,6 +28,9 @@ pub struct ResourceGroup {
     pub location: String,
     /// Its tags.
     pub tags: BTreeMap<String, String>,
+    /// The resource that made it for its own purposes, and takes it along when it goes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub managed_by: Option<ArmResourceId>,
 }
 
 impl Record for ResourceGroup {
@@ -38,7 +41,7 @@ impl Record for ResourceGroup {
     }
 }
 
-fn record_id(subscription: SubscriptionId, name: &str) -> String {
+pub(crate) fn record_id(subscription: SubscriptionId, name: &str) -> String {
     format!("{subscription}/{}", name.to_ascii_lowercase())
 }
 
@@ -79,13 +82,32 @@ pub async fn put(
         .await
 }
 
+/// Replaces the tags of the group, where any are given.
+pub async fn patch(
+    state: &State,
+    operation: &OperationContext,
+    subscription: SubscriptionId,
+    name: &str,
+    tags: Option<&BTreeMap<String, String>>,
+) -> Result<ResourceGroup, ResourceError> {
+    state
+        .transact(operation, |snapshot, changes| {
+            let mut group = find(snapshot, subscription, name)?.record.as_ref().clone();
+            if let Some(tags) = tags {
+                check_tags(tags)?;
+                group.tags.clone_from(tags);
+                changes.put(snapshot, &group);
+            }
+            Ok(group)
+        })
+        .await
+}
+
 fn check_location(existing: &ResourceGroup, requested: &str) -> Result<(), ResourceError> {
     if normalized_location(&existing.location) == normalized_location(requested) {
         return Ok(());
     }
-    Err(ResourceError::LocationImmutable {
-        name: existing.name.clone(),
-        group: existing.name.clone(),
+    Err(ResourceError::GroupLocationImmutable {
         present: existing.location.clone(),
         requested: requested.to_owned(),
     })
@@ -113,25 +135,6 @@ pub fn list(
     Ok(snapshot.resource_groups.below(&format!("{subscription}/")).cloned().collect())
 }
 
-/// Every resource of a subscription with its location, by id.
-pub fn resources_below(
-    snapshot: &Snapshot,
-    subscription: SubscriptionId,
-) -> Vec<(ArmResourceId, String)> {
-    let prefix = format!("/subscriptions/{subscription}/");
-    let mut resources: Vec<(ArmResourceId, String)> = snapshot
-        .compute_resources
-        .below(&prefix)
-        .map(|resource| (resource.id.clone(), resource.location.clone()))
-        .collect();
-    let identities = snapshot.user_assigned_identities.below(&prefix);
-    resources.extend(identities.map(|identity| (identity.id.clone(), identity.location.clone())));
-    let vaults = key_vault::vault::in_scope(snapshot, &format!("/subscriptions/{subscription}"));
-    resources.extend(vaults.iter().map(|vault| (vault.id.clone(), vault.location.clone())));
-    resources.sort_by_key(|(id, _)| id.key());
-    resources
-}
-
 /// Deletes the group and everything in it; `false` when there was none.
 ///
 /// Its vaults go to the deleted state, from which they can be recovered, as when deleted one by one.
@@ -147,26 +150,50 @@ pub async fn delete(
             let Some(group) = snapshot.resource_groups.get(&record_id(subscription, name)) else {
                 return Ok(false);
             };
-            let prefix = group.resource_key_prefix();
-            for resource in snapshot.compute_resources.below(&prefix) {
-                compute::plan_delete(snapshot, changes, operation, resource);
-            }
-            for identity in snapshot.user_assigned_identities.below(&prefix) {
-                user_assigned_identity::plan_delete(snapshot, changes, operation, identity);
-            }
-            for vault in key_vault::vault::in_scope(snapshot, &group.path()) {
-                key_vault::vault::plan_delete(snapshot, changes, operation, &vault);
-            }
-            if let Ok(scope) = RbacScope::parse(&group.path()) {
-                assignment::plan_delete_below(snapshot, changes, &scope);
-                for deployment in deployment::list(snapshot, &scope) {
-                    deployment::plan_delete(snapshot, changes, &deployment);
-                }
-            }
-            changes.delete(snapshot, group.record.as_ref());
+            plan_delete(snapshot, changes, operation, group);
             Ok(true)
         })
         .await
+}
+
+/// What deleting a group writes; also part of deleting the resource that it was made for.
+pub(crate) fn plan_delete(
+    snapshot: &Snapshot,
+    changes: &mut Changes,
+    operation: &OperationContext,
+    group: &Versioned<ResourceGroup>,
+) {
+    let prefix = group.resource_key_prefix();
+    for resource in snapshot.compute_resources.below(&prefix) {
+        compute::plan_delete(snapshot, changes, operation, resource);
+    }
+    for resource in snapshot.generic_resources.below(&prefix) {
+        generic::plan_delete(snapshot, changes, operation, resource);
+    }
+    for identity in snapshot.user_assigned_identities.below(&prefix) {
+        user_assigned_identity::plan_delete(snapshot, changes, operation, identity);
+    }
+    for vault in key_vault::vault::in_scope(snapshot, &group.path()) {
+        key_vault::vault::plan_delete(snapshot, changes, operation, &vault);
+    }
+    if let Ok(scope) = RbacScope::parse(&group.path()) {
+        assignment::plan_delete_below(snapshot, changes, &scope);
+        for deployment in deployment::list(snapshot, &scope) {
+            deployment::plan_delete(snapshot, changes, &deployment);
+        }
+    }
+    changes.delete(snapshot, group.record.as_ref());
+}
+
+/// Makes a group that is not there yet, for a resource.
+pub(crate) fn plan_make(
+    snapshot: &Snapshot,
+    changes: &mut Changes,
+    group: &ResourceGroup,
+) -> Result<(), ResourceError> {
+    check_name(&group.name)?;
+    changes.put(snapshot, group);
+    Ok(())
 }
 
 /// 1 to 90 letters, digits, `_`, `-`, `.`, `(`, `)`, not ending in `.`.

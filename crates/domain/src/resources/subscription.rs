@@ -54,6 +54,7 @@ pub async fn create(
                 display_name: display_name.to_owned(),
                 management_group: None,
                 alias: Some(alias.to_owned()),
+                tags: std::collections::BTreeMap::new(),
             };
             changes.put(snapshot, &subscription);
             plan_owner(state, snapshot, changes, operation, owner, &subscription);

@@ -212,6 +212,9 @@ mod tests {
             properties: Map::new(),
             other: Map::new(),
             instances: Instances::default(),
+            starts: 0,
+            switched_at: None,
+            cluster: None,
         };
         snapshot.insert_for_test(&resource);
         assert!(!counts(&snapshot), "it lost the identity");

@@ -40,8 +40,16 @@ impl Throttle {
             });
         admitted.map(|_| ()).map_err(|empty_at| {
             let wait = empty_at + interval - tolerance - now;
-            u32::try_from(wait.max(0) / NANOS_PER_SECOND + 1).unwrap_or(1)
+            let seconds = (wait.max(1) + NANOS_PER_SECOND - 1) / NANOS_PER_SECOND;
+            u32::try_from(seconds).unwrap_or(1)
         })
+    }
+}
+
+impl Throttle {
+    /// Whether it would let as many events through as one that never saw any.
+    pub fn is_idle(&self, now: UtcDateTime) -> bool {
+        self.empty_at.load(Ordering::Relaxed) <= unix_nanos(now)
     }
 }
 

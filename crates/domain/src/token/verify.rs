@@ -14,6 +14,7 @@ use crate::ids::{PrincipalId, TenantId};
 use crate::limits::{self, Limits};
 use crate::operation::Principal;
 use crate::resource_id::ArmResourceId;
+use crate::resources::relocation;
 use crate::snapshot::Snapshot;
 use crate::state::State;
 
@@ -217,13 +218,25 @@ fn is_still_assigned(
 ) -> bool {
     let Some(origin) = text(claims, "xms_az_rid") else { return true };
     let Ok(origin) = origin.parse::<ArmResourceId>() else { return false };
-    let Some(Workload { bearer, .. }) = Workload::find(snapshot, &origin) else { return false };
+    let issued = issued_at(claims).unwrap_or(i64::MIN);
+    // A workload that moved since is the same one.
+    relocation::places_since(snapshot, &origin)
+        .any(|place| has_since(snapshot, &place, principal_id, issued))
+}
+
+/// Whether the workload at a place has the identity, and had it by the same assignment at a moment.
+fn has_since(
+    snapshot: &Snapshot,
+    place: &ArmResourceId,
+    principal_id: PrincipalId,
+    issued: i64,
+) -> bool {
+    let Some(Workload { bearer, .. }) = Workload::find(snapshot, place) else { return false };
     let is_system = bearer
         .identity
         .system_assigned
         .as_ref()
         .is_some_and(|system| system.principal_id == principal_id);
-    let issued = issued_at(claims).unwrap_or(i64::MIN);
     let is_assigned =
         bearer.identity.user_assigned.iter().any(|assigned| {
             assigned.principal_id == principal_id && assigned.assigned_at <= issued

@@ -286,6 +286,7 @@ impl World {
                 display_name: format!("subscription {number}"),
                 management_group: Some(self.management_groups[leaf].name.clone()),
                 alias: None,
+                tags: std::collections::BTreeMap::new(),
             });
         }
     }

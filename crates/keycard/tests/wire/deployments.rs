@@ -1014,3 +1014,42 @@ async fn what_if_answers_whatever_a_secure_parameter_looks_like() {
         assert_eq!(change["after"]["tags"]["t"], "***", "{secret}: {told}");
     }
 }
+
+/// What can be put and not read is said to be unforetold, and the deployment does it all the same.
+#[tokio::test]
+async fn a_template_adds_an_access_policy_which_what_if_cannot_foretell() {
+    let cloud = Cloud::start().await;
+    cloud.put_vault("kv1", false).await;
+    let properties = json!({ "accessPolicies": [{
+        "tenantId": "[subscription().tenantId]",
+        "objectId": "[reference('mi-1').principalId]",
+        "permissions": { "secrets": ["get"] },
+    }]});
+    let template = json!({
+        "contentVersion": "1.0.0.0",
+        "resources": [
+            {
+                "type": "Microsoft.ManagedIdentity/userAssignedIdentities",
+                "apiVersion": "2024-11-30", "name": "mi-1", "location": "local", "properties": {},
+            },
+            {
+                "type": "Microsoft.KeyVault/vaults/accessPolicies", "apiVersion": "2023-07-01",
+                "name": "kv1/add", "properties": properties,
+            },
+        ],
+    });
+    let body = json!({ "properties": { "mode": "Incremental", "template": template } });
+    let path = format!("{}/whatIf", cloud.deployment("d1"));
+    let told = cloud.admin(Method::POST, &path, VERSION, Some(body)).await.body;
+    assert_eq!(told["status"], "Succeeded", "{told}");
+    let changes = told["properties"]["changes"].as_array().unwrap();
+    let policies = changes.iter().find(|it| it["resourceId"].as_str().unwrap().ends_with("/add"));
+    assert_eq!(policies.unwrap()["changeType"], "Unsupported", "{told}");
+    for _ in 0..2 {
+        cloud.deployed("d1", template.clone(), json!({})).await;
+        let vault = cloud.admin(Method::GET, &cloud.vault_id("kv1"), "2023-07-01", None).await.body;
+        let policies = vault["properties"]["accessPolicies"].as_array().unwrap();
+        assert_eq!(policies.len(), 1, "{vault}");
+        assert_eq!(policies[0]["permissions"]["secrets"], json!(["get"]));
+    }
+}

@@ -10,14 +10,18 @@
     reason = "a test stops at the first surprise, and reads best without ceremony"
 )]
 
+mod activity_log;
 mod app_service;
 mod attacks;
 mod authorization;
+mod container_apps;
 mod deployments;
 mod development;
 mod entra;
 mod explanations;
 mod federation;
+mod front_door;
+mod generic_resources;
 mod graph;
 mod graph_applications;
 mod graph_deleted;
@@ -25,17 +29,25 @@ mod graph_policies;
 mod graph_restart;
 mod graph_roles;
 mod harness;
+mod hybrid_machines;
+mod identities;
 mod imds;
 mod key_vault;
+mod locks;
+mod managed_clusters;
 mod management_groups;
+mod moves;
 mod own_applications;
 mod resource_manager;
 mod restart;
 mod revocation;
 mod scale_sets;
+mod sites;
 mod sweep;
+mod tags;
 mod templates;
 mod tenants;
 mod tidy;
 mod upkeep;
+mod vaults;
 mod year;

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::harness::{ARM_AUDIENCE, Choice, Cloud, GRAPH_AUDIENCE, VAULT_AUDIENCE, claims, header};
 
-async fn development() -> Cloud {
+pub(crate) async fn development() -> Cloud {
     let turnable_clock = Some(Arc::new(TurnableClock::default()));
     Cloud::start_with(Choice { turnable_clock, ..Choice::default() }).await
 }
@@ -19,7 +19,7 @@ async fn development() -> Cloud {
 const PATH: &str = "/providers/Keycard.Local/createTenant";
 
 /// A second tenant as its administrator sees it.
-async fn second(cloud: &Cloud, body: Value) -> (Description, Administration) {
+pub(crate) async fn second(cloud: &Cloud, body: Value) -> (Description, Administration) {
     let answer = cloud.admin(Method::POST, PATH, "2026-11-01", Some(body)).await;
     assert_eq!(answer.status, StatusCode::CREATED, "{}", answer.body);
     let text = |pointer: &str| answer.body.pointer(pointer).unwrap().as_str().unwrap().to_owned();

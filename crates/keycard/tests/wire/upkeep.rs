@@ -18,8 +18,10 @@ use keycard_domain::operation::{Caller, OperationContext, Principal};
 use keycard_domain::rbac::assignment::{self, AssignmentError, NewAssignment, PrincipalType};
 use keycard_domain::rbac::{RbacScope, built_in_roles};
 use keycard_domain::resource_id::ArmResourceId;
+use keycard_domain::resources::ResourceError;
+use keycard_domain::resources::lock::{self, Lock, LockLevel};
 use keycard_domain::resources::resource_group::{self, ResourceGroup};
-use keycard_domain::state::{Ports, State};
+use keycard_domain::state::{Ports, State, WriteError};
 use keycard_domain::store::Store;
 use keycard_domain::token::audience::{Audiences, Service};
 use keycard_domain::token::grant::{ClientProof, GrantRequest, TokenService};
@@ -66,6 +68,20 @@ impl Node {
         let operation = OperationContext::system(clock.now(), state.entropy.uuid());
         let first = bootstrap(&state, &operation, (IssuerForm::Azure, ""), None).await.unwrap();
         Self { state, store, clock, first, following }
+    }
+
+    /// A state of its own on the same store, which hears of nothing by itself.
+    async fn another(&self) -> Arc<State> {
+        State::open(Ports {
+            store: self.store.clone(),
+            audit: Arc::new(MemoryAuditLog::new(10)),
+            clock: self.clock.clone(),
+            entropy: Arc::new(SeededEntropy::new(2)),
+            limits: Limits::of(Profile::Standard),
+            master_key: SealingKey::generate(),
+        })
+        .await
+        .unwrap()
     }
 
     /// An operation of the administrator, now.
@@ -123,6 +139,46 @@ async fn of_two_assignments_alike_at_the_same_time_one_is_made() {
     assert_eq!(second, Err(AssignmentError::Exists(one.id)));
 }
 
+/// A node that has not heard of a lock yet plans without it, and cannot commit what it planned.
+#[tokio::test]
+async fn a_lock_that_another_node_just_put_is_obeyed() {
+    let node = Node::start().await;
+    let group = ResourceGroup {
+        subscription_id: node.first.subscription_id,
+        name: "g".into(),
+        location: "local".into(),
+        tags: std::collections::BTreeMap::new(),
+    };
+    resource_group::put(&node.state, &node.operation(), &group).await.unwrap();
+    let late = node.another().await;
+    let lock = Lock {
+        scope: RbacScope::parse(&group.path()).unwrap(),
+        name: "l".into(),
+        level: LockLevel::CanNotDelete,
+        notes: None,
+        owners: Vec::new(),
+    };
+    let tenant = node.first.tenant_id;
+    lock::put(&node.state, &node.operation(), tenant, &lock).await.unwrap();
+    let operation = OperationContext {
+        action: "Microsoft.Resources/subscriptions/resourceGroups/delete",
+        scope: group.path(),
+        ..node.operation()
+    };
+    assert!(late.snapshot().locks.is_empty());
+    let delete = resource_group::delete(&late, &operation, group.subscription_id, &group.name);
+    let (deleted, _) = tokio::join!(delete, async {
+        while late.snapshot().locks.is_empty() {
+            tokio::task::yield_now().await;
+            late.follow().await.unwrap();
+        }
+    });
+    assert!(
+        matches!(deleted, Err(ResourceError::Write(WriteError::Locked(_)))),
+        "the group was deleted, or kept for another reason: {deleted:?}"
+    );
+}
+
 #[tokio::test]
 async fn a_deleted_vault_is_gone_with_its_secrets_when_its_time_is_over() {
     let node = Node::start().await;
@@ -131,6 +187,7 @@ async fn a_deleted_vault_is_gone_with_its_secrets_when_its_time_is_over() {
         name: "g".into(),
         location: "local".into(),
         tags: std::collections::BTreeMap::new(),
+        managed_by: None,
     };
     resource_group::put(&node.state, &node.operation(), &group).await.unwrap();
     let id: ArmResourceId =
@@ -171,6 +228,7 @@ async fn the_activity_log_is_kept_for_ninety_days() {
             name: name.into(),
             location: "local".into(),
             tags: std::collections::BTreeMap::new(),
+            managed_by: None,
         };
         resource_group::put(&node.state, &node.operation(), &group).await.unwrap();
     };
@@ -178,10 +236,10 @@ async fn the_activity_log_is_kept_for_ninety_days() {
     node.clock.advance(time::Duration::days(60));
     put("young").await;
     node.pass().await;
-    assert_eq!(node.stored_below("payload/activity/").await, 2);
+    assert_eq!(node.stored_below("payload/activityLog/").await, 2);
     node.clock.advance(time::Duration::days(31));
     node.pass().await;
-    assert_eq!(node.stored_below("payload/activity/").await, 1);
+    assert_eq!(node.stored_below("payload/activityLog/").await, 1);
 }
 
 /// data-planes 6: a successor is published before it signs, and the old key as long as its tokens live.

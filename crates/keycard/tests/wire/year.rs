@@ -222,6 +222,7 @@ impl World {
             name: "g".into(),
             location: "local".into(),
             tags: std::collections::BTreeMap::new(),
+            managed_by: None,
         };
         resource_group::put(&state, &operation, &group).await.unwrap();
         let vm: ArmResourceId =
@@ -237,6 +238,8 @@ impl World {
             properties: None,
             other: serde_json::Map::new(),
             capacity: None,
+            power_state: None,
+            cluster: None,
         };
         let kind = ComputeKind::VirtualMachine;
         let made = compute::put(&state, &operation, kind, &vm, &request).await.unwrap();

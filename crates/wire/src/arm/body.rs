@@ -53,7 +53,7 @@ pub(super) fn date(seconds: i64) -> Option<String> {
 
 /// The resource that the row's path names.
 pub(super) fn resource_id(params: &Params) -> Result<ArmResourceId, ArmError> {
-    params.resource().parse().map_err(|_| ArmError::PathMalformed)
+    params.canonical_resource().parse().map_err(|_| ArmError::PathMalformed)
 }
 
 /// Refuses a listing below a subscription or group that does not exist.
@@ -81,21 +81,25 @@ pub(super) fn page(uri: &Uri, base: &str, mut items: Vec<(String, Value)>) -> Va
     let mut rest = items.into_iter().filter(|(key, _)| *key > after);
     let shown: Vec<(String, Value)> = rest.by_ref().take(limit).collect();
     let has_more = rest.next().is_some();
-    // The rest of the query goes along: what the listing was narrowed to, and the api-version.
+    let next = shown.last().filter(|_| has_more).map(|(key, _)| next_link(uri, base, key));
+    let values: Vec<Value> = shown.into_iter().map(|(_, value)| value).collect();
+    match next {
+        Some(link) => json!({ "value": values, "nextLink": link }),
+        None => json!({ "value": values }),
+    }
+}
+
+/// The address of the page after the one at `uri`. The rest of the query goes along: what the listing was narrowed to, and
+/// the api-version.
+pub(super) fn next_link(uri: &Uri, base: &str, skip_token: &str) -> String {
     let kept = uri.query().unwrap_or_default().split('&').filter(|parameter| {
         let name = parameter.split('=').next().unwrap_or_default();
         !matches!(Parameters::parse(name), it if it.count("$skiptoken") > 0)
     });
-    let next_link = shown.last().filter(|_| has_more).map(|(key, _)| {
-        let token = percent_encoding::utf8_percent_encode(key, percent_encoding::NON_ALPHANUMERIC);
-        let kept: Vec<&str> = kept.collect();
-        format!("{base}{}?{}&$skiptoken={token}", uri.path(), kept.join("&"))
-    });
-    let values: Vec<Value> = shown.into_iter().map(|(_, value)| value).collect();
-    match next_link {
-        Some(link) => json!({ "value": values, "nextLink": link }),
-        None => json!({ "value": values }),
-    }
+    let token =
+        percent_encoding::utf8_percent_encode(skip_token, percent_encoding::NON_ALPHANUMERIC);
+    let kept: Vec<&str> = kept.collect();
+    format!("{base}{}?{}&$skiptoken={token}", uri.path(), kept.join("&"))
 }
 
 #[cfg(test)]

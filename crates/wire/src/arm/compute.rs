@@ -1,82 +1,112 @@
-//! Virtual machines and sites: `Microsoft.Compute/virtualMachines`, `Microsoft.Web/sites`.
+//! What all kinds of compute resources share on the wire: reading, showing, the rows that each of them has.
 //!
-//! PATCH merges the identity map, PUT replaces it; the type always decides. Everything is done when it is answered,
-//! so there is nothing to poll. Source: Microsoft.Compute and Microsoft.Web REST APIs.
+//! PATCH merges the identity map, PUT replaces it; the type always decides. What a kind has besides is in its own file.
 
 use std::collections::BTreeMap;
 
 use axum::Json;
 use axum::extract::State;
-use http::{Method, StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
+use http::{HeaderName, StatusCode, Uri, header};
 use keycard_domain::compute::{self, ComputeKind, ComputeRequest, ComputeResource, PowerState};
 use keycard_domain::operation::OperationContext;
+use keycard_domain::records::Versioned;
 use keycard_domain::resources::require_subscription;
 use keycard_domain::snapshot::Snapshot;
-use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::body::{JsonBody, page, require_container, resource_id};
 use super::error::ArmError;
-use super::{Arm, identity, row};
-use crate::request::Parameters;
-use crate::route::{Params, Rbac, Route, Unread};
+use super::{
+    Arm, container_apps, hybrid_machines, identity, managed_clusters, sites,
+    virtual_machine_scale_sets, virtual_machines,
+};
+use crate::route::{Params, Rbac};
 
-const VM: &str = "/subscriptions/{subscription}/resourceGroups/{group}/providers/Microsoft.Compute/virtualMachines/{name}";
-const VMS_IN_GROUP: &str = "/subscriptions/{subscription}/resourceGroups/{group}/providers/Microsoft.Compute/virtualMachines";
-const VMS: &str = "/subscriptions/{subscription}/providers/Microsoft.Compute/virtualMachines";
-const SITE: &str =
-    "/subscriptions/{subscription}/resourceGroups/{group}/providers/Microsoft.Web/sites/{name}";
-const SITES_IN_GROUP: &str =
-    "/subscriptions/{subscription}/resourceGroups/{group}/providers/Microsoft.Web/sites";
-const SITES: &str = "/subscriptions/{subscription}/providers/Microsoft.Web/sites";
+type ReadBody = fn(&Map<String, Value>) -> Result<ComputeRequest, ArmError>;
 
-pub(super) fn routes() -> Vec<Route<Arm>> {
-    let (get, put, patch, delete) = (Method::GET, Method::PUT, Method::PATCH, Method::DELETE);
-    let mut routes = vec![
-        row(put.clone(), VM, "Microsoft.Compute/virtualMachines/write", put_vm),
-        row(patch.clone(), VM, "Microsoft.Compute/virtualMachines/write", patch_resource),
-        row(get.clone(), VM, "Microsoft.Compute/virtualMachines/read", show),
-        row(delete.clone(), VM, "Microsoft.Compute/virtualMachines/delete", remove),
-        row(get.clone(), VMS_IN_GROUP, "Microsoft.Compute/virtualMachines/read", list_vms),
-        row(get.clone(), VMS, "Microsoft.Compute/virtualMachines/read", list_vms),
-        row(put, SITE, "Microsoft.Web/sites/write", put_site),
-        row(patch, SITE, "Microsoft.Web/sites/write", patch_resource),
-        row(get.clone(), SITE, "Microsoft.Web/sites/read", show),
-        row(delete, SITE, "Microsoft.Web/sites/delete", remove),
-        row(get.clone(), SITES_IN_GROUP, "Microsoft.Web/sites/read", list_sites),
-        row(get, SITES, "Microsoft.Web/sites/read", list_sites),
-    ];
-    routes.extend(power_routes());
-    routes
+/// How most kinds are spoken of.
+pub(super) const PLAIN: Manner = Manner {
+    made: StatusCode::CREATED,
+    deleted: StatusCode::OK,
+    has_etag: false,
+    read_put: read,
+    read_patch: read,
+    show: |_, _, _| {},
+};
+
+/// How the face speaks of a kind.
+pub(super) struct Manner {
+    /// What a PUT answers that made the resource.
+    pub(super) made: StatusCode,
+    /// What a DELETE answers that deleted it.
+    pub(super) deleted: StatusCode,
+    /// Whether answers carry the header `ETag`.
+    pub(super) has_etag: bool,
+    /// What the body of a PUT says.
+    pub(super) read_put: ReadBody,
+    /// What the body of a PATCH says.
+    pub(super) read_patch: ReadBody,
+    /// Adds the members that the kind's resources have besides those of every resource.
+    pub(super) show: fn(&Arm, &ComputeResource, &mut Shown),
 }
 
-macro_rules! power_row {
-    ($verb:literal, $state:expr) => {
-        row(
-            Method::POST,
-            concat!(
-                "/subscriptions/{subscription}/resourceGroups/{group}/providers/Microsoft.Compute/virtualMachines/{name}/",
-                $verb
-            ),
-            concat!("Microsoft.Compute/virtualMachines/", $verb, "/action"),
-            |operation: Rbac, arm: State<Arm>, params: Params, _: Unread| {
-                power(operation, arm, params, $state)
+/// A resource on its way out: what stands in `properties`, and beside it.
+pub(super) struct Shown {
+    pub(super) properties: Map<String, Value>,
+    pub(super) members: Map<String, Value>,
+}
+
+const fn manner(kind: ComputeKind) -> &'static Manner {
+    match kind {
+        ComputeKind::VirtualMachine => &virtual_machines::MANNER,
+        ComputeKind::Site | ComputeKind::Slot => &sites::MANNER,
+        ComputeKind::ScaleSet => &virtual_machine_scale_sets::MANNER,
+        ComputeKind::ManagedCluster => &managed_clusters::MANNER,
+        ComputeKind::ArcMachine => &hybrid_machines::MANNER,
+        ComputeKind::ContainerApp => &container_apps::MANNER,
+    }
+}
+
+/// The rows that every kind has. Of parts of other resources, with what their ids have after `providers/`.
+macro_rules! kind_rows {
+    ($kind:expr, $type:literal) => {{
+        let mut rows = crate::arm::compute::kind_rows!($kind, $type, $type, "/{name}");
+        let all = concat!("/subscriptions/{subscription}/providers/", $type);
+        rows.push(crate::arm::row(
+            http::Method::GET,
+            all,
+            concat!($type, "/read"),
+            |operation, arm, params, uri| {
+                crate::arm::compute::list_resources(operation, arm, params, uri, $kind)
             },
-        )
-    };
-}
+        ));
+        rows
+    }};
+    ($kind:expr, $type:literal, $all:literal, $one:literal) => {{
+        use http::Method;
 
-/// Identities stay whatever the power state is; only their tokens depend on it.
-fn power_routes() -> Vec<Route<Arm>> {
-    vec![
-        power_row!("start", PowerState::Running),
-        power_row!("restart", PowerState::Running),
-        power_row!("reimage", PowerState::Running),
-        power_row!("redeploy", PowerState::Running),
-        power_row!("powerOff", PowerState::Stopped),
-        power_row!("deallocate", PowerState::Deallocated),
-    ]
+        use crate::arm::compute;
+        use crate::arm::row;
+        let all = concat!("/subscriptions/{subscription}/resourceGroups/{group}/providers/", $all);
+        let one =
+            concat!("/subscriptions/{subscription}/resourceGroups/{group}/providers/", $all, $one);
+        let (read, write, delete) =
+            (concat!($type, "/read"), concat!($type, "/write"), concat!($type, "/delete"));
+        vec![
+            row(Method::PUT, one, write, |operation, arm, params, body| {
+                compute::put_resource(operation, arm, params, body, $kind)
+            }),
+            row(Method::PATCH, one, write, compute::patch_resource),
+            row(Method::GET, one, read, compute::show_resource),
+            row(Method::DELETE, one, delete, compute::remove),
+            row(Method::GET, all, read, |operation, arm, params, uri| {
+                compute::list_resources(operation, arm, params, uri, $kind)
+            }),
+        ]
+    }};
 }
+pub(super) use kind_rows;
 
 /// Further top-level members that are kept and returned.
 const KEPT: &[&str] = &["kind", "sku", "zones", "plan", "extendedLocation", "managedBy"];
@@ -107,6 +137,8 @@ pub(super) fn read(body: &Map<String, Value>) -> Result<ComputeRequest, ArmError
             .map(without_secrets),
         other: KEPT.iter().filter_map(kept).collect(),
         capacity: None,
+        power_state: None,
+        cluster: None,
     })
 }
 
@@ -142,28 +174,11 @@ fn value_without_secrets(value: Value) -> Value {
     }
 }
 
-pub(super) fn resource_json(snapshot: &Snapshot, resource: &ComputeResource) -> Value {
-    let mut properties = resource.properties.clone();
-    let mut members = resource.other.clone();
-    properties.insert("provisioningState".to_owned(), json!("Succeeded"));
-    match resource.kind {
-        ComputeKind::VirtualMachine => {
-            properties.insert("vmId".to_owned(), json!(resource.instance_id));
-        }
-        ComputeKind::Site => {
-            let state =
-                if resource.power_state == PowerState::Running { "Running" } else { "Stopped" };
-            properties.insert("state".to_owned(), json!(state));
-            properties.insert("enabled".to_owned(), json!(true));
-        }
-        ComputeKind::ScaleSet => {
-            properties.insert("uniqueId".to_owned(), json!(resource.instance_id));
-            let sku = members.entry("sku").or_insert_with(|| json!({}));
-            if let Some(sku) = sku.as_object_mut() {
-                sku.insert("capacity".to_owned(), json!(resource.instances.len()));
-            }
-        }
-    }
+pub(super) fn resource_json(arm: &Arm, snapshot: &Snapshot, resource: &ComputeResource) -> Value {
+    let mut shown =
+        Shown { properties: resource.properties.clone(), members: resource.other.clone() };
+    shown.properties.insert("provisioningState".to_owned(), json!("Succeeded"));
+    let members = &mut shown.members;
     members.insert("id".to_owned(), json!(resource.id));
     members.insert("name".to_owned(), json!(resource.id.name()));
     members.insert("type".to_owned(), json!(resource.kind.resource_type()));
@@ -171,10 +186,12 @@ pub(super) fn resource_json(snapshot: &Snapshot, resource: &ComputeResource) -> 
     if !resource.tags.is_empty() {
         members.insert("tags".to_owned(), json!(resource.tags));
     }
-    members.insert("properties".to_owned(), Value::Object(properties));
     if let Some(identity) = identity_json(snapshot, resource) {
         members.insert("identity".to_owned(), identity);
     }
+    (manner(resource.kind).show)(arm, resource, &mut shown);
+    let Shown { properties, mut members } = shown;
+    members.insert("properties".to_owned(), Value::Object(properties));
     Value::Object(members)
 }
 
@@ -184,26 +201,25 @@ pub(super) fn identity_json(snapshot: &Snapshot, resource: &ComputeResource) -> 
     identity::write(&resource.identity, subscription.tenant_id)
 }
 
-async fn put_vm(
+pub(super) async fn put_resource(
     Rbac(operation): Rbac,
     State(arm): State<Arm>,
     params: Params,
     JsonBody(body): JsonBody<Map<String, Value>>,
-) -> Result<(StatusCode, Json<Value>), ArmError> {
-    let request = read(&body)?;
-    let (is_new, json) =
-        put(&operation, &arm, &params, &request, ComputeKind::VirtualMachine).await?;
-    Ok((if is_new { StatusCode::CREATED } else { StatusCode::OK }, json))
+    kind: ComputeKind,
+) -> Result<Response, ArmError> {
+    let request = (manner(kind).read_put)(&body)?;
+    let (is_new, json) = put(&operation, &arm, &params, &request, kind).await?;
+    let status = if is_new { manner(kind).made } else { StatusCode::OK };
+    let snapshot = arm.state.snapshot();
+    let written = compute::find(&snapshot, &resource_id(&params)?).ok();
+    Ok((status, written.and_then(etag), json).into_response())
 }
 
-/// A site's PUT answers 200 also when it made it.
-async fn put_site(
-    Rbac(operation): Rbac,
-    State(arm): State<Arm>,
-    params: Params,
-    JsonBody(body): JsonBody<Map<String, Value>>,
-) -> Result<Json<Value>, ArmError> {
-    Ok(put(&operation, &arm, &params, &read(&body)?, ComputeKind::Site).await?.1)
+/// The revision of what is shown, where the kind's answers tell it.
+fn etag(resource: &Versioned<ComputeResource>) -> Option<[(HeaderName, String); 1]> {
+    let tag = || [(header::ETAG, format!("\"{:X}\"", resource.revision.0))];
+    manner(resource.kind).has_etag.then(tag)
 }
 
 pub(super) async fn put(
@@ -217,16 +233,17 @@ pub(super) async fn put(
     let put = compute::put(&arm.state, operation, kind, &id, request)
         .await
         .map_err(|error| ArmError::compute(error, &id, operation))?;
-    Ok((put.is_new, Json(resource_json(&arm.state.snapshot(), &put.resource))))
+    Ok((put.is_new, Json(resource_json(arm, &arm.state.snapshot(), &put.resource))))
 }
 
-async fn patch_resource(
+pub(super) async fn patch_resource(
     Rbac(operation): Rbac,
     State(arm): State<Arm>,
     params: Params,
     JsonBody(body): JsonBody<Map<String, Value>>,
 ) -> Result<Json<Value>, ArmError> {
-    patch(&operation, &arm, &params, &read(&body)?).await
+    let kind = kind(&params)?;
+    patch(&operation, &arm, &params, &(manner(kind).read_patch)(&body)?).await
 }
 
 pub(super) async fn patch(
@@ -239,61 +256,35 @@ pub(super) async fn patch(
     let resource = compute::patch(&arm.state, operation, &id, request)
         .await
         .map_err(|error| ArmError::compute(error, &id, operation))?;
-    Ok(Json(resource_json(&arm.state.snapshot(), &resource)))
+    Ok(Json(resource_json(arm, &arm.state.snapshot(), &resource)))
 }
 
-async fn show(
+pub(super) async fn show_resource(
     Rbac(_): Rbac,
     State(arm): State<Arm>,
     params: Params,
-    uri: Uri,
-) -> Result<Json<Value>, ArmError> {
+) -> Result<Response, ArmError> {
     let snapshot = arm.state.snapshot();
     let resource = compute::find(&snapshot, &resource_id(&params)?)?;
-    let mut json = resource_json(&snapshot, resource);
-    if expands_instance_view(&uri)
-        && let Some(properties) = json.get_mut("properties").and_then(Value::as_object_mut)
-    {
-        properties.insert("instanceView".to_owned(), instance_view(resource.power_state));
-    }
-    Ok(Json(json))
+    Ok((etag(resource), Json(resource_json(&arm, &snapshot, resource))).into_response())
 }
 
-pub(super) fn expands_instance_view(uri: &Uri) -> bool {
-    Parameters::of(uri).get("$expand").is_some_and(|e| e.eq_ignore_ascii_case("instanceView"))
+/// The kind that the row's path names.
+fn kind(params: &Params) -> Result<ComputeKind, ArmError> {
+    ComputeKind::of_type(&resource_id(params)?.resource_type()).ok_or(ArmError::PathMalformed)
 }
 
-pub(super) fn instance_view(power_state: PowerState) -> Value {
-    json!({ "statuses": statuses(power_state) })
-}
-
-/// A status of a machine, as its instance view has several.
-#[derive(Clone, Copy, Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct InstanceStatus {
-    pub(super) code: &'static str,
-    level: &'static str,
-    display_status: &'static str,
-}
-
-impl InstanceStatus {
-    const fn new(code: &'static str, display_status: &'static str) -> Self {
-        Self { code, level: "Info", display_status }
-    }
-}
-
-/// All that is written is there at once.
-pub(super) const SUCCEEDED: InstanceStatus =
-    InstanceStatus::new("ProvisioningState/succeeded", "Provisioning succeeded");
-
-/// What the machine's instance view says of it.
-pub(super) const fn statuses(power_state: PowerState) -> [InstanceStatus; 2] {
-    let power = match power_state {
-        PowerState::Running => InstanceStatus::new("PowerState/running", "VM running"),
-        PowerState::Stopped => InstanceStatus::new("PowerState/stopped", "VM stopped"),
-        PowerState::Deallocated => InstanceStatus::new("PowerState/deallocated", "VM deallocated"),
-    };
-    [SUCCEEDED, power]
+/// Switches on or off.
+pub(super) async fn switch(
+    operation: &OperationContext,
+    arm: &Arm,
+    params: &Params,
+    power_state: PowerState,
+) -> Result<(), ArmError> {
+    let id = resource_id(params)?;
+    compute::set_power_state(&arm.state, operation, &id, power_state)
+        .await
+        .map_err(|error| ArmError::compute(error, &id, operation))
 }
 
 pub(super) async fn remove(
@@ -305,25 +296,18 @@ pub(super) async fn remove(
     let existed = compute::delete(&arm.state, &operation, &id)
         .await
         .map_err(|error| ArmError::compute(error, &id, &operation))?;
-    Ok(if existed { StatusCode::OK } else { StatusCode::NO_CONTENT })
+    let deleted = manner(kind(&params)?).deleted;
+    Ok(if existed { deleted } else { StatusCode::NO_CONTENT })
 }
 
-async fn list_vms(
+pub(super) async fn list_resources(
     Rbac(_): Rbac,
     State(arm): State<Arm>,
     params: Params,
     uri: Uri,
+    kind: ComputeKind,
 ) -> Result<Json<Value>, ArmError> {
-    list(&arm, ComputeKind::VirtualMachine, &params, &uri)
-}
-
-async fn list_sites(
-    Rbac(_): Rbac,
-    State(arm): State<Arm>,
-    params: Params,
-    uri: Uri,
-) -> Result<Json<Value>, ArmError> {
-    list(&arm, ComputeKind::Site, &params, &uri)
+    list(&arm, kind, &params, &uri)
 }
 
 pub(super) fn list(
@@ -334,24 +318,14 @@ pub(super) fn list(
 ) -> Result<Json<Value>, ArmError> {
     let snapshot = arm.state.snapshot_to_keep();
     require_container(&snapshot, params)?;
+    if let Ok(whole) = params.resource().parse() {
+        compute::find(&snapshot, &whole)?;
+    }
     let items = compute::list(&snapshot, kind, params.resource())
         .iter()
-        .map(|resource| (resource.id.key(), resource_json(&snapshot, resource)))
+        .map(|resource| (resource.id.key(), resource_json(arm, &snapshot, resource)))
         .collect();
     Ok(Json(page(uri, &arm.names.url("management"), items)))
-}
-
-async fn power(
-    Rbac(operation): Rbac,
-    State(arm): State<Arm>,
-    params: Params,
-    power_state: PowerState,
-) -> Result<StatusCode, ArmError> {
-    let id = resource_id(&params)?;
-    compute::set_power_state(&arm.state, &operation, &id, power_state)
-        .await
-        .map_err(|error| ArmError::compute(error, &id, &operation))?;
-    Ok(StatusCode::OK)
 }
 
 #[cfg(test)]

@@ -3,18 +3,24 @@
 //! Source: "Troubleshoot common Azure deployment errors"; observed errors of the front door and of providers.
 
 mod authorization;
+mod cluster;
 mod deployment;
+mod front_door;
+mod generic;
+mod lock;
 
-use axum::Json;
 use axum::response::{IntoResponse, Response};
-use http::{StatusCode, Uri, header};
+use axum::{Extension, Json};
+use http::{StatusCode, header};
 use keycard_domain::bootstrap::NewTenantError;
 use keycard_domain::clock::ClockError;
 use keycard_domain::compute::ComputeError;
 use keycard_domain::compute::attachment::AttachmentError;
+use keycard_domain::compute::managed_cluster::ClusterError;
 use keycard_domain::compute::scale_set::ScaleSetError;
+use keycard_domain::directory::assignment_restrictions::NotAssignable;
 use keycard_domain::directory::federated_credential::{self, FederatedCredentialError};
-use keycard_domain::directory::identity_block::{ASSIGN_ACTION, IdentityBlockError};
+use keycard_domain::directory::identity_block::{ASSIGN_ACTION, IdentityBlockError, IdentityType};
 use keycard_domain::directory::user_assigned_identity::{self, UserAssignedIdentityError};
 use keycard_domain::ids::TenantId;
 use keycard_domain::key_vault::secret::SecretError;
@@ -26,7 +32,11 @@ use keycard_domain::rbac::custom_role::CustomRoleError;
 use keycard_domain::rbac::deny_assignment::DenyAssignmentError;
 use keycard_domain::resource_id::ArmResourceId;
 use keycard_domain::resources::ResourceError;
+use keycard_domain::resources::feature::FeatureError;
+use keycard_domain::resources::generic::GenericResourceError;
+use keycard_domain::resources::lock::LockError;
 use keycard_domain::resources::management_group::ManagementGroupError;
+use keycard_domain::resources::relocation::MoveError;
 use keycard_domain::resources::subscription::SubscriptionError;
 use keycard_domain::state::WriteError;
 use keycard_domain::token::forge::ForgeError;
@@ -34,9 +44,9 @@ use keycard_domain::token::signing_key::SigningKeyError;
 use keycard_domain::token::verify::BearerError;
 use serde_json::json;
 use time::UtcDateTime;
-use time::format_description::well_known::Rfc3339;
 
-use crate::request::{BodyError, Parameters};
+use crate::request::BodyError;
+use crate::route::ErrorCode;
 pub(super) use authorization::Forbidden;
 use authorization::linked_authorization_failed;
 pub(super) use deployment::{DeploymentRefusal, refusal_text};
@@ -45,16 +55,25 @@ pub(super) use deployment::{DeploymentRefusal, refusal_text};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum ArmError {
     TokenMissing,
-    TokenRefused(BearerError),
+    TokenRefused {
+        error: BearerError,
+        now: UtcDateTime,
+    },
     TenantWrong {
         found: String,
         expected: String,
+        authority: String,
     },
     ApiVersionMissing,
     ApiVersionInvalid(String),
     AuthorizationFailed(Box<Forbidden>),
     PathMalformed,
     PathUnknown,
+    SubscriptionIdInvalid(String),
+    ParentNotFound(String),
+    ConditionMalformed(&'static str),
+    PreconditionFailed,
+    NamespaceUnknown(String),
     ResourceTypeUnknown {
         namespace: String,
         resource_type: String,
@@ -65,6 +84,10 @@ pub(super) enum ArmError {
     BodyMalformed(String),
     ParameterMissing(&'static str),
     FilterUnsupported(String),
+    ParameterInvalid {
+        name: &'static str,
+        value: String,
+    },
     Unsupported(&'static str),
     Resource(ResourceError),
     Identity(UserAssignedIdentityError),
@@ -74,7 +97,10 @@ pub(super) enum ArmError {
         resource: ArmResourceId,
         operation: Box<OperationContext>,
     },
+    IdentityIds(IdentityType),
     ScaleSet(ScaleSetError),
+    Cluster(ClusterError),
+    SiteNameTaken(String),
     Vault(VaultError),
     Secret(SecretError),
     Assignment {
@@ -99,12 +125,25 @@ pub(super) enum ArmError {
     Subscription(SubscriptionError),
     SigningKey(SigningKeyError),
     RoleDefinitionNotFound(String),
+    RoleAssignmentNotFound(String),
     NotFound {
         resource_type: String,
         name: String,
     },
     Attachment(AttachmentError),
     Deployment(Box<DeploymentRefusal>),
+    Generic {
+        error: GenericResourceError,
+        resource: ArmResourceId,
+        operation: Box<OperationContext>,
+    },
+    Feature(FeatureError),
+    Lock(LockError),
+    Move {
+        error: MoveError,
+        operation: Box<OperationContext>,
+    },
+    LockLevelInvalid(String),
 }
 
 /// A row of the table: status, code, message.
@@ -178,6 +217,18 @@ impl From<SigningKeyError> for ArmError {
     }
 }
 
+impl From<FeatureError> for ArmError {
+    fn from(error: FeatureError) -> Self {
+        Self::Feature(error)
+    }
+}
+
+impl From<LockError> for ArmError {
+    fn from(error: LockError) -> Self {
+        Self::Lock(error)
+    }
+}
+
 impl From<AttachmentError> for ArmError {
     fn from(error: AttachmentError) -> Self {
         Self::Attachment(error)
@@ -194,6 +245,9 @@ impl ArmError {
         match error {
             ComputeError::Resource(error) => Self::Resource(error),
             ComputeError::ScaleSet(error) => Self::ScaleSet(error),
+            ComputeError::Cluster(error) => Self::Cluster(error),
+            ComputeError::KubeletIdentity(error) => Self::Identity(error),
+            ComputeError::NameTaken(name) => Self::SiteNameTaken(name),
             ComputeError::Identity(error) => Self::IdentityBlock {
                 error,
                 resource: resource.clone(),
@@ -202,20 +256,14 @@ impl ArmError {
         }
     }
 
-    /// What a path names that no row matches: a type that is not served, or nothing.
-    pub(super) fn unknown_path(uri: &Uri) -> Self {
-        let query = Parameters::of(uri);
-        let api_version = query.get("api-version").unwrap_or_default().to_owned();
-        let mut segments = uri.path().split('/').filter(|segment| !segment.is_empty());
-        let after_providers = segments.by_ref().find(|s| s.eq_ignore_ascii_case("providers"));
-        match (after_providers, segments.next(), segments.next()) {
-            (Some(_), Some(namespace), Some(resource_type)) => Self::ResourceTypeUnknown {
-                namespace: namespace.to_owned(),
-                resource_type: resource_type.to_owned(),
-                api_version,
-            },
-            _ => Self::PathUnknown,
-        }
+    /// A generic resource's refusal; the identity part is worded with the resource and the caller.
+    pub(super) fn generic(
+        error: GenericResourceError,
+        resource: &ArmResourceId,
+        operation: &OperationContext,
+    ) -> Self {
+        let (resource, operation) = (resource.clone(), Box::new(operation.clone()));
+        Self::Generic { error, resource, operation }
     }
 
     fn answer(&self) -> Answer {
@@ -225,27 +273,12 @@ impl ArmError {
                 "AuthenticationFailed",
                 "Authentication failed. The 'Authorization' header is missing.".to_owned(),
             ),
-            Self::TokenRefused(error) => token(error),
-            Self::TenantWrong { found, expected } => Answer(
-                StatusCode::UNAUTHORIZED,
-                "InvalidAuthenticationTokenTenant",
-                format!(
-                    "The access token is from the wrong issuer '{found}'. It must match the tenant '{expected}' associated with this subscription. Please use the authority (URL) '{expected}' to get the token."
-                ),
-            ),
-            Self::ApiVersionMissing => Answer(
-                BAD,
-                "MissingApiVersionParameter",
-                "The api-version query parameter (?api-version=) is required for all requests."
-                    .to_owned(),
-            ),
-            Self::ApiVersionInvalid(version) => Answer(
-                BAD,
-                "InvalidApiVersionParameter",
-                format!(
-                    "The api-version '{version}' is invalid. The supported versions are dates such as '2024-11-01', perhaps followed by '-preview'."
-                ),
-            ),
+            Self::TokenRefused { error, now } => front_door::token(error, *now),
+            Self::TenantWrong { found, expected, authority } => {
+                front_door::tenant_wrong(found, expected, authority)
+            }
+            Self::ApiVersionMissing => front_door::api_version_missing(),
+            Self::ApiVersionInvalid(version) => front_door::api_version_invalid(version),
             Self::AuthorizationFailed(forbidden) => authorization::forbidden(forbidden),
             Self::PathMalformed => {
                 Answer(BAD, "InvalidRequestUri", "The path of the request is malformed.".to_owned())
@@ -255,13 +288,14 @@ impl ArmError {
                 "NotFound",
                 "keycard's Resource Manager has nothing at this path.".to_owned(),
             ),
-            Self::ResourceTypeUnknown { namespace, resource_type, api_version } => Answer(
-                StatusCode::NOT_FOUND,
-                "InvalidResourceType",
-                format!(
-                    "The resource type '{resource_type}' could not be found in the namespace '{namespace}' for api version '{api_version}'. keycard does not serve it yet."
-                ),
-            ),
+            Self::SubscriptionIdInvalid(text) => front_door::subscription_id_invalid(text),
+            Self::ParentNotFound(name) => front_door::parent_not_found(name),
+            Self::ConditionMalformed(header) => front_door::condition_malformed(header),
+            Self::PreconditionFailed => front_door::precondition_failed(),
+            Self::NamespaceUnknown(namespace) => front_door::namespace_unknown(namespace),
+            Self::ResourceTypeUnknown { namespace, resource_type, api_version } => {
+                front_door::resource_type_unknown(namespace, resource_type, api_version)
+            }
             Self::MethodNotAllowed => Answer(
                 StatusCode::METHOD_NOT_ALLOWED,
                 "MethodNotAllowed",
@@ -283,6 +317,11 @@ impl ArmError {
             Self::FilterUnsupported(filter) => {
                 Answer(BAD, "UnsupportedQuery", format!("The filter '{filter}' is not supported."))
             }
+            Self::ParameterInvalid { name, value } => Answer(
+                BAD,
+                "InvalidParameter",
+                format!("The value '{value}' of the parameter '{name}' is invalid."),
+            ),
             Self::Unsupported(what) => Answer(
                 StatusCode::NOT_IMPLEMENTED,
                 "NotImplemented",
@@ -294,7 +333,14 @@ impl ArmError {
             Self::IdentityBlock { error, resource, operation } => {
                 identity_block(error, resource, operation)
             }
+            Self::IdentityIds(identity_type) => identity_ids(*identity_type),
             Self::ScaleSet(error) => scale_set(error),
+            Self::Cluster(error) => cluster::answer(error),
+            Self::SiteNameTaken(name) => Answer(
+                StatusCode::CONFLICT,
+                "Conflict",
+                format!("Website with given name {name} already exists."),
+            ),
             Self::Vault(error) => vault(error),
             Self::Secret(error) => secret(error),
             Self::Assignment { error, tenant } => authorization::assignment(error, *tenant),
@@ -340,6 +386,11 @@ impl ArmError {
                 "The given role assignment condition is invalid.".to_owned(),
             ),
             Self::RoleDefinitionNotFound(id) => authorization::role_not_found(id),
+            Self::RoleAssignmentNotFound(name) => Answer(
+                StatusCode::NOT_FOUND,
+                "RoleAssignmentNotFound",
+                format!("The role assignment '{name}' is not found."),
+            ),
             Self::NotFound { resource_type, name } => Answer(
                 StatusCode::NOT_FOUND,
                 "ResourceNotFound",
@@ -350,59 +401,37 @@ impl ArmError {
                 Answer(StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable", reason.clone())
             }
             Self::Deployment(refusal) => deployment::answer(refusal),
+            Self::Generic { error, resource, operation } => {
+                generic::answer(error, resource, operation)
+            }
+            Self::Feature(error) => generic::feature(error),
+            Self::Lock(error) => lock::lock(error),
+            Self::Move { error, operation } => lock::relocation(error, operation),
+            Self::LockLevelInvalid(level) => Answer(
+                BAD,
+                "InvalidLockLevel",
+                format!(
+                    "The lock level '{level}' is not valid. It must be 'CanNotDelete' or 'ReadOnly'."
+                ),
+            ),
+        }
+    }
+
+    /// After how many seconds the client may try again, where waiting helps.
+    const fn retry_after_seconds(&self, status: StatusCode) -> Option<u32> {
+        match (self, status) {
+            (Self::Identity(UserAssignedIdentityError::TooManyRequests(refused)), _) => {
+                Some(refused.retry_after_seconds)
+            }
+            (_, StatusCode::SERVICE_UNAVAILABLE) => Some(1),
+            _ => None,
         }
     }
 
     /// Errors of the front door say so.
-    const fn is_of_gateway(&self) -> bool {
-        matches!(
-            self,
-            Self::TokenMissing
-                | Self::TokenRefused(_)
-                | Self::TenantWrong { .. }
-                | Self::ApiVersionMissing
-                | Self::ApiVersionInvalid(_)
-                | Self::AuthorizationFailed(_)
-                | Self::PathMalformed
-                | Self::PathUnknown
-                | Self::ResourceTypeUnknown { .. }
-                | Self::MethodNotAllowed
-                | Self::Resource(_)
-        )
-    }
-}
-
-fn token(error: &BearerError) -> Answer {
-    let unauthorized = |code, message| Answer(StatusCode::UNAUTHORIZED, code, message);
-    match error {
-        BearerError::Expired { expired_at } => {
-            let at = UtcDateTime::from_unix_timestamp(*expired_at)
-                .ok()
-                .and_then(|at| at.format(&Rfc3339).ok())
-                .unwrap_or_default();
-            unauthorized(
-                "ExpiredAuthenticationToken",
-                format!(
-                    "The access token expiry UTC time '{at}' is earlier than current UTC time."
-                ),
-            )
-        }
-        BearerError::AudienceWrong { found } => unauthorized(
-            "InvalidAuthenticationTokenAudience",
-            format!(
-                "The access token has been obtained for wrong audience or resource '{found}'. It should exactly match with one of the allowed audiences 'https://management.core.windows.net/','https://management.core.windows.net','https://management.azure.com/','https://management.azure.com'."
-            ),
-        ),
-        BearerError::IssuerWrong { found } => unauthorized(
-            "InvalidAuthenticationTokenTenant",
-            format!("The access token is from the wrong issuer '{found}'."),
-        ),
-        BearerError::Malformed
-        | BearerError::SignatureWrong
-        | BearerError::NotYetValid
-        | BearerError::Revoked => {
-            unauthorized("InvalidAuthenticationToken", "The access token is invalid.".to_owned())
-        }
+    fn is_of_gateway(&self, code: &str) -> bool {
+        matches!(self, Self::PathUnknown | Self::MethodNotAllowed)
+            || front_door::is_of_front_door(code)
     }
 }
 
@@ -450,6 +479,14 @@ fn resource(error: &ResourceError) -> Answer {
             format!("Resource group '{name}' could not be found."),
         ),
         ResourceError::NotFound(id) => resource_not_found(id),
+        ResourceError::ParentNotFound(id) => Answer(
+            StatusCode::NOT_FOUND,
+            "ParentResourceNotFound",
+            format!(
+                "Can not perform requested operation on nested resource. Parent resource '{}' not found.",
+                id.name()
+            ),
+        ),
         ResourceError::NameInvalid { resource_type, name } => Answer(
             BAD,
             "InvalidResourceName",
@@ -467,6 +504,13 @@ fn resource(error: &ResourceError) -> Answer {
                 "The resource '{name}' already exists in location '{present}' in resource group '{group}'. A resource with the same name cannot be created in location '{requested}'. Please select a new resource name."
             ),
         ),
+        ResourceError::GroupLocationImmutable { present, requested } => Answer(
+            StatusCode::CONFLICT,
+            "InvalidResourceGroupLocation",
+            format!(
+                "Invalid resource group location '{requested}'. The Resource group already exists in location '{present}'."
+            ),
+        ),
         ResourceError::TooManyTags(count) => Answer(
             BAD,
             "InvalidTags",
@@ -474,6 +518,9 @@ fn resource(error: &ResourceError) -> Answer {
         ),
         ResourceError::TagInvalid(name) => {
             Answer(BAD, "InvalidTags", format!("The tag '{name}' is not allowed, or stands twice."))
+        }
+        ResourceError::NotTaggable(scope) => {
+            Answer(BAD, "InvalidScope", format!("The scope '{scope}' cannot have tags."))
         }
         ResourceError::Write(error) => write(error),
     }
@@ -491,6 +538,8 @@ fn write(error: &WriteError) -> Answer {
             "ServiceUnavailable",
             "The change cannot be written now. Please try again.".to_owned(),
         ),
+        WriteError::PreconditionFailed => front_door::precondition_failed(),
+        WriteError::Locked(locked) => lock::scope_locked(locked),
     }
 }
 
@@ -530,6 +579,11 @@ fn identity(error: &UserAssignedIdentityError) -> Answer {
         UserAssignedIdentityError::TenantHasNone => {
             Answer(BAD, "BadRequest", NO_IDENTITIES.to_owned())
         }
+        UserAssignedIdentityError::TooManyRequests(_) => Answer(
+            StatusCode::TOO_MANY_REQUESTS,
+            "TooManyRequests",
+            "The request is being throttled. Please try again later.".to_owned(),
+        ),
         UserAssignedIdentityError::Resource(error) => resource(error),
     }
 }
@@ -611,6 +665,26 @@ fn identity_block(
             id,
             "The request format was unexpected, a non-UserAssigned identity type should not contain: userAssignedIdentities",
         ),
+        IdentityBlockError::TypeUnsupported { resource_type, requested, supported } => {
+            let supported = supported.iter().filter(|it| **it != IdentityType::None);
+            let supported: Vec<&str> = supported.map(|it| it.as_str()).collect();
+            Answer(
+                BAD,
+                "BadRequest",
+                format!(
+                    "Resource type '{resource_type}' does not support creation of '{}' resource identity. The supported types are '{}'.",
+                    requested.as_str(),
+                    supported.join("','")
+                ),
+            )
+        }
+        IdentityBlockError::CountUnexpected { count, expected } => Answer(
+            BAD,
+            "InvalidParameter",
+            format!(
+                "The count of user assigned identity specified in identity.userAssignedIdentities is {count}, while expected value is {expected}."
+            ),
+        ),
         IdentityBlockError::IdentitiesRequired => failed_identity_operation(
             id,
             "The request format was unexpected : Request requires identities to be assigned.",
@@ -627,11 +701,43 @@ fn identity_block(
                 "The resource would have '{count}' user assigned identities, at most '{max}' are allowed."
             ),
         ),
+        IdentityBlockError::NotAssignable(NotAssignable::OtherRegion {
+            identity,
+            region,
+            location,
+        }) => failed_identity_operation(
+            id,
+            &format!(
+                "The user assigned identity '{}' has the isolation scope 'Regional' and cannot be assigned to a resource in location '{location}': it is in location '{region}'.",
+                identity.with_lowercase_group_segment()
+            ),
+        ),
+        IdentityBlockError::NotAssignable(NotAssignable::OtherType { identity, resource_type }) => {
+            failed_identity_operation(
+                id,
+                &format!(
+                    "The user assigned identity '{}' cannot be assigned to a resource of type '{resource_type}': its assignment restrictions do not name it.",
+                    identity.with_lowercase_group_segment()
+                ),
+            )
+        }
         IdentityBlockError::TenantHasNone => failed_identity_operation(id, NO_IDENTITIES),
         IdentityBlockError::AssignNotGranted(identities) => {
             linked_authorization_failed(ASSIGN_ACTION, identities, id.as_str(), operation)
         }
     }
+}
+
+fn identity_ids(identity_type: IdentityType) -> Answer {
+    let message = match identity_type {
+        IdentityType::SystemAssigned => {
+            "ResourceIdentity identityIds should not be provided if the type is \"SystemAssigned\"."
+        }
+        IdentityType::None | IdentityType::UserAssigned | IdentityType::SystemAndUserAssigned => {
+            "ResourceIdentity identityIds is of former api-versions; list the identities in userAssignedIdentities."
+        }
+    };
+    Answer(BAD, "InvalidParameter", message.to_owned())
 }
 
 fn scale_set(error: &ScaleSetError) -> Answer {
@@ -669,6 +775,11 @@ const fn scale_set_target(error: &ScaleSetError) -> Option<&'static str> {
         }
         ScaleSetError::TooManyInstances { .. } => None,
     }
+}
+
+/// The text of a vault's refusal, where it stands in an answer that is none.
+pub(super) fn vault_refusal_text(error: &VaultError) -> String {
+    vault(error).2
 }
 
 fn vault(error: &VaultError) -> Answer {
@@ -750,13 +861,9 @@ fn secret(error: &SecretError) -> Answer {
 impl IntoResponse for ArmError {
     fn into_response(self) -> Response {
         let Answer(status, code, message) = self.answer();
-        let challenge = (status == StatusCode::UNAUTHORIZED).then(|| {
-            let value = "Bearer authorization_uri=\"https://login.windows.net/common\", error=\"invalid_token\", error_description=\"The access token is missing or invalid.\"";
-            [(header::WWW_AUTHENTICATE, value)]
-        });
-        let gateway = self.is_of_gateway().then_some([("x-ms-failure-cause", "gateway")]);
-        let retry_after =
-            (status == StatusCode::SERVICE_UNAVAILABLE).then_some([(header::RETRY_AFTER, "1")]);
+        let gateway = self.is_of_gateway(code).then_some([("x-ms-failure-cause", "gateway")]);
+        let retry_after = self.retry_after_seconds(status);
+        let retry_after = retry_after.map(|it| [(header::RETRY_AFTER, it.to_string())]);
         let mut error = json!({ "code": code, "message": message });
         if let (Self::ConditionInvalid(reason), Some(members)) = (&self, error.as_object_mut()) {
             members.insert("details".to_owned(), json!([{ "code": code, "message": reason }]));
@@ -768,7 +875,10 @@ impl IntoResponse for ArmError {
             let target = scale_set_target(refused).map(|it| ("target".to_owned(), json!(it)));
             members.extend(target);
         }
+        if let (Self::IdentityIds(_), Some(members)) = (&self, error.as_object_mut()) {
+            members.insert("target".to_owned(), json!("resourceIdentity.identityIds"));
+        }
         let body = Json(json!({ "error": error }));
-        (status, challenge, gateway, retry_after, body).into_response()
+        (status, gateway, retry_after, Extension(ErrorCode(code)), body).into_response()
     }
 }

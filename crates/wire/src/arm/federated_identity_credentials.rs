@@ -46,7 +46,7 @@ const EXPRESSIONS_SINCE: &str = "2025-01-31";
 
 /// The identity, and the credential that the path names below it.
 fn holder_and_name(params: &Params) -> Result<(ArmResourceId, &str), ArmError> {
-    let path = params.resource();
+    let path = params.canonical_resource();
     let (identity, name) = path
         .rsplit_once('/')
         .and_then(|(above, name)| Some((above.rsplit_once('/')?.0, name)))

@@ -25,6 +25,10 @@ pub(super) fn read(member: Option<&Value>) -> Result<Option<IdentityRequest>, Ar
             return Err(malformed("Required property 'type' not found in JSON. Path 'identity'."));
         }
     };
+    let has_ids = |ids: &Value| ids.as_array().is_none_or(|ids| !ids.is_empty());
+    if find(members, "identityIds").is_some_and(|ids| !ids.is_null() && has_ids(ids)) {
+        return Err(ArmError::IdentityIds(identity_type));
+    }
     let user_assigned = match find(members, "userAssignedIdentities") {
         None | Some(Value::Null) => None,
         Some(Value::Object(map)) => Some(map.iter().map(entry).collect::<Result<_, _>>()?),
@@ -111,6 +115,22 @@ mod tests {
             read(Some(&json!({}))),
             Err(malformed("Required property 'type' not found in JSON. Path 'identity'."))
         );
+    }
+
+    /// Compute's versions before 2018-06-01 had a list of ids. One that is dropped would be an identity less.
+    #[test]
+    fn the_former_list_of_ids_is_refused_and_an_empty_one_means_nothing() {
+        for (name, read_type) in [
+            ("SystemAssigned", IdentityType::SystemAssigned),
+            ("UserAssigned", IdentityType::UserAssigned),
+        ] {
+            let read = |ids: Value| read(Some(&json!({ "type": name, "identityIds": ids })));
+            assert_eq!(read(json!([IDENTITY])), Err(ArmError::IdentityIds(read_type)));
+            assert_eq!(read(json!("x")), Err(ArmError::IdentityIds(read_type)));
+            for nothing in [json!([]), Value::Null] {
+                assert_eq!(read(nothing).unwrap().unwrap().identity_type, read_type);
+            }
+        }
     }
 
     #[test]

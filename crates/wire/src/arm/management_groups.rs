@@ -10,13 +10,11 @@ use keycard_domain::directory::directory_role;
 use keycard_domain::directory::tenant::Subscription;
 use keycard_domain::ids::SubscriptionId;
 use keycard_domain::operation::{OperationContext, Principal};
-use keycard_domain::rbac::RbacScope;
+use keycard_domain::rbac::{RbacScope, may};
 use keycard_domain::resources::management_group::{
     self, ManagementGroupError, NewManagementGroup, WRITE_ACTION,
 };
-use keycard_domain::resources::management_group_tree::{
-    self, Child, GroupView, READ_ACTION, Tree, may,
-};
+use keycard_domain::resources::management_group_tree::{self, Child, GroupView, READ_ACTION, Tree};
 use keycard_domain::snapshot::Snapshot;
 use serde::Deserialize;
 use serde::de::IgnoredAny;

@@ -4,31 +4,55 @@
 //! what there is. Source: Azure Resource Manager REST API; observed errors of its front door.
 
 mod access;
+mod activity_log;
+mod associated_resources;
 mod attachments;
 mod attributes;
 mod body;
 mod clock;
 mod compute;
+mod condition;
+mod container_apps;
 mod deny_assignments;
 mod deployments;
 mod error;
 mod explanations;
 mod federated_identity_credentials;
 mod forge;
+mod front_door;
+mod generic_resources;
+mod hybrid_machines;
 mod identity;
+mod identity_operations;
+mod image_versions;
+mod locks;
+mod managed_clusters;
+mod managed_hsms;
 mod management_groups;
 mod metadata;
+mod moves;
+mod providers;
+mod resource_body;
 mod resource_groups;
+mod resources;
 mod role_assignments;
 mod role_definitions;
 mod signing_keys;
+mod sites;
+mod sql_administrators;
+mod storage_accounts;
 mod subscription_aliases;
 mod subscriptions;
+mod tags;
 mod tenants;
 mod user_assigned_identities;
+mod vault_access_policies;
+mod vault_names;
 mod vault_secrets;
 mod vaults;
 mod virtual_machine_scale_sets;
+mod virtual_machines;
+mod visibility;
 
 use std::sync::Arc;
 
@@ -37,16 +61,21 @@ use axum::body::Body;
 use axum::extract::FromRequestParts;
 use axum::response::{IntoResponse, Response};
 use http::request::Parts;
-use http::{HeaderValue, Method};
+use http::{HeaderValue, Method, StatusCode, header};
 use keycard_crypto::secret::Secret;
 use keycard_domain::clock::ClockControl;
 use keycard_domain::compute::attachment::Attachments;
-use keycard_domain::directory::directory_role;
+use keycard_domain::directory::{Tenant, directory_role};
+use keycard_domain::limits;
 use keycard_domain::operation::{Caller, OperationContext, Principal};
 use keycard_domain::rbac::{self, Attributes, Decision, Plane, Question, RbacScope, Reason};
-use keycard_domain::state::State;
+use keycard_domain::records::Versioned;
+use keycard_domain::resources::{ResourceError, lock, require_scope};
+use keycard_domain::state::{State, WriteError};
 use keycard_domain::token::audience::Service;
-use keycard_domain::token::verify::TokenVerifier;
+use keycard_domain::token::verify::{BearerError, TokenVerifier};
+use time::UtcDateTime;
+use time::macros::format_description;
 use uuid::Uuid;
 
 use crate::bearer;
@@ -54,6 +83,7 @@ use crate::host_names::HostNames;
 use crate::request::{Parameters, RequestIds, is_date};
 use crate::route::{Access, Entered, Face, Gate, Params, PathRefusal, Route, Row, route};
 use error::{ArmError, Forbidden};
+use front_door::Namespaces;
 
 /// What the face's handlers need.
 #[derive(Clone, Debug)]
@@ -74,18 +104,34 @@ pub struct Arm {
 
 /// The face.
 pub fn face(arm: Arm) -> Face<Arm> {
-    let gate = ArmGate(arm.clone());
+    let mut routes = resource_routes();
+    routes.extend(providers::routes());
+    let gate = ArmGate(arm.clone(), Namespaces::of(&routes));
+    Face::new(routes, gate, arm)
+}
+
+/// Every row but those about the providers of all others.
+fn resource_routes() -> Vec<Route<Arm>> {
     let routes = [
         metadata::routes(),
         subscriptions::routes(),
         subscription_aliases::routes(),
         resource_groups::routes(),
         user_assigned_identities::routes(),
+        associated_resources::routes(),
+        identity_operations::routes(),
         federated_identity_credentials::routes(),
-        compute::routes(),
+        virtual_machines::routes(),
+        sites::routes(),
+        managed_clusters::routes(),
+        hybrid_machines::routes(),
+        container_apps::routes(),
         virtual_machine_scale_sets::routes(),
         vaults::routes(),
         vault_secrets::routes(),
+        vault_access_policies::routes(),
+        vault_names::routes(),
+        managed_hsms::routes(),
         role_definitions::routes(),
         role_assignments::routes(),
         deny_assignments::routes(),
@@ -98,8 +144,17 @@ pub fn face(arm: Arm) -> Face<Arm> {
         management_groups::routes(),
         attachments::routes(),
         deployments::routes(),
+        resources::routes(),
+        generic_resources::routes(),
+        storage_accounts::routes(),
+        sql_administrators::routes(),
+        image_versions::routes(),
+        activity_log::routes(),
+        locks::routes(),
+        tags::routes(),
+        moves::routes(),
     ];
-    Face::new(routes.into_iter().flatten().collect(), gate, arm)
+    routes.into_iter().flatten().collect()
 }
 
 /// A row that a role decides about.
@@ -132,36 +187,71 @@ impl<S: Send + Sync> FromRequestParts<S> for Vouched {
     }
 }
 
-struct ArmGate(Arm);
+struct ArmGate(Arm, Namespaces);
 
 impl ArmGate {
     fn authenticate(&self, parts: &Parts) -> Result<Principal, ArmError> {
         let vouched = parts.extensions.get::<Vouched>().map(|vouched| vouched.0.expose());
         let token =
             vouched.or_else(|| bearer::token(&parts.headers)).ok_or(ArmError::TokenMissing)?;
-        self.0
-            .verifier
-            .verify(&self.0.state, token, Service::ResourceManager, None)
-            .map_err(ArmError::TokenRefused)
+        let state = &self.0.state;
+        let verified = self.0.verifier.verify(state, token, Service::ResourceManager, None);
+        verified.map_err(|error| match (error, self.owner(parts.uri.path())) {
+            (BearerError::IssuerWrong { found }, Some(owner)) => self.tenant_wrong(found, &owner),
+            (error, _) => ArmError::TokenRefused { error, now: state.clock.now() },
+        })
     }
 
-    fn check_tenant(&self, params: &Params, principal: &Principal) -> Result<(), ArmError> {
-        let scope = RbacScope::parse(params.subject()).ok();
+    /// The tenant of the subscription that the path names or lies in.
+    fn owner(&self, path: &str) -> Option<Versioned<Tenant>> {
         let snapshot = self.0.state.snapshot();
-        let owner = scope
-            .and_then(|scope| scope.subscription())
-            .and_then(|id| snapshot.subscriptions.get(&id.to_string()))
-            .map(|subscription| subscription.tenant_id);
-        match owner {
-            Some(owner) if owner != principal.tenant_id => Err(ArmError::TenantWrong {
-                found: principal.issuer.clone(),
-                expected: snapshot
-                    .tenant(owner)
-                    .map(|t| t.issuer_v1().to_owned())
-                    .unwrap_or_default(),
-            }),
-            _ => Ok(()),
+        let id = front_door::subscription(path).ok().flatten()?;
+        snapshot.tenant(snapshot.subscription(id)?.tenant_id).cloned()
+    }
+
+    fn tenant_wrong(&self, found: String, owner: &Tenant) -> ArmError {
+        ArmError::TenantWrong {
+            found,
+            expected: owner.issuer_v1().to_owned(),
+            authority: self.authority(Some(owner)),
         }
+    }
+
+    /// Where a token is to be had: from the tenant, when it is known which.
+    fn authority(&self, tenant: Option<&Tenant>) -> String {
+        let login = self.0.names.url("login");
+        match tenant {
+            Some(tenant) => format!("{login}/{}", tenant.id),
+            None => format!("{login}/common"),
+        }
+    }
+
+    /// The answer to a refusal; one for want of a good token says where to get one.
+    fn refusal(&self, parts: &Parts, error: ArmError) -> Response {
+        let owner = self.owner(parts.uri.path());
+        let authority = self.authority(owner.as_ref().map(|owner| owner.record.as_ref()));
+        let challenge = error.challenge(&authority).map(|it| [(header::WWW_AUTHENTICATE, it)]);
+        (challenge, error).into_response()
+    }
+
+    fn check_tenant(&self, path: &str, principal: &Principal) -> Result<(), ArmError> {
+        match self.owner(path) {
+            Some(owner) if owner.id != principal.tenant_id => {
+                Err(self.tenant_wrong(principal.issuer.clone(), &owner))
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// A subscription that does not exist is forbidden to everybody. Who governs the whole directory hears which of both
+    /// it is.
+    // Differs from Azure: there everybody does.
+    fn missing_subscription(&self, params: &Params, principal: &Principal) -> Option<ArmError> {
+        let snapshot = self.0.state.snapshot();
+        let id = front_door::subscription(params.subject()).ok().flatten()?;
+        let is_missing = snapshot.subscription(id).is_none();
+        (is_missing && directory_role::is_global_administrator(&snapshot, principal))
+            .then_some(ResourceError::SubscriptionNotFound(id).into())
     }
 
     async fn admit_principal(
@@ -176,8 +266,9 @@ impl ArmGate {
             return Ok((Caller::Anonymous, ""));
         }
         let principal = self.authenticate(parts)?;
-        self.check_tenant(params, &principal)?;
+        self.check_tenant(params.subject(), &principal)?;
         check_api_version(parts)?;
+        front_door::subscription(params.subject())?;
         let action = match row.access {
             Access::Rbac(action) => {
                 self.authorize(action, &principal, params, body, request_id).await?;
@@ -234,6 +325,9 @@ impl ArmGate {
         if decision.is_allowed() {
             return Ok(());
         }
+        if let Some(missing) = self.missing_subscription(params, principal) {
+            return Err(missing);
+        }
         Err(ArmError::AuthorizationFailed(Box::new(Forbidden {
             client: principal.client_id,
             object: principal.principal_id,
@@ -241,6 +335,23 @@ impl ArmGate {
             scope: params.resource().to_owned(),
             decision,
         })))
+    }
+
+    /// Refuses what a lock forbids, before the resource's own rules are looked at. The commit looks again: a lock that
+    /// comes in between counts too. What does not exist is refused as such, by the row.
+    fn check_locks(&self, row: &Row, operation: &OperationContext) -> Result<(), ArmError> {
+        let snapshot = self.0.state.snapshot();
+        let Err(locked) = lock::check_operation(&snapshot, operation) else { return Ok(()) };
+        let scope = RbacScope::parse(&operation.scope).map_err(|_| ArmError::PathMalformed)?;
+        let present = if row.method == Method::PUT { scope.parent() } else { Some(scope) };
+        let tenant = operation.principal().map(|principal| principal.tenant_id);
+        let is_missing = |scope: &RbacScope| {
+            tenant.is_some_and(|tenant| require_scope(&snapshot, tenant, scope).is_err())
+        };
+        if present.is_some_and(|scope| is_missing(&scope)) {
+            return Ok(());
+        }
+        Err(ArmError::Resource(WriteError::from(locked).into()))
     }
 
     fn require_administrator(
@@ -282,12 +393,19 @@ fn check_api_version(parts: &Parts) -> Result<(), ArmError> {
 impl Gate for ArmGate {
     fn ids(&self, parts: &Parts) -> Option<RequestIds> {
         let request_id = self.0.state.entropy.uuid();
-        let header = if parts.headers.contains_key("x-ms-correlation-request-id") {
+        let name = if parts.headers.contains_key("x-ms-correlation-request-id") {
             "x-ms-correlation-request-id"
         } else {
-            "x-ms-client-request-id"
+            CLIENT_REQUEST_ID
         };
-        Some(RequestIds::from_headers(&parts.headers, header, request_id))
+        Some(RequestIds::from_headers(&parts.headers, name, request_id))
+    }
+
+    fn echoed_id(&self, parts: &Parts) -> Option<HeaderValue> {
+        let wants = parts.headers.get("x-ms-return-client-request-id")?;
+        let id = parts.headers.get(CLIENT_REQUEST_ID)?;
+        let is_bounded = id.len() <= limits::ECHOED_ID_BYTES_MAX;
+        (wants.as_bytes().eq_ignore_ascii_case(b"true") && is_bounded).then(|| id.clone())
     }
 
     async fn enter(&self, _: &mut Parts) -> Result<(), Response> {
@@ -304,34 +422,76 @@ impl Gate for ArmGate {
         let fresh = self.0.state.entropy.uuid();
         let ids = parts.extensions.get::<Entered>().and_then(|entered| entered.ids);
         let ids = ids.unwrap_or(RequestIds { request_id: fresh, correlation_id: fresh });
-        let (caller, action) = self
-            .admit_principal(row, params, parts, body, ids.request_id)
-            .await
+        let admitted = self.admit_principal(row, params, parts, body, ids.request_id).await;
+        let (caller, action) = admitted.map_err(|error| self.refusal(parts, error))?;
+        let snapshot = self.0.state.snapshot_to_keep();
+        let target = front_door::require_above(&snapshot, row, params)
+            .and_then(|()| front_door::target(&snapshot, row, params, parts))
             .map_err(IntoResponse::into_response)?;
-        Ok(OperationContext {
+        if let Some(unchanged) = target.as_ref().and_then(|it| front_door::unchanged(row, it)) {
+            return Err(unchanged);
+        }
+        let operation = OperationContext {
             caller,
             now: self.0.state.clock.now(),
             request_id: ids.request_id,
             correlation_id: ids.correlation_id,
             action,
             scope: params.resource().to_owned(),
-        })
+            target,
+            activity: activity_log::begin(&self.0, action, parts),
+        };
+        self.check_locks(row, &operation).map_err(IntoResponse::into_response)?;
+        Ok(operation)
     }
 
     async fn refuse(&self, parts: &mut Parts, refusal: PathRefusal) -> Response {
-        let checked = self.authenticate(parts).and_then(|_| check_api_version(parts));
+        let checked = self.authenticate(parts).and_then(|principal| {
+            self.check_tenant(parts.uri.path(), &principal)?;
+            check_api_version(parts)
+        });
         match (checked, refusal) {
-            (Err(error), _) => error.into_response(),
+            (Err(error), _) => self.refusal(parts, error),
             (Ok(()), PathRefusal::Malformed(_)) => ArmError::PathMalformed.into_response(),
-            (Ok(()), PathRefusal::NotFound) => ArmError::unknown_path(&parts.uri).into_response(),
+            (Ok(()), PathRefusal::NotFound) => self.1.unknown_path(&parts.uri).into_response(),
             (Ok(()), PathRefusal::MethodNotAllowed(allowed)) => {
                 (crate::route::allow_header(&allowed), ArmError::MethodNotAllowed).into_response()
             }
         }
     }
 
+    async fn conclude(
+        &self,
+        method: &Method,
+        operation: &OperationContext,
+        response: Response,
+    ) -> Response {
+        let mut response = activity_log::close(&self.0, operation, response).await;
+        let version = operation.target.as_ref().and_then(|target| target.version());
+        if let Some(version) = version
+            && front_door::shows_target(method, response.status())
+        {
+            condition::write(response.headers_mut(), version);
+        }
+        // Resource Manager says by this status that something is there.
+        if *method == Method::HEAD && response.status() == StatusCode::OK {
+            *response.status_mut() = StatusCode::NO_CONTENT;
+        }
+        response
+    }
+
+    fn takes_head(&self) -> bool {
+        true
+    }
+
     fn finish(&self, entered: &Entered, response: &mut Response) {
         let headers = response.headers_mut();
+        // keycard does not limit the control plane; clients look for these.
+        let remaining = match entered.method {
+            Method::GET | Method::HEAD => ("x-ms-ratelimit-remaining-subscription-reads", "11999"),
+            Method::DELETE => ("x-ms-ratelimit-remaining-subscription-deletes", "14999"),
+            _ => ("x-ms-ratelimit-remaining-subscription-writes", "1199"),
+        };
         for (name, value) in [
             ("cache-control", "no-cache"),
             ("pragma", "no-cache"),
@@ -339,23 +499,33 @@ impl Gate for ArmGate {
             ("vary", "Accept-Encoding"),
             ("x-content-type-options", "nosniff"),
             ("strict-transport-security", "max-age=31536000; includeSubDomains"),
-            // keycard does not limit the control plane; clients look for these.
-            ("x-ms-ratelimit-remaining-subscription-reads", "11999"),
-            ("x-ms-ratelimit-remaining-subscription-writes", "1199"),
+            remaining,
         ] {
             headers.insert(name, HeaderValue::from_static(value));
+        }
+        if let Some(echoed) = &entered.echoed_id {
+            headers.insert(CLIENT_REQUEST_ID, echoed.clone());
         }
         let Some(ids) = entered.ids else { return };
         for (name, value) in [
             ("x-ms-request-id", ids.request_id.to_string()),
             ("x-ms-correlation-request-id", ids.correlation_id.to_string()),
-            ("x-ms-routing-request-id", format!("LOCAL:{}", ids.request_id)),
+            ("x-ms-routing-request-id", routing_id(self.0.state.clock.now(), ids.request_id)),
         ] {
             if let Ok(value) = HeaderValue::from_str(&value) {
                 headers.insert(name, value);
             }
         }
     }
+}
+
+/// The header in which clients name their request.
+const CLIENT_REQUEST_ID: &str = "x-ms-client-request-id";
+
+/// Which region answered when: keycard's only one.
+fn routing_id(now: UtcDateTime, request_id: Uuid) -> String {
+    let form = format_description!("[year][month][day]T[hour][minute][second]Z");
+    format!("LOCAL:{}:{request_id}", now.format(form).unwrap_or_default())
 }
 
 #[cfg(test)]

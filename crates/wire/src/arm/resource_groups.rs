@@ -8,6 +8,7 @@ use axum::Json;
 use axum::extract::State;
 use http::{Method, StatusCode, Uri};
 use keycard_domain::ids::SubscriptionId;
+use keycard_domain::rbac::RbacScope;
 use keycard_domain::resources::ResourceError;
 use keycard_domain::resources::resource_group::{self, ResourceGroup};
 use serde::Deserialize;
@@ -15,20 +16,24 @@ use serde_json::{Value, json};
 
 use super::body::{JsonBody, page};
 use super::error::ArmError;
-use super::{Arm, row};
-use crate::route::{Params, Rbac, Route};
+use super::{Arm, row, visibility};
+use crate::request::Parameters;
+use crate::route::{Access, OwnProof, Params, Rbac, Route, route};
+
+const READ_ACTION: &str = "Microsoft.Resources/subscriptions/resourceGroups/read";
 
 pub(super) fn routes() -> Vec<Route<Arm>> {
     let all = "/subscriptions/{subscription}/resourceGroups";
     let one = "/subscriptions/{subscription}/resourceGroups/{group}";
-    let read = "Microsoft.Resources/subscriptions/resourceGroups/read";
+    let read = READ_ACTION;
     let write = "Microsoft.Resources/subscriptions/resourceGroups/write";
     let delete = "Microsoft.Resources/subscriptions/resourceGroups/delete";
     vec![
-        row(Method::GET, all, read, list),
+        route(Method::GET, all, Access::OwnProof, list),
         row(Method::GET, one, read, show),
         row(Method::HEAD, one, read, exists),
         row(Method::PUT, one, write, put),
+        row(Method::PATCH, one, write, patch),
         row(Method::DELETE, one, delete, remove),
     ]
 }
@@ -38,27 +43,112 @@ fn subscription(params: &Params) -> Result<SubscriptionId, ArmError> {
 }
 
 pub(super) fn group_json(group: &ResourceGroup) -> Value {
-    json!({
+    let mut json = json!({
         "id": group.path(),
         "name": group.name,
         "type": "Microsoft.Resources/resourceGroups",
         "location": group.location,
         "tags": group.tags,
         "properties": { "provisioningState": "Succeeded" },
-    })
+    });
+    if let (Some(owner), Some(members)) = (&group.managed_by, json.as_object_mut()) {
+        members.insert("managedBy".to_owned(), json!(owner));
+    }
+    json
 }
 
 async fn list(
-    Rbac(_): Rbac,
+    OwnProof(operation): OwnProof,
     State(arm): State<Arm>,
     params: Params,
     uri: Uri,
 ) -> Result<Json<Value>, ArmError> {
+    let subscription = subscription(&params)?;
+    let shown = visibility::shown(
+        &arm,
+        &operation,
+        READ_ACTION,
+        &format!("/subscriptions/{subscription}"),
+    )?;
     let snapshot = arm.state.snapshot_to_keep();
-    let groups = resource_group::list(&snapshot, subscription(&params)?)?;
-    let items =
-        groups.iter().map(|group| (group.name.to_ascii_lowercase(), group_json(group))).collect();
+    let filter = TagFilter::of(&uri)?;
+    let groups = resource_group::list(&snapshot, subscription)?;
+    let is_shown = |group: &ResourceGroup| {
+        RbacScope::parse(&group.path())
+            .is_ok_and(|scope| shown.covers(&snapshot, READ_ACTION, &scope))
+    };
+    let items = groups
+        .iter()
+        .filter(|group| filter.covers(&group.tags) && is_shown(group))
+        .map(|group| (group.name.to_ascii_lowercase(), group_json(group)))
+        .collect();
     Ok(Json(page(&uri, &arm.names.url("management"), items)))
+}
+
+/// `tagName eq '…' and tagValue eq '…'`, or the name alone; nothing else is understood.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct TagFilter {
+    name: Option<String>,
+    value: Option<String>,
+}
+
+impl TagFilter {
+    fn of(uri: &Uri) -> Result<Self, ArmError> {
+        Self::parse(Parameters::of(uri).get("$filter").unwrap_or_default())
+    }
+
+    fn parse(text: &str) -> Result<Self, ArmError> {
+        let unsupported = || ArmError::FilterUnsupported(text.chars().take(200).collect());
+        let mut filter = Self::default();
+        let mut rest = text.trim();
+        while !rest.is_empty() {
+            let (field, value) = rest.split_once(" eq ").ok_or_else(unsupported)?;
+            let (value, after) = quoted(value.trim_start()).ok_or_else(unsupported)?;
+            let place = match field.trim().to_ascii_lowercase().as_str() {
+                "tagname" => &mut filter.name,
+                "tagvalue" => &mut filter.value,
+                _ => return Err(unsupported()),
+            };
+            if place.replace(value).is_some() {
+                return Err(unsupported());
+            }
+            let after = after.trim();
+            rest = match after.split_at_checked(4) {
+                _ if after.is_empty() => "",
+                Some((and, rest)) if and.eq_ignore_ascii_case("and ") => rest.trim_start(),
+                Some(_) | None => return Err(unsupported()),
+            };
+        }
+        if filter.value.is_some() && filter.name.is_none() {
+            return Err(unsupported());
+        }
+        Ok(filter)
+    }
+
+    fn covers(&self, tags: &BTreeMap<String, String>) -> bool {
+        let Some(wanted) = &self.name else { return true };
+        tags.iter().any(|(name, value)| {
+            name.to_lowercase() == wanted.to_lowercase()
+                && self.value.as_ref().is_none_or(|wanted| wanted == value)
+        })
+    }
+}
+
+/// The text in single quotes that stands first, in which a doubled quote is one, and what comes after.
+fn quoted(text: &str) -> Option<(String, &str)> {
+    let mut value = String::new();
+    let mut rest = text.strip_prefix('\'')?;
+    loop {
+        let (part, after) = rest.split_once('\'')?;
+        value.push_str(part);
+        match after.strip_prefix('\'') {
+            Some(more) => {
+                value.push('\'');
+                rest = more;
+            }
+            None => return Some((value, after)),
+        }
+    }
 }
 
 async fn show(
@@ -98,10 +188,28 @@ async fn put(
         name: params.get("group").to_owned(),
         location: body.location.ok_or(ResourceError::LocationRequired)?,
         tags: body.tags.unwrap_or_default(),
+        managed_by: None,
     };
     let put = resource_group::put(&arm.state, &operation, &group).await?;
     let status = if put.is_new { StatusCode::CREATED } else { StatusCode::OK };
     Ok((status, Json(group_json(&put.resource))))
+}
+
+#[derive(Deserialize)]
+struct PatchBody {
+    tags: Option<BTreeMap<String, String>>,
+}
+
+async fn patch(
+    Rbac(operation): Rbac,
+    State(arm): State<Arm>,
+    params: Params,
+    JsonBody(body): JsonBody<PatchBody>,
+) -> Result<Json<Value>, ArmError> {
+    let (subscription, name) = (subscription(&params)?, params.get("group"));
+    let tags = body.tags.as_ref();
+    let group = resource_group::patch(&arm.state, &operation, subscription, name, tags).await?;
+    Ok(Json(group_json(&group)))
 }
 
 /// Done when it answers, so there is nothing to poll.
@@ -117,5 +225,36 @@ async fn remove(
         Ok(StatusCode::OK)
     } else {
         Err(ResourceError::GroupNotFound(name.to_owned()).into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn groups_are_chosen_by_tag() {
+        let tags = BTreeMap::from([
+            ("Env".to_owned(), "dev".to_owned()),
+            ("who".to_owned(), "it's and us".to_owned()),
+        ]);
+        let covers = |text: &str| TagFilter::parse(text).map(|filter| filter.covers(&tags)).ok();
+        for (filter, expected) in [
+            ("", Some(true)),
+            ("tagName eq 'env'", Some(true)),
+            ("tagname eq 'ENV' and tagvalue eq 'dev'", Some(true)),
+            ("tagValue eq 'dev' and tagName eq 'env'", Some(true)),
+            ("tagName eq 'env' and tagValue eq 'DEV'", Some(false)),
+            ("tagName eq 'who' and tagValue eq 'it''s and us'", Some(true)),
+            ("tagName eq 'other'", Some(false)),
+            ("tagValue eq 'dev'", None),
+            ("tagName eq env", None),
+            ("tagName eq 'a' or tagName eq 'b'", None),
+            ("tagName eq 'a' and tagName eq 'b'", None),
+            ("tagName eq 'a", None),
+            ("name eq 'a'", None),
+        ] {
+            assert_eq!(covers(filter), expected, "{filter}");
+        }
     }
 }

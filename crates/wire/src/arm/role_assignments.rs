@@ -157,10 +157,7 @@ async fn put(
 }
 
 fn not_found(params: &Params) -> ArmError {
-    ArmError::NotFound {
-        resource_type: "Microsoft.Authorization/roleAssignments".to_owned(),
-        name: params.get("name").to_owned(),
-    }
+    ArmError::RoleAssignmentNotFound(params.get("name").to_owned())
 }
 
 async fn show(

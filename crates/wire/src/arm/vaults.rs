@@ -10,11 +10,14 @@ use http::{Method, StatusCode, Uri};
 use keycard_domain::ids::TenantId;
 use keycard_domain::key_vault::Vault;
 use keycard_domain::key_vault::access_policy::{AccessPolicy, Permissions};
-use keycard_domain::key_vault::vault::{self, VaultRequest};
+use keycard_domain::key_vault::vault::{self, VaultError, VaultRequest};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use time::UtcDateTime;
 use time::format_description::well_known::Rfc3339;
+
+use keycard_domain::records::Versioned;
+use keycard_domain::snapshot::Snapshot;
 
 use super::body::{JsonBody, page, require_container, resource_id};
 use super::error::ArmError;
@@ -70,6 +73,7 @@ struct Settings {
     access_policies: Option<Vec<PolicyJson>>,
     enable_rbac_authorization: Option<bool>,
     soft_delete_retention_in_days: Option<u16>,
+    enable_soft_delete: Option<bool>,
     enable_purge_protection: Option<bool>,
     create_mode: Option<String>,
 }
@@ -81,7 +85,7 @@ struct Sku {
 
 #[derive(Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct PolicyJson {
+pub(super) struct PolicyJson {
     tenant_id: TenantId,
     object_id: keycard_domain::ids::PrincipalId,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -124,8 +128,12 @@ impl From<&AccessPolicy> for PolicyJson {
 }
 
 /// Members of `properties` that are kept and returned as they are.
-const KEPT: &[&str] =
-    &["enabledForDeployment", "enabledForDiskEncryption", "enabledForTemplateDeployment"];
+const KEPT: &[&str] = &[
+    "networkAcls",
+    "enabledForDeployment",
+    "enabledForDiskEncryption",
+    "enabledForTemplateDeployment",
+];
 
 fn read(body: VaultBody) -> Result<VaultRequest, ArmError> {
     check_network(&body.properties)?;
@@ -137,6 +145,9 @@ fn read(body: VaultBody) -> Result<VaultRequest, ArmError> {
         .collect();
     let settings: Settings = serde_json::from_value(Value::Object(body.properties))
         .map_err(|error| ArmError::BodyMalformed(error.to_string()))?;
+    if settings.enable_soft_delete == Some(false) {
+        return Err(VaultError::SettingInvalid("enableSoftDelete cannot be set to false").into());
+    }
     Ok(VaultRequest {
         location: body.location,
         tags: body.tags,
@@ -296,6 +307,11 @@ async fn list_deleted(
     Json(page(&uri, &arm.names.url("management"), items))
 }
 
+fn find_deleted<'a>(snapshot: &'a Snapshot, params: &Params) -> Option<&'a Versioned<Vault>> {
+    let (subscription, location) = (params.get("subscription"), params.get("location"));
+    vault::find_deleted(snapshot, subscription, location, params.get("name"))
+}
+
 fn deleted_not_found(params: &Params) -> ArmError {
     ArmError::NotFound {
         resource_type: "Microsoft.KeyVault/deletedVaults".to_owned(),
@@ -309,7 +325,7 @@ async fn show_deleted(
     params: Params,
 ) -> Result<Json<Value>, ArmError> {
     let snapshot = arm.state.snapshot();
-    let vault = vault::find_deleted(&snapshot, params.get("subscription"), params.get("name"));
+    let vault = find_deleted(&snapshot, &params);
     vault.map(|vault| Json(deleted_json(&params, vault))).ok_or_else(|| deleted_not_found(&params))
 }
 
@@ -321,7 +337,7 @@ async fn purge_deleted(
 ) -> Result<StatusCode, ArmError> {
     let exists = {
         let snapshot = arm.state.snapshot();
-        vault::find_deleted(&snapshot, params.get("subscription"), params.get("name")).is_some()
+        find_deleted(&snapshot, &params).is_some()
     };
     if exists && vault::purge(&arm.state, &operation, params.get("name")).await? {
         Ok(StatusCode::OK)

@@ -18,10 +18,10 @@ use serde_json::{Map, Value, json};
 
 use super::body::{JsonBody, page, resource_id};
 use super::compute::{
-    SUCCEEDED, expands_instance_view, identity_json, instance_view, list, member, patch, put, read,
-    remove, resource_json, statuses,
+    Manner, PLAIN, Shown, identity_json, list, member, patch, put, read, remove, resource_json,
 };
 use super::error::ArmError;
+use super::virtual_machines::{SUCCEEDED, expands_instance_view, instance_view, statuses};
 use super::{Arm, row};
 use crate::route::{Params, Rbac, Route, Unread};
 
@@ -46,6 +46,17 @@ const READ_INSTANCE: &str = "Microsoft.Compute/virtualMachineScaleSets/virtualMa
 const DELETE_INSTANCE: &str = "Microsoft.Compute/virtualMachineScaleSets/virtualMachines/delete";
 const READ_INSTANCE_VIEW: &str =
     "Microsoft.Compute/virtualMachineScaleSets/virtualMachines/instanceView/read";
+
+pub(super) const MANNER: Manner =
+    Manner { read_put: read_set, read_patch: read_set, show: show_members, ..PLAIN };
+
+fn show_members(_: &Arm, set: &ComputeResource, shown: &mut Shown) {
+    shown.properties.insert("uniqueId".to_owned(), json!(set.instance_id));
+    let sku = shown.members.entry("sku").or_insert_with(|| json!({}));
+    if let Some(sku) = sku.as_object_mut() {
+        sku.insert("capacity".to_owned(), json!(set.instances.len()));
+    }
+}
 
 pub(super) fn routes() -> Vec<Route<Arm>> {
     let (get, delete) = (Method::GET, Method::DELETE);
@@ -137,7 +148,7 @@ async fn show(
 ) -> Result<Json<Value>, ArmError> {
     let snapshot = arm.state.snapshot();
     let set = compute::find(&snapshot, &resource_id(&params)?)?;
-    Ok(Json(resource_json(&snapshot, set)))
+    Ok(Json(resource_json(&arm, &snapshot, set)))
 }
 
 async fn list_sets(

@@ -90,6 +90,8 @@ impl Gate for AuthorizeGate {
             correlation_id: ids.correlation_id,
             action: "",
             scope: String::new(),
+            target: None,
+            activity: None,
         })
     }
 

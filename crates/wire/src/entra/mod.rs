@@ -70,8 +70,7 @@ const CORRELATION_HEADER: &str = "client-request-id";
 
 impl EntraGate {
     fn operation(&self, parts: &Parts) -> OperationContext {
-        let request_id = self.0.state.entropy.uuid();
-        let ids = RequestIds::from_headers(&parts.headers, CORRELATION_HEADER, request_id);
+        let ids = RequestIds::of_entered(parts, || self.0.state.entropy.uuid());
         OperationContext {
             caller: Caller::Anonymous,
             now: self.0.state.clock.now(),
@@ -79,6 +78,8 @@ impl EntraGate {
             correlation_id: ids.correlation_id,
             action: "",
             scope: String::new(),
+            target: None,
+            activity: None,
         }
     }
 }
@@ -89,6 +90,11 @@ struct Base(String);
 
 #[async_trait]
 impl Gate for EntraGate {
+    fn ids(&self, parts: &Parts) -> Option<RequestIds> {
+        let request_id = self.0.state.entropy.uuid();
+        Some(RequestIds::from_headers(&parts.headers, CORRELATION_HEADER, request_id))
+    }
+
     async fn enter(&self, parts: &mut Parts) -> Result<(), Response> {
         let own = || self.0.names.url("login");
         let base =

@@ -19,6 +19,7 @@ use keycard_domain::token::grant::{
 };
 use serde::{Deserialize, Serialize};
 use tokio::time::timeout;
+use tracing::Instrument;
 
 use super::Entra;
 use super::discovery::PSEUDO_TENANTS;
@@ -100,7 +101,8 @@ async fn grant(
     };
     // A task of its own: a client that leaves, or is told that it took too long, changes nothing of what is recorded.
     let (tokens, operation) = (Arc::clone(&entra.tokens), operation.clone());
-    let granting = tokio::spawn(async move { tokens.grant(&operation, request).await });
+    let granting = async move { tokens.grant(&operation, request).await };
+    let granting = tokio::spawn(granting.in_current_span());
     let unavailable = |why| Err(GrantError::SigningUnavailable(why));
     let granted = match timeout(limits::GRANT_TIME_MAX, granting).await {
         Ok(Ok(granted)) => granted,

@@ -27,6 +27,7 @@ use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use http::request::Parts;
 use http::{HeaderValue, Method, Uri};
+use keycard_domain::audit::activity::{Activity, Asked};
 use keycard_domain::directory::directory_role;
 use keycard_domain::ids::{ClientId, PrincipalId};
 use keycard_domain::operation::{Caller, OperationContext, Principal};
@@ -37,7 +38,7 @@ use percent_encoding::percent_decode_str;
 
 use crate::bearer;
 use crate::host_names::{HostNames, requested_authority};
-use crate::request::RequestIds;
+use crate::request::{ClientAddress, RequestIds};
 use crate::route::{Access, Entered, Face, Gate, Params, PathRefusal, Route, Row, route};
 use error::{GraphError, render};
 
@@ -205,6 +206,8 @@ impl Gate for GraphGate {
             correlation_id: ids.correlation_id,
             action,
             scope: params.resource().to_owned(),
+            target: None,
+            activity: Some(Arc::new(Activity::new(fresh, asked(parts)))),
         })
     }
 
@@ -232,6 +235,25 @@ impl Gate for GraphGate {
         ] {
             headers.insert(name, HeaderValue::from_static(value));
         }
+    }
+}
+
+/// What the activity log says of a request that changes something: what is refused here is not in it.
+fn asked(parts: &Parts) -> Asked {
+    let last = parts.uri.path().rsplit('/').find(|segment| !segment.is_empty());
+    let status = match (&parts.method, last.unwrap_or_default()) {
+        (&Method::POST, "addPassword" | "addKey" | "restore") => 200,
+        (&Method::POST, "$ref" | "removePassword" | "removeKey") => 204,
+        (&Method::POST, _) => 201,
+        _ => 204,
+    };
+    let client = parts.extensions.get::<ClientAddress>();
+    Asked {
+        method: parts.method.to_string(),
+        client_request_id: None,
+        client_address: client.map(|client| client.0.to_string()),
+        status_if_made: status,
+        status,
     }
 }
 

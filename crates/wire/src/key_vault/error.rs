@@ -316,6 +316,16 @@ fn secret_answer(error: &SecretError) -> Answer {
             None,
         ),
         SecretError::Write(WriteError::Unavailable(_)) => unavailable(),
+        SecretError::Write(WriteError::PreconditionFailed) => Answer(
+            StatusCode::PRECONDITION_FAILED,
+            "PreconditionFailed",
+            "The secret is not there in the required version.".to_owned(),
+            None,
+        ),
+        // Locks bind the control plane, and nothing of this face.
+        SecretError::Write(WriteError::Locked(locked)) => {
+            Answer(StatusCode::CONFLICT, "Conflict", locked.to_string(), None)
+        }
         SecretError::Unopenable | SecretError::Unreadable(_) => VaultFaceError::Internal.answer(),
     }
 }

@@ -236,6 +236,8 @@ impl Gate for VaultGate {
             correlation_id: ids.correlation_id,
             action: "",
             scope: call.vault.id.to_string(),
+            target: None,
+            activity: None,
         })
     }
 

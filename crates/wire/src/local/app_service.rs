@@ -17,8 +17,11 @@ use serde::Serialize;
 use time::UtcDateTime;
 use time::macros::format_description;
 
-use super::{Foreign, LocalEndpoint, LocalFace, SelectorError, check_origin, operation, selector};
-use crate::request::Parameters;
+use super::{
+    Foreign, LocalEndpoint, LocalFace, SelectorError, check_origin, operation, request_ids,
+    selector,
+};
+use crate::request::{Parameters, RequestIds};
 use crate::route::{Access, Entered, Face, Gate, LocalCaller, Params, PathRefusal, Row, route};
 
 /// The path of the endpoint.
@@ -41,6 +44,10 @@ impl AppServiceGate {
 
 #[async_trait]
 impl Gate for AppServiceGate {
+    fn ids(&self, parts: &Parts) -> Option<RequestIds> {
+        Some(request_ids(&self.0, &parts.headers))
+    }
+
     async fn enter(&self, parts: &mut Parts) -> Result<(), Response> {
         let endpoint =
             check_origin(parts).map_err(|foreign| self.fail(AppServiceError::Foreign(foreign)))?;
@@ -60,7 +67,7 @@ impl Gate for AppServiceGate {
     ) -> Result<OperationContext, Response> {
         let endpoint =
             check_origin(parts).map_err(|foreign| self.fail(AppServiceError::Foreign(foreign)))?;
-        Ok(operation(&self.0, &endpoint, &parts.headers))
+        Ok(operation(&self.0, &endpoint, parts))
     }
 
     async fn refuse(&self, _: &mut Parts, refusal: PathRefusal) -> Response {

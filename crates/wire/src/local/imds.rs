@@ -18,8 +18,8 @@ use serde::Serialize;
 use time::macros::format_description;
 
 use super::prepared::PreparedAnswer;
-use super::{Foreign, LocalFace, SelectorError, check_origin, operation, selector};
-use crate::request::Parameters;
+use super::{Foreign, LocalFace, SelectorError, check_origin, operation, request_ids, selector};
+use crate::request::{Parameters, RequestIds};
 use crate::route::{Access, Entered, Face, Gate, LocalCaller, Params, PathRefusal, Row, route};
 
 /// The face.
@@ -52,6 +52,10 @@ struct ImdsGate(LocalFace);
 
 #[async_trait]
 impl Gate for ImdsGate {
+    fn ids(&self, parts: &Parts) -> Option<RequestIds> {
+        Some(request_ids(&self.0, &parts.headers))
+    }
+
     async fn enter(&self, parts: &mut Parts) -> Result<(), Response> {
         check_origin(parts).map_err(|foreign| ImdsError::Foreign(foreign).into_response())?;
         if !has_metadata_header(&parts.headers) {
@@ -69,7 +73,7 @@ impl Gate for ImdsGate {
     ) -> Result<OperationContext, Response> {
         let endpoint =
             check_origin(parts).map_err(|foreign| ImdsError::Foreign(foreign).into_response())?;
-        let operation = operation(&self.0, &endpoint, &parts.headers);
+        let operation = operation(&self.0, &endpoint, parts);
         if let Some(rate) = self.0.metadata_requests {
             let admitted = endpoint.throttle.admit(rate, operation.now);
             admitted.map_err(|seconds| ImdsError::TooManyRequests(seconds).into_response())?;

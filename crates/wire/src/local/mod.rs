@@ -92,13 +92,18 @@ pub(crate) fn check_origin(parts: &Parts) -> Result<Arc<LocalEndpoint>, Foreign>
     Ok(Arc::clone(endpoint))
 }
 
+/// The ids of a workload's request.
+pub(crate) fn request_ids(face: &LocalFace, headers: &HeaderMap) -> RequestIds {
+    RequestIds::from_headers(headers, "x-ms-client-request-id", face.entropy.uuid())
+}
+
 /// The context of a workload's request.
 pub(crate) fn operation(
     face: &LocalFace,
     endpoint: &LocalEndpoint,
-    headers: &HeaderMap,
+    parts: &Parts,
 ) -> OperationContext {
-    let ids = RequestIds::from_headers(headers, "x-ms-client-request-id", face.entropy.uuid());
+    let ids = RequestIds::of_entered(parts, || face.entropy.uuid());
     OperationContext {
         caller: Caller::Workload(endpoint.resource.clone()),
         now: face.clock.now(),
@@ -106,6 +111,8 @@ pub(crate) fn operation(
         correlation_id: ids.correlation_id,
         action: "",
         scope: String::new(),
+        target: None,
+        activity: None,
     }
 }
 

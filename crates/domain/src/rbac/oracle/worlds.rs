@@ -225,6 +225,7 @@ fn subscription(it: &SubscriptionOf) -> Subscription {
         display_name: String::new(),
         management_group: it.parent.clone(),
         alias: None,
+        tags: BTreeMap::new(),
     }
 }
 

@@ -25,6 +25,7 @@ use keycard_domain::rbac::RbacScope;
 use keycard_domain::resources::resource_group;
 use keycard_domain::snapshot::Snapshot;
 use serde_json::{Value, json};
+use tracing::Instrument;
 
 use super::body::page;
 use super::error::{ArmError, DeploymentRefusal};
@@ -204,7 +205,7 @@ async fn put(
     let started = begun.deployment;
     let run = Run::new(arm.clone(), (operation, caller), prepared, started.clone(), nesting);
     // Whoever goes away in the meantime does not stop it.
-    let running = tokio::spawn(run.carry_out());
+    let running = tokio::spawn(run.carry_out().in_current_span());
     let _ = tokio::time::timeout(limits::DEPLOYMENT_ANSWER_WAIT, running).await;
     let snapshot = arm.state.snapshot();
     let present = deployment::find(&snapshot, &started.scope, &started.name);

@@ -13,7 +13,7 @@ use keycard_domain::deployment::{
 };
 use keycard_domain::limits;
 use keycard_domain::operation::OperationContext;
-use keycard_domain::resources::resource_group;
+use keycard_domain::resources::listing;
 use serde_json::Value;
 
 use super::super::error::refusal_text;
@@ -202,16 +202,10 @@ impl Run {
         let mut kept = self.door.made();
         kept.extend(resources.iter().map(|it| it.id.to_lowercase()));
         let scope = self.deployment.scope.clone();
-        let Some(subscription) = scope.subscription() else { return };
         let snapshot = self.arm.state.snapshot_to_keep();
-        let mut others = resource_group::resources_below(&snapshot, subscription);
-        others.retain(|(id, _)| {
-            let is_here = scope
-                .resource_group()
-                .is_some_and(|group| id.resource_group().eq_ignore_ascii_case(group));
-            is_here && !kept.contains(&id.key())
-        });
-        for (id, _) in others {
+        let mut others = listing::below(&snapshot, scope.as_str());
+        others.retain(|resource| !kept.contains(&resource.id.key()));
+        for id in others.into_iter().map(|resource| resource.id) {
             if !self.is_left() {
                 return;
             }

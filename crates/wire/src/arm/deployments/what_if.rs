@@ -8,7 +8,7 @@ use http::{Method, StatusCode};
 use keycard_domain::deployment::plan::{Answers, Plan, PlannedResource};
 use keycard_domain::deployment::{DeploymentMode, NewDeployment};
 use keycard_domain::limits;
-use keycard_domain::resources::resource_group;
+use keycard_domain::resources::listing;
 use serde_json::{Map, Value, json};
 
 use super::super::Arm;
@@ -42,6 +42,7 @@ async fn change(
     let before = match asked {
         Ok((_, before)) => Some(before),
         Err((StatusCode::NOT_FOUND, _)) => None,
+        Err((StatusCode::METHOD_NOT_ALLOWED, _)) => return Ok(unforetold(resource)),
         Err((status, text)) => return Err(refused(status, &text)),
     };
     let evaluate = |plan: &Plan, answers: &Answers| plan.body(resource, answers);
@@ -73,6 +74,18 @@ async fn change(
         "after": after,
         "delta": delta,
     }))
+}
+
+/// What can be put and not read, such as a change of a vault's access policies: nothing is known of it before.
+fn unforetold(resource: &PlannedResource) -> Value {
+    json!({
+        "resourceId": &*resource.id,
+        "changeType": "Unsupported",
+        "unsupportedReason": format!("Resources of the type '{}' cannot be read.", resource.resource_type),
+        "before": null,
+        "after": null,
+        "delta": [],
+    })
 }
 
 /// The refusal's own error, as it was answered.
@@ -148,11 +161,9 @@ async fn others(arm: &Arm, door: &Door, new: &NewDeployment, plan: &Plan) -> Vec
         DeploymentMode::Complete => "Delete",
     };
     let named: BTreeSet<String> = plan.resources().map(|it| it.id.to_lowercase()).collect();
-    let all = resource_group::resources_below(&arm.state.snapshot(), subscription);
-    let here = all
-        .into_iter()
-        .map(|(id, _)| id)
-        .filter(|id| id.resource_group().eq_ignore_ascii_case(group) && !named.contains(&id.key()));
+    let path = format!("/subscriptions/{subscription}/resourceGroups/{group}");
+    let all = listing::below(&arm.state.snapshot(), &path);
+    let here = all.into_iter().map(|it| it.id).filter(|id| !named.contains(&id.key()));
     let mut changes = Vec::new();
     for id in here.take(limits::LIST_PAGE_MAX) {
         let asked = door.send(Method::GET, id.as_str(), ANY_VERSION, None).await;

@@ -88,7 +88,7 @@ pub(super) fn role_not_found(id: &str) -> Answer {
     )
 }
 
-fn scope_missing(missing: &ScopeMissing) -> Answer {
+pub(super) fn scope_missing(missing: &ScopeMissing) -> Answer {
     match missing {
         ScopeMissing::Container(scope) => scope_not_found(scope),
         ScopeMissing::Group(name) => resource(&ResourceError::GroupNotFound(name.clone())),

@@ -52,6 +52,13 @@ fn write(error: &WriteError) -> Answer {
             "serviceNotAvailable",
             "The change cannot be written now. Please try again.".to_owned(),
         ),
+        WriteError::PreconditionFailed => Answer(
+            StatusCode::PRECONDITION_FAILED,
+            "preconditionFailed",
+            "The object is not there in the required version.".to_owned(),
+        ),
+        // Locks are in subscriptions, where nothing of the directory is.
+        WriteError::Locked(locked) => Answer(StatusCode::CONFLICT, SAME_KEY, locked.to_string()),
     }
 }
 

@@ -1,0 +1,68 @@
+//! What generic resources and preview features are refused for.
+//!
+//! Source: observed errors of Microsoft.Storage, Microsoft.Sql and the front door.
+
+use http::StatusCode;
+use keycard_domain::limits;
+use keycard_domain::operation::OperationContext;
+use keycard_domain::resource_id::ArmResourceId;
+use keycard_domain::resources::feature::FeatureError;
+use keycard_domain::resources::generic::GenericResourceError;
+use keycard_domain::resources::generic_type::{SQL_SERVER, STORAGE_ACCOUNT};
+
+use super::{Answer, BAD, identity_block, resource};
+
+pub(super) fn answer(
+    error: &GenericResourceError,
+    id: &ArmResourceId,
+    operation: &OperationContext,
+) -> Answer {
+    match error {
+        GenericResourceError::ParentNotFound(parent) => Answer(
+            StatusCode::NOT_FOUND,
+            "ParentResourceNotFound",
+            format!(
+                "Can not perform requested operation on nested resource. Parent resource '{}' not found.",
+                parent.name()
+            ),
+        ),
+        GenericResourceError::NameTaken(name) => name_taken(name, id),
+        GenericResourceError::IdentityUnsupported(resource_type) => Answer(
+            BAD,
+            "BadRequest",
+            format!("A resource of the type '{resource_type}' has no managed identity."),
+        ),
+        GenericResourceError::Identity(error) => identity_block(error, id, operation),
+        GenericResourceError::Resource(error) => resource(error),
+    }
+}
+
+fn name_taken(name: &str, id: &ArmResourceId) -> Answer {
+    let (code, message) = if id.is_of_type(STORAGE_ACCOUNT) {
+        (
+            "StorageAccountAlreadyTaken",
+            format!("The storage account named {name} is already taken."),
+        )
+    } else if id.is_of_type(SQL_SERVER) {
+        ("NameAlreadyExists", format!("The name '{name}' already exists. Choose a different name."))
+    } else {
+        ("Conflict", format!("The name '{name}' is already taken by another resource."))
+    };
+    Answer(StatusCode::CONFLICT, code, message)
+}
+
+pub(super) fn feature(error: &FeatureError) -> Answer {
+    match error {
+        FeatureError::NameInvalid(name) => Answer(
+            StatusCode::NOT_FOUND,
+            "FeatureNotFound",
+            format!("The feature '{name}' could not be found."),
+        ),
+        FeatureError::TooMany => Answer(
+            BAD,
+            "FeatureLimitExceeded",
+            format!("At most {} features can be registered.", limits::FEATURES_MAX),
+        ),
+        FeatureError::Resource(error) => resource(error),
+    }
+}

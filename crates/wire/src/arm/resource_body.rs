@@ -1,0 +1,136 @@
+//! The members that every tracked resource's body has: location, tags, identity, properties, and what stands beside them.
+//!
+//! Member names ignore case, as in Resource Manager. Secrets are not kept: Azure never returns them.
+
+use std::collections::BTreeMap;
+
+use keycard_domain::directory::identity_block::IdentityRequest;
+use serde_json::{Map, Value};
+
+use super::error::ArmError;
+use super::identity;
+
+/// What the body of a PUT or PATCH says; an absent member says nothing.
+pub(super) struct ResourceBody {
+    pub(super) location: Option<String>,
+    pub(super) tags: Option<BTreeMap<String, String>>,
+    pub(super) identity: Option<IdentityRequest>,
+    pub(super) properties: Option<Map<String, Value>>,
+    /// Further top-level members that are kept and returned.
+    pub(super) other: Map<String, Value>,
+}
+
+/// Further top-level members that are kept and returned.
+const KEPT: &[&str] = &["kind", "sku", "zones", "plan", "extendedLocation", "managedBy"];
+
+/// A member by its name, whose case means nothing.
+pub(super) fn member(body: &Map<String, Value>, name: &str) -> Option<Value> {
+    let found = body.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
+    found.map(|(_, value)| value).filter(|value| !value.is_null()).cloned()
+}
+
+pub(super) fn read(body: &Map<String, Value>) -> Result<ResourceBody, ArmError> {
+    let malformed = |error: serde_json::Error| ArmError::BodyMalformed(error.to_string());
+    let kept = |name: &&str| member(body, name).map(|value| ((*name).to_owned(), value));
+    Ok(ResourceBody {
+        location: member(body, "location")
+            .map(serde_json::from_value)
+            .transpose()
+            .map_err(malformed)?,
+        tags: member(body, "tags")
+            .map(serde_json::from_value::<BTreeMap<String, String>>)
+            .transpose()
+            .map_err(malformed)?,
+        identity: identity::read(member(body, "identity").as_ref())?,
+        properties: member(body, "properties")
+            .map(serde_json::from_value::<Map<String, Value>>)
+            .transpose()
+            .map_err(malformed)?
+            .map(without_secrets),
+        other: KEPT.iter().filter_map(kept).collect(),
+    })
+}
+
+/// How the names of members end that hold secrets, in lower case: passwords, keys of accounts, scripts with who knows what
+/// in them. A member that only refers to a secret, as `secretUri` does, ends otherwise.
+const SECRET_ENDINGS: &[&str] = &[
+    "password",
+    "passphrase",
+    "secret",
+    "secrets",
+    "secretvalue",
+    "clientsecret",
+    "accesskey",
+    "accountkey",
+    "storageaccountkey",
+    "sharedkey",
+    "primarykey",
+    "secondarykey",
+    "privatekey",
+    "workspacekey",
+    "connectionstring",
+    "connectionstrings",
+    "appsettings",
+    "customdata",
+    "userdata",
+    "additionalunattendcontent",
+    "protectedsettings",
+    "securevalue",
+    "sastoken",
+    "accesstoken",
+];
+
+fn is_secret(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    SECRET_ENDINGS.iter().any(|ending| name.ends_with(ending))
+}
+
+/// The properties without what is secret in them, however deep it stands.
+pub(super) fn without_secrets(properties: Map<String, Value>) -> Map<String, Value> {
+    properties
+        .into_iter()
+        .filter(|(name, _)| !is_secret(name))
+        .map(|(name, value)| (name, value_without_secrets(value)))
+        .collect()
+}
+
+fn value_without_secrets(value: Value) -> Value {
+    match value {
+        Value::Object(members) => Value::Object(without_secrets(members)),
+        Value::Array(items) => Value::Array(items.into_iter().map(value_without_secrets).collect()),
+        plain @ (Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_)) => plain,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn member_names_ignore_case_and_secrets_are_not_kept() {
+        let body = json!({
+            "Location": "local",
+            "Identity": { "type": "SystemAssigned" },
+            "Properties": {
+                "osProfile": { "AdminPassword": "x", "name": "n", "linuxConfiguration": { "disablePasswordAuthentication": true } },
+                "UserData": "x",
+                "administratorLoginPassword": "x",
+                "list": [{ "customdata": "x", "secretUri": "https://v/secrets/s" }],
+            },
+            "systemData": {},
+            "Kind": "app",
+        });
+        let request = read(body.as_object().unwrap()).unwrap();
+        assert_eq!(request.location.as_deref(), Some("local"));
+        assert!(request.identity.is_some());
+        assert_eq!(
+            Value::Object(request.properties.unwrap()),
+            json!({
+                "osProfile": { "name": "n", "linuxConfiguration": { "disablePasswordAuthentication": true } },
+                "list": [{ "secretUri": "https://v/secrets/s" }],
+            })
+        );
+        assert_eq!(Value::Object(request.other), json!({ "kind": "app" }));
+    }
+}
