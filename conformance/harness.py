@@ -38,7 +38,7 @@ def main():
         signal.signal(number, lambda *_: sys.exit(143))
     if options.namespace and not options.inside:
         again = [sys.executable, __file__, "--inside", *sys.argv[1:]]
-        with namespace.entered(namespace.host_names(story.VAULTS)) as enter:
+        with namespace.entered(namespace.host_names((*story.VAULTS, *story.FREE_VAULT_NAMES))) as enter:
             return subprocess.call([*enter, *again])
     directory = pathlib.Path(tempfile.mkdtemp(prefix="keycard-conformance-"))
     try:

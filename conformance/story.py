@@ -19,6 +19,8 @@ ATTACHED_IDENTITY, OTHER_IDENTITY = "identity-attached", "identity-other"
 GRANTED_VAULT, DENIED_VAULT = "conformance-granted", "conformance-denied"
 POLICY_VAULT = "conformance-policies"
 VAULTS = (GRANTED_VAULT, DENIED_VAULT, POLICY_VAULT)
+# Names under which suites make vaults of their own; in a namespace no others are found.
+FREE_VAULT_NAMES = tuple(f"conformance-made-{number}" for number in range(1, 21))
 SECRET = "conformance-secret"
 
 API_VERSIONS = {

@@ -57,6 +57,7 @@ def describe(keycard, told, in_namespace):
                 "policies": story.POLICY_VAULT,
             }.items()
         },
+        "freeVaultNames": story.FREE_VAULT_NAMES,
         # Where suites make what they need for themselves, and the machine to which they attach identities.
         "resourceGroup": f"/subscriptions/{ready['subscriptionId']}/resourceGroups/{story.RESOURCE_GROUP}",
         "workloadsVm": {"id": told["machines"][story.WORKLOADS_VM]["id"], "name": story.WORKLOADS_VM},

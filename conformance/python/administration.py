@@ -76,12 +76,14 @@ class ResourceManager:
         self.session.close()
 
 
-def client(subject, credential):
-    return AuthorizationManagementClient(
+def client(subject, credential, kind=AuthorizationManagementClient, **more):
+    """One of the vendor's management clients; all of them are made alike."""
+    return kind(
         credential,
         subject["subscriptionId"],
         base_url=subject["resourceManager"],
         credential_scopes=[f"{MANAGEMENT}/.default"],
+        **more,
     )
 
 

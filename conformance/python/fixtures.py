@@ -1,5 +1,6 @@
 """The subject as fixtures: where it is, whose endpoint this process asks, how its names resolve here, who administers it."""
 
+import contextlib
 import json
 import os
 import pathlib
@@ -82,6 +83,18 @@ def authorization(subject, administrator):
     """The vendor's client for roles, in the administrator's hands."""
     with administration.client(subject, administrator) as client:
         yield client
+
+
+@pytest.fixture(scope="module")
+def management(subject, administrator):
+    """Makes the vendor's management clients, in the administrator's hands."""
+    with contextlib.ExitStack() as clients:
+        yield lambda kind, **more: clients.enter_context(administration.client(subject, administrator, kind, **more))
+
+
+@pytest.fixture
+def group_name(group):
+    return group.rsplit("/", 1)[1]
 
 
 @pytest.fixture(scope="session")
