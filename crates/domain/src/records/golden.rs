@@ -46,6 +46,7 @@ use crate::rbac::{
     built_in_roles,
 };
 use crate::resource_id::ArmResourceId;
+use crate::resources::async_operation::AsyncOperation;
 use crate::resources::management_group::ManagementGroup;
 use crate::resources::resource_group::ResourceGroup;
 use crate::token::signing_key::{SigningKeyRing, TokenSigningKey};
@@ -547,5 +548,22 @@ fn entries_of_the_activity_log_are_frozen() {
         },
         "activityLog/subscription-00000000-0000-0000-0000-000000000002/999999999999992-00000000-0000-0000-0000-000000000009",
         r#"{"v":1,"r":{"time_unix_ms":7,"operation_id":"00000000-0000-0000-0000-000000000009","correlation_id":"00000000-0000-0000-0000-00000000000a","tenant_id":"00000000-0000-0000-0000-000000000001","caller":"00000000-0000-0000-0000-000000000003","client_id":"00000000-0000-0000-0000-000000000004","action":"N/t/write","scope":"/subscriptions/00000000-0000-0000-0000-000000000002/resourceGroups/G","method":"PUT","client_request_id":"c","client_address":"::1","status":409,"error_code":"e"}}"#,
+    );
+}
+
+#[test]
+fn asynchronous_operations_are_frozen() {
+    check(
+        &AsyncOperation {
+            id: Uuid::from_u128(9),
+            tenant_id: TENANT,
+            caller: PRINCIPAL,
+            subscription_id: SUBSCRIPTION,
+            resource: "/r".into(),
+            started_at_ms: 5,
+            ended_at_ms: 6,
+        },
+        "asyncOperations/00000000-0000-0000-0000-000000000009",
+        r#"{"v":1,"r":{"id":"00000000-0000-0000-0000-000000000009","tenant_id":"00000000-0000-0000-0000-000000000001","caller":"00000000-0000-0000-0000-000000000003","subscription_id":"00000000-0000-0000-0000-000000000002","resource":"/r","started_at_ms":5,"ended_at_ms":6}}"#,
     );
 }

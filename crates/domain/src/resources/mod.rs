@@ -2,6 +2,7 @@
 //!
 //! Source: Azure Resource Manager, "Naming rules and restrictions", "Use tags to organize your Azure resources".
 
+pub mod async_operation;
 pub mod management_group;
 pub mod management_group_tree;
 pub mod resource_group;

@@ -75,9 +75,9 @@ async fn writes_deletes_and_actions_leave_a_start_and_an_end_and_reads_leave_not
         "write Created",
         "write OK",
         "write OK",
-        "deallocate/action OK",
-        "deallocate/action OK",
-        "delete OK",
+        "deallocate/action Accepted",
+        "deallocate/action Accepted",
+        "delete Accepted",
         "delete NoContent",
     ];
     let expected: Vec<String> = pairs

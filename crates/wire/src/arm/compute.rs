@@ -1,20 +1,23 @@
 //! Virtual machines and sites: `Microsoft.Compute/virtualMachines`, `Microsoft.Web/sites`.
 //!
-//! PATCH merges the identity map, PUT replaces it; the type always decides. Everything is done when it is answered,
-//! so there is nothing to poll. Source: Microsoft.Compute and Microsoft.Web REST APIs.
+//! PATCH merges the identity map, PUT replaces it; the type always decides. Everything is done when it is answered; the
+//! clients of machines poll all the same. Source: Microsoft.Compute and Microsoft.Web REST APIs.
 
 use std::collections::BTreeMap;
 
 use axum::Json;
 use axum::extract::State;
-use http::{Method, StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
+use http::{HeaderMap, Method, StatusCode, Uri};
 use keycard_domain::compute::{self, ComputeKind, ComputeRequest, ComputeResource, PowerState};
 use keycard_domain::operation::OperationContext;
-use keycard_domain::resources::require_subscription;
+use keycard_domain::resource_id::ArmResourceId;
+use keycard_domain::resources::{async_operation, require_subscription};
 use keycard_domain::snapshot::Snapshot;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
+use super::async_operations::{Polling, headers};
 use super::body::{JsonBody, page, require_container, resource_id};
 use super::error::ArmError;
 use super::{Arm, identity, row};
@@ -34,15 +37,15 @@ pub(super) fn routes() -> Vec<Route<Arm>> {
     let (get, put, patch, delete) = (Method::GET, Method::PUT, Method::PATCH, Method::DELETE);
     let mut routes = vec![
         row(put.clone(), VM, "Microsoft.Compute/virtualMachines/write", put_vm),
-        row(patch.clone(), VM, "Microsoft.Compute/virtualMachines/write", patch_resource),
+        row(patch.clone(), VM, "Microsoft.Compute/virtualMachines/write", patch_vm),
         row(get.clone(), VM, "Microsoft.Compute/virtualMachines/read", show),
-        row(delete.clone(), VM, "Microsoft.Compute/virtualMachines/delete", remove),
+        row(delete.clone(), VM, "Microsoft.Compute/virtualMachines/delete", remove_machine),
         row(get.clone(), VMS_IN_GROUP, "Microsoft.Compute/virtualMachines/read", list_vms),
         row(get.clone(), VMS, "Microsoft.Compute/virtualMachines/read", list_vms),
         row(put, SITE, "Microsoft.Web/sites/write", put_site),
-        row(patch, SITE, "Microsoft.Web/sites/write", patch_resource),
+        row(patch, SITE, "Microsoft.Web/sites/write", patch_site),
         row(get.clone(), SITE, "Microsoft.Web/sites/read", show),
-        row(delete, SITE, "Microsoft.Web/sites/delete", remove),
+        row(delete, SITE, "Microsoft.Web/sites/delete", remove_site),
         row(get.clone(), SITES_IN_GROUP, "Microsoft.Web/sites/read", list_sites),
         row(get, SITES, "Microsoft.Web/sites/read", list_sites),
     ];
@@ -59,8 +62,8 @@ macro_rules! power_row {
                 $verb
             ),
             concat!("Microsoft.Compute/virtualMachines/", $verb, "/action"),
-            |operation: Rbac, arm: State<Arm>, params: Params, _: Unread| {
-                power(operation, arm, params, $state)
+            |operation: Rbac, arm: State<Arm>, params: Params, uri: Uri, _: Unread| {
+                power(operation, arm, params, uri, $state)
             },
         )
     };
@@ -188,12 +191,42 @@ async fn put_vm(
     Rbac(operation): Rbac,
     State(arm): State<Arm>,
     params: Params,
+    uri: Uri,
     JsonBody(body): JsonBody<Map<String, Value>>,
-) -> Result<(StatusCode, Json<Value>), ArmError> {
-    let request = read(&body)?;
-    let (is_new, json) =
-        put(&operation, &arm, &params, &request, ComputeKind::VirtualMachine).await?;
-    Ok((if is_new { StatusCode::CREATED } else { StatusCode::OK }, json))
+) -> Result<(StatusCode, HeaderMap, Json<Value>), ArmError> {
+    let place = (&params, &uri);
+    put_machine(&operation, &arm, place, &read(&body)?, ComputeKind::VirtualMachine).await
+}
+
+/// Puts a machine or a set of them, whose client polls.
+pub(super) async fn put_machine(
+    operation: &OperationContext,
+    arm: &Arm,
+    (params, uri): (&Params, &Uri),
+    request: &ComputeRequest,
+    kind: ComputeKind,
+) -> Result<(StatusCode, HeaderMap, Json<Value>), ArmError> {
+    async_operation::begin(&arm.state, operation);
+    let (is_new, json) = put(operation, arm, params, request, kind).await?;
+    let polling = headers(arm, operation, (params, uri), Polling::Status(location(&json)));
+    Ok((if is_new { StatusCode::CREATED } else { StatusCode::OK }, polling, json))
+}
+
+/// Patches a machine or a set of them, whose client polls.
+pub(super) async fn patch_machine(
+    operation: &OperationContext,
+    arm: &Arm,
+    (params, uri): (&Params, &Uri),
+    request: &ComputeRequest,
+) -> Result<(HeaderMap, Json<Value>), ArmError> {
+    async_operation::begin(&arm.state, operation);
+    let json = patch(operation, arm, params, request).await?;
+    let polling = headers(arm, operation, (params, uri), Polling::Status(location(&json)));
+    Ok((polling, json))
+}
+
+fn location(resource: &Value) -> &str {
+    resource.get("location").and_then(Value::as_str).unwrap_or_default()
 }
 
 /// A site's PUT answers 200 also when it made it.
@@ -206,7 +239,7 @@ async fn put_site(
     Ok(put(&operation, &arm, &params, &read(&body)?, ComputeKind::Site).await?.1)
 }
 
-pub(super) async fn put(
+async fn put(
     operation: &OperationContext,
     arm: &Arm,
     params: &Params,
@@ -220,7 +253,17 @@ pub(super) async fn put(
     Ok((put.is_new, Json(resource_json(&arm.state.snapshot(), &put.resource))))
 }
 
-async fn patch_resource(
+async fn patch_vm(
+    Rbac(operation): Rbac,
+    State(arm): State<Arm>,
+    params: Params,
+    uri: Uri,
+    JsonBody(body): JsonBody<Map<String, Value>>,
+) -> Result<(HeaderMap, Json<Value>), ArmError> {
+    patch_machine(&operation, &arm, (&params, &uri), &read(&body)?).await
+}
+
+async fn patch_site(
     Rbac(operation): Rbac,
     State(arm): State<Arm>,
     params: Params,
@@ -229,7 +272,7 @@ async fn patch_resource(
     patch(&operation, &arm, &params, &read(&body)?).await
 }
 
-pub(super) async fn patch(
+async fn patch(
     operation: &OperationContext,
     arm: &Arm,
     params: &Params,
@@ -296,7 +339,47 @@ pub(super) const fn statuses(power_state: PowerState) -> [InstanceStatus; 2] {
     [SUCCEEDED, power]
 }
 
-pub(super) async fn remove(
+/// Deletes a machine or a set of them, whose client polls.
+pub(super) async fn remove_machine(
+    Rbac(operation): Rbac,
+    State(arm): State<Arm>,
+    params: Params,
+    uri: Uri,
+) -> Result<Response, ArmError> {
+    let id = resource_id(&params)?;
+    let location = location_of(&arm, &id);
+    async_operation::begin(&arm.state, &operation);
+    let existed = compute::delete(&arm.state, &operation, &id)
+        .await
+        .map_err(|error| ArmError::compute(error, &id, &operation))?;
+    if existed {
+        Ok(accepted(&arm, &operation, (&params, &uri), &location))
+    } else {
+        Ok(StatusCode::NO_CONTENT.into_response())
+    }
+}
+
+/// Where a machine, or the set that an instance is of, stands.
+pub(super) fn location_of(arm: &Arm, id: &ArmResourceId) -> String {
+    let snapshot = arm.state.snapshot();
+    let is_set = compute::find(&snapshot, id).is_ok();
+    let whole = if is_set { Some(id.clone()) } else { id.parent() };
+    let found = whole.and_then(|id| compute::find(&snapshot, &id).ok());
+    found.map(|resource| resource.location.clone()).unwrap_or_default()
+}
+
+/// The answer to what was done to a machine: its client is sent to poll, and told nothing else.
+pub(super) fn accepted(
+    arm: &Arm,
+    operation: &OperationContext,
+    place: (&Params, &Uri),
+    location: &str,
+) -> Response {
+    let polling = headers(arm, operation, place, Polling::StatusAndResult(location));
+    (StatusCode::ACCEPTED, polling).into_response()
+}
+
+async fn remove_site(
     Rbac(operation): Rbac,
     State(arm): State<Arm>,
     params: Params,
@@ -345,13 +428,16 @@ async fn power(
     Rbac(operation): Rbac,
     State(arm): State<Arm>,
     params: Params,
+    uri: Uri,
     power_state: PowerState,
-) -> Result<StatusCode, ArmError> {
+) -> Result<Response, ArmError> {
     let id = resource_id(&params)?;
+    let location = location_of(&arm, &id);
+    async_operation::begin(&arm.state, &operation);
     compute::set_power_state(&arm.state, &operation, &id, power_state)
         .await
         .map_err(|error| ArmError::compute(error, &id, &operation))?;
-    Ok(StatusCode::OK)
+    Ok(accepted(&arm, &operation, (&params, &uri), &location))
 }
 
 #[cfg(test)]

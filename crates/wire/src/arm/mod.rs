@@ -5,6 +5,7 @@
 
 mod access;
 mod activity_log;
+mod async_operations;
 mod attachments;
 mod attributes;
 mod body;
@@ -100,6 +101,7 @@ pub fn face(arm: Arm) -> Face<Arm> {
         attachments::routes(),
         deployments::routes(),
         activity_log::routes(),
+        async_operations::routes(),
     ];
     Face::new(routes.into_iter().flatten().collect(), gate, arm)
 }
