@@ -167,6 +167,8 @@ pub struct Activity {
     recorded: Mutex<Recorded>,
     /// The asynchronous operation that the first commit is to keep.
     polled: OnceLock<Uuid>,
+    /// What became of it after all, whatever is answered.
+    failed: OnceLock<Answered>,
 }
 
 /// How far the record of a request is.
@@ -189,7 +191,13 @@ impl Eq for Activity {}
 impl Activity {
     /// A request under this id.
     pub fn new(id: Uuid, asked: Asked) -> Self {
-        Self { id, asked, recorded: Mutex::default(), polled: OnceLock::new() }
+        Self {
+            id,
+            asked,
+            recorded: Mutex::default(),
+            polled: OnceLock::new(),
+            failed: OnceLock::new(),
+        }
     }
 
     /// Has the first commit keep an asynchronous operation under this id.
@@ -252,7 +260,13 @@ pub(crate) fn record(state: &State, operation: &OperationContext, changes: &mut 
         entry.iter().for_each(|entry| write(changes, entry));
         return;
     };
-    if activity.with_recorded(|recorded| recorded.committed.is_some()) {
+    if let Some(entry) = activity.with_recorded(|recorded| recorded.committed.clone()) {
+        let failed = activity.failed.get().filter(|failed| entry.status != failed.status);
+        if let Some(Answered { status, error_code }) = failed.cloned() {
+            let entry = ActivityEntry { status, error_code, ..entry };
+            write(changes, &entry);
+            activity.with_recorded(|recorded| recorded.planned = Some(entry));
+        }
         return;
     }
     let asked = &activity.asked;
@@ -282,6 +296,14 @@ pub(crate) fn committed(operation: &OperationContext) {
     });
 }
 
+/// Notes that the work of a request has failed, which was answered before that was known. The next commit records it.
+pub(crate) fn fail(operation: &OperationContext, error_code: &str) {
+    if let Some(activity) = &operation.activity {
+        let failed = Answered { status: 409, error_code: Some(error_code.to_owned()) };
+        let _ = activity.failed.set(failed);
+    }
+}
+
 /// Records how a request was answered, where none of its commits has said so already: those that changed nothing, that
 /// were refused after they had been admitted, or whose answer is another than was expected.
 ///
@@ -292,6 +314,7 @@ pub async fn close(
     answered: Answered,
 ) -> Result<(), WriteError> {
     let Some(activity) = &operation.activity else { return Ok(()) };
+    let answered = activity.failed.get().cloned().unwrap_or(answered);
     let committed_entry = activity.with_recorded(|recorded| recorded.committed.clone());
     let is_recorded = committed_entry.is_some();
     let entry = match committed_entry {

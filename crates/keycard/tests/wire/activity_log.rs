@@ -246,6 +246,26 @@ async fn a_request_is_there_once_however_often_it_commits() {
     assert_eq!(about, [&identity, &identity, &deployment, &deployment]);
 }
 
+#[tokio::test]
+async fn a_deployment_that_failed_after_its_answer_has_failed_in_the_log() {
+    let cloud = Cloud::start().await;
+    let deployment = format!("{}/providers/Microsoft.Resources/deployments/d1", cloud.group());
+    let resource = json!({
+        "type": "Microsoft.ManagedIdentity/userAssignedIdentities", "apiVersion": "2024-11-30",
+        "name": "x", "location": "local",
+    });
+    let body = json!({ "properties": {
+        "mode": "Incremental", "template": { "resources": [resource] },
+    }});
+    let answer = cloud.admin(Method::PUT, &deployment, "2025-04-01", Some(body)).await;
+    assert_eq!(answer.status, StatusCode::CREATED, "{}", answer.body);
+    assert_eq!(answer.body["properties"]["provisioningState"], "Failed", "{}", answer.body);
+    let found = events(&cloud, &format!(" and resourceId eq '{deployment}'")).await;
+    assert_eq!(found.len(), 2, "{:?}", told(&found));
+    assert_eq!(text(&found[0], "/status/value"), "Failed");
+    assert!(text(&found[0], "/properties/statusMessage").contains("DeploymentFailed"));
+}
+
 /// The end says what was answered, also where a kind answers otherwise than most.
 #[tokio::test]
 async fn the_end_has_the_status_of_the_answer() {
