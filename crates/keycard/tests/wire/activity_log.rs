@@ -433,14 +433,12 @@ async fn what_happens_outside_subscriptions_is_told_to_the_own_tenant_only() {
     let elevate = "/providers/Microsoft.Authorization/elevateAccess?api-version=2016-07-01";
     other.arm(Method::POST, elevate, None).await.unwrap();
     let administrator = &description.administrator.object_id;
-    let role = format!(
-        "/providers/Microsoft.Authorization/roleAssignments/22222222-2222-2222-2222-222222222222?api-version=2022-04-01"
-    );
+    let role = "/providers/Microsoft.Authorization/roleAssignments/22222222-2222-2222-2222-222222222222?api-version=2022-04-01";
     let reader = json!({ "properties": {
         "roleDefinitionId": format!("/providers/Microsoft.Authorization/roleDefinitions/{READER}"),
         "principalId": administrator,
     }});
-    other.arm(Method::PUT, &role, Some(&reader)).await.unwrap();
+    other.arm(Method::PUT, role, Some(&reader)).await.unwrap();
     let others = listed(&other, "").await;
     assert!(!others.is_empty());
     assert!(others.iter().all(|event| event["caller"] == json!(administrator)), "{others:?}");

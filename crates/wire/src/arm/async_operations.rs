@@ -13,7 +13,7 @@ use keycard_domain::operation::OperationContext;
 use keycard_domain::resources::async_operation::{self, AsyncOperation, AsyncOperationError};
 use keycard_domain::resources::normalized_location;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-use serde_json::{Value, json};
+use serde_json::json;
 use time::UtcDateTime;
 use time::format_description::well_known::Rfc3339;
 
