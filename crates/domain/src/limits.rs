@@ -326,6 +326,8 @@ pub const ACTIVITY_RETENTION: Duration = Duration::days(90);
 pub const ACTIVITY_PAGE_EVENTS: usize = 200;
 /// Entries that one page of the activity log looks at.
 pub const ACTIVITY_ENTRIES_PER_PAGE_MAX: usize = 2000;
+/// How long an asynchronous operation can be polled.
+pub const ASYNC_OPERATION_RETENTION: Duration = Duration::days(1);
 /// Bytes of a client's own name of its request that the activity log keeps.
 pub const CLIENT_REQUEST_ID_BYTES_MAX: usize = 128;
 /// How long a deleted secret can be recovered when its vault says nothing else.

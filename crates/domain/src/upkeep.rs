@@ -5,6 +5,7 @@ use crate::audit::activity;
 use crate::directory::deleted_object;
 use crate::key_vault::vault::{self, VaultError};
 use crate::operation::OperationContext;
+use crate::resources::async_operation;
 use crate::state::{State, WriteError};
 use crate::token::signing_key::{self, SigningKeyError};
 
@@ -14,7 +15,7 @@ pub enum UpkeepError {
     /// Deleted vaults whose time is over.
     #[error("expired vaults cannot be removed: {0}")]
     Vaults(#[from] VaultError),
-    /// Entries of the activity log and deleted objects that are no longer kept.
+    /// Entries of the activity log, asynchronous operations and deleted objects that are no longer kept.
     #[error("outlived records cannot be removed: {0}")]
     Records(#[from] WriteError),
     /// Signing keys that came of age, or are no longer needed.
@@ -27,6 +28,7 @@ pub async fn pass(state: &State, operation: &OperationContext) -> Result<(), Upk
     signing_key::rotate_due(state, operation).await?;
     vault::remove_expired(state, operation).await?;
     activity::prune(state, operation).await?;
+    async_operation::prune(state, operation).await?;
     deleted_object::purge_outlived(state, operation).await?;
     Ok(())
 }

@@ -6,7 +6,7 @@
 
 mod query;
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -22,6 +22,7 @@ use crate::limits;
 use crate::operation::OperationContext;
 use crate::rbac::RbacScope;
 use crate::records::{Record, encode, payload_key};
+use crate::resources::async_operation;
 use crate::state::{Changes, State, WriteError};
 use crate::store::{StoreKey, Write};
 
@@ -151,6 +152,8 @@ pub struct Asked {
     /// The status that is going to be answered if the resource comes into being. A wrong guess costs a second commit
     /// ([`close`]).
     pub status_if_made: u16,
+    /// The status if the client is sent away to poll.
+    pub status_if_polled: u16,
     /// The status in all other cases.
     pub status: u16,
 }
@@ -162,6 +165,10 @@ pub struct Activity {
     id: Uuid,
     asked: Asked,
     recorded: Mutex<Recorded>,
+    /// The asynchronous operation that the first commit is to keep.
+    polled: OnceLock<Uuid>,
+    /// What became of it after all, whatever is answered.
+    failed: OnceLock<Answered>,
 }
 
 /// How far the record of a request is.
@@ -184,7 +191,24 @@ impl Eq for Activity {}
 impl Activity {
     /// A request under this id.
     pub fn new(id: Uuid, asked: Asked) -> Self {
-        Self { id, asked, recorded: Mutex::default() }
+        Self {
+            id,
+            asked,
+            recorded: Mutex::default(),
+            polled: OnceLock::new(),
+            failed: OnceLock::new(),
+        }
+    }
+
+    /// Has the first commit keep an asynchronous operation under this id.
+    pub(crate) fn poll_as(&self, id: Uuid) {
+        let _ = self.polled.set(id);
+    }
+
+    /// The asynchronous operation that was kept.
+    pub(crate) fn polled(&self) -> Option<Uuid> {
+        let is_kept = self.with_recorded(|recorded| recorded.committed.is_some());
+        self.polled.get().copied().filter(|_| is_kept)
     }
 
     fn with_recorded<T>(&self, read: impl FnOnce(&mut Recorded) -> T) -> T {
@@ -236,16 +260,29 @@ pub(crate) fn record(state: &State, operation: &OperationContext, changes: &mut 
         entry.iter().for_each(|entry| write(changes, entry));
         return;
     };
-    if activity.with_recorded(|recorded| recorded.committed.is_some()) {
+    if let Some(entry) = activity.with_recorded(|recorded| recorded.committed.clone()) {
+        let failed = activity.failed.get().filter(|failed| entry.status != failed.status);
+        if let Some(Answered { status, error_code }) = failed.cloned() {
+            let entry = ActivityEntry { status, error_code, ..entry };
+            write(changes, &entry);
+            activity.with_recorded(|recorded| recorded.planned = Some(entry));
+        }
         return;
     }
     let asked = &activity.asked;
     let is_made = changes.makes(&operation.scope);
-    let status = if is_made { asked.status_if_made } else { asked.status };
+    let status = match activity.polled.get() {
+        _ if is_made => asked.status_if_made,
+        Some(_) => asked.status_if_polled,
+        None => asked.status,
+    };
     let Some(entry) = entry(operation, activity.id, Answered { status, error_code: None }) else {
         return;
     };
     write(changes, &entry);
+    if let Some(id) = activity.polled.get() {
+        async_operation::record(operation, *id, changes);
+    }
     activity.with_recorded(|recorded| recorded.planned = Some(entry));
 }
 
@@ -259,6 +296,14 @@ pub(crate) fn committed(operation: &OperationContext) {
     });
 }
 
+/// Notes that the work of a request has failed, which was answered before that was known. The next commit records it.
+pub(crate) fn fail(operation: &OperationContext, error_code: &str) {
+    if let Some(activity) = &operation.activity {
+        let failed = Answered { status: 409, error_code: Some(error_code.to_owned()) };
+        let _ = activity.failed.set(failed);
+    }
+}
+
 /// Records how a request was answered, where none of its commits has said so already: those that changed nothing, that
 /// were refused after they had been admitted, or whose answer is another than was expected.
 ///
@@ -269,6 +314,7 @@ pub async fn close(
     answered: Answered,
 ) -> Result<(), WriteError> {
     let Some(activity) = &operation.activity else { return Ok(()) };
+    let answered = activity.failed.get().cloned().unwrap_or(answered);
     let committed_entry = activity.with_recorded(|recorded| recorded.committed.clone());
     let is_recorded = committed_entry.is_some();
     let entry = match committed_entry {

@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::audit::unix_ms;
+use crate::audit::{activity, unix_ms};
 use crate::limits;
 use crate::operation::OperationContext;
 use crate::rbac::RbacScope;
@@ -417,6 +417,11 @@ pub async fn finish(
     ended: &Deployment,
 ) -> Result<(), WriteError> {
     let now = unix_ms(state.clock.now());
+    match ended.state {
+        DeploymentState::Failed => activity::fail(operation, "DeploymentFailed"),
+        DeploymentState::Canceled => activity::fail(operation, "DeploymentCanceled"),
+        DeploymentState::Running | DeploymentState::Succeeded => {}
+    }
     // A lock that came in the meantime stopped the resources that were left; what was done has to be said.
     state
         .transact_despite_locks(operation, |snapshot, changes| {

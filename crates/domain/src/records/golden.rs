@@ -52,6 +52,7 @@ use crate::rbac::{
     built_in_roles,
 };
 use crate::resource_id::ArmResourceId;
+use crate::resources::async_operation::AsyncOperation;
 use crate::resources::feature::FeatureRegistration;
 use crate::resources::generic::{GenericResource, HostName};
 use crate::resources::lock::{Lock, LockLevel};
@@ -770,5 +771,22 @@ fn diagnostic_settings_are_frozen() {
         &DiagnosticSettings { tenant_id: TENANT, source: Source::Directory, settings: Vec::new() },
         "diagnostic-settings/directory/00000000-0000-0000-0000-000000000001|",
         r#"{"v":1,"r":{"tenant_id":"00000000-0000-0000-0000-000000000001","source":"Directory","settings":[]}}"#,
+    );
+}
+
+#[test]
+fn asynchronous_operations_are_frozen() {
+    check(
+        &AsyncOperation {
+            id: Uuid::from_u128(9),
+            tenant_id: TENANT,
+            caller: PRINCIPAL,
+            subscription_id: SUBSCRIPTION,
+            resource: "/r".into(),
+            started_at_ms: 5,
+            ended_at_ms: 6,
+        },
+        "asyncOperations/00000000-0000-0000-0000-000000000009",
+        r#"{"v":1,"r":{"id":"00000000-0000-0000-0000-000000000009","tenant_id":"00000000-0000-0000-0000-000000000001","caller":"00000000-0000-0000-0000-000000000003","subscription_id":"00000000-0000-0000-0000-000000000002","resource":"/r","started_at_ms":5,"ended_at_ms":6}}"#,
     );
 }

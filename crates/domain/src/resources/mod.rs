@@ -2,6 +2,7 @@
 //!
 //! Source: Azure Resource Manager, "Naming rules and restrictions", "Use tags to organize your Azure resources".
 
+pub mod async_operation;
 pub mod feature;
 pub mod generic;
 pub mod generic_type;

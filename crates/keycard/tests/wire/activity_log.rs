@@ -75,9 +75,9 @@ async fn writes_deletes_and_actions_leave_a_start_and_an_end_and_reads_leave_not
         "write Created",
         "write OK",
         "write OK",
-        "deallocate/action OK",
-        "deallocate/action OK",
-        "delete OK",
+        "deallocate/action Accepted",
+        "deallocate/action Accepted",
+        "delete Accepted",
         "delete NoContent",
     ];
     let expected: Vec<String> = pairs
@@ -244,6 +244,26 @@ async fn a_request_is_there_once_however_often_it_commits() {
     about.sort_unstable();
     let identity = cloud.identity_id("by-template");
     assert_eq!(about, [&identity, &identity, &deployment, &deployment]);
+}
+
+#[tokio::test]
+async fn a_deployment_that_failed_after_its_answer_has_failed_in_the_log() {
+    let cloud = Cloud::start().await;
+    let deployment = format!("{}/providers/Microsoft.Resources/deployments/d1", cloud.group());
+    let resource = json!({
+        "type": "Microsoft.ManagedIdentity/userAssignedIdentities", "apiVersion": "2024-11-30",
+        "name": "x", "location": "local",
+    });
+    let body = json!({ "properties": {
+        "mode": "Incremental", "template": { "resources": [resource] },
+    }});
+    let answer = cloud.admin(Method::PUT, &deployment, "2025-04-01", Some(body)).await;
+    assert_eq!(answer.status, StatusCode::CREATED, "{}", answer.body);
+    assert_eq!(answer.body["properties"]["provisioningState"], "Failed", "{}", answer.body);
+    let found = events(&cloud, &format!(" and resourceId eq '{deployment}'")).await;
+    assert_eq!(found.len(), 2, "{:?}", told(&found));
+    assert_eq!(text(&found[0], "/status/value"), "Failed");
+    assert!(text(&found[0], "/properties/statusMessage").contains("DeploymentFailed"));
 }
 
 /// The end says what was answered, also where a kind answers otherwise than most.
@@ -413,14 +433,12 @@ async fn what_happens_outside_subscriptions_is_told_to_the_own_tenant_only() {
     let elevate = "/providers/Microsoft.Authorization/elevateAccess?api-version=2016-07-01";
     other.arm(Method::POST, elevate, None).await.unwrap();
     let administrator = &description.administrator.object_id;
-    let role = format!(
-        "/providers/Microsoft.Authorization/roleAssignments/22222222-2222-2222-2222-222222222222?api-version=2022-04-01"
-    );
+    let role = "/providers/Microsoft.Authorization/roleAssignments/22222222-2222-2222-2222-222222222222?api-version=2022-04-01";
     let reader = json!({ "properties": {
         "roleDefinitionId": format!("/providers/Microsoft.Authorization/roleDefinitions/{READER}"),
         "principalId": administrator,
     }});
-    other.arm(Method::PUT, &role, Some(&reader)).await.unwrap();
+    other.arm(Method::PUT, role, Some(&reader)).await.unwrap();
     let others = listed(&other, "").await;
     assert!(!others.is_empty());
     assert!(others.iter().all(|event| event["caller"] == json!(administrator)), "{others:?}");

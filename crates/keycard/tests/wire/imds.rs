@@ -317,7 +317,7 @@ async fn a_stopped_vm_keeps_its_identity_and_gets_no_token() {
         let answer = cloud
             .admin(Method::POST, &format!("{}/{verb}", cloud.vm_id("vm1")), "2024-07-01", None)
             .await;
-        assert_eq!(answer.status, StatusCode::OK);
+        assert_eq!(answer.status, StatusCode::ACCEPTED);
         assert_eq!(cloud.metadata("vm1", QUERY).await.status.as_u16(), status, "{verb}");
     }
     let after = cloud.admin(Method::GET, &cloud.vm_id("vm1"), "2024-07-01", None).await;

@@ -12,6 +12,7 @@
 
 mod activity_log;
 mod app_service;
+mod async_operations;
 mod attacks;
 mod authorization;
 mod compatibility;

@@ -509,7 +509,10 @@ async fn a_deleted_vault_keeps_its_name_until_it_is_purged() {
         "{}/providers/Microsoft.KeyVault/locations/local/deletedVaults/kv1/purge",
         cloud.subscription()
     );
-    assert_eq!(cloud.admin(Method::POST, &purge, "2023-07-01", None).await.status, StatusCode::OK);
+    assert_eq!(
+        cloud.admin(Method::POST, &purge, "2023-07-01", None).await.status,
+        StatusCode::ACCEPTED
+    );
     assert_eq!(put(json!({ "softDeleteRetentionInDays": 6 })).await.0, 400);
     assert_eq!(
         put(json!({ "networkAcls": { "defaultAction": "Deny" } })).await.0,
@@ -530,7 +533,7 @@ async fn deleting_a_group_deletes_what_it_holds() {
     );
     assert_eq!(
         cloud.admin(Method::DELETE, &cloud.group(), "2024-11-01", None).await.status,
-        StatusCode::OK
+        StatusCode::ACCEPTED
     );
     assert_eq!(
         cloud.admin(Method::HEAD, &cloud.group(), "2024-11-01", None).await.status,

@@ -190,7 +190,10 @@ async fn the_instance_views_tell_who_runs_and_there_is_nothing_to_upgrade() {
     put_set(&cloud, "web", 3, (true, &[])).await;
     let set = set_id(&cloud, "web");
     let stopped = Some(json!({ "instanceIds": ["2"] }));
-    assert_eq!(post(&cloud, &format!("{set}/deallocate"), stopped).await.status, StatusCode::OK);
+    assert_eq!(
+        post(&cloud, &format!("{set}/deallocate"), stopped).await.status,
+        StatusCode::ACCEPTED
+    );
     let view = async |path: &str| {
         let answer = cloud.admin(Method::GET, &format!("{path}/instanceView"), VERSION, None).await;
         assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
@@ -363,7 +366,7 @@ async fn attaching_to_a_set_needs_a_right_on_the_identity() {
     assert!(message.contains("'Microsoft.Compute/virtualMachineScaleSets/write'"), "{message}");
     let instance = format!("{}/powerOff", instance_id(&cloud, "web", 0));
     let stopped = cloud.arm(Some(&token), Method::POST, &instance, VERSION, None).await;
-    assert_eq!(stopped.status, StatusCode::OK, "a role on the set is one on its instances");
+    assert_eq!(stopped.status, StatusCode::ACCEPTED, "a role on the set is one on its instances");
 }
 
 /// 26 of instances: who is stopped gets no token, whoever else runs.
@@ -397,7 +400,7 @@ async fn a_stopped_instance_gets_no_token_while_its_neighbours_do() {
         (format!("{one}/redeploy"), None, [200, 200, 200]),
     ] {
         let answer = post(&cloud, &path, body).await;
-        assert_eq!(answer.status, StatusCode::OK, "{path}: {}", answer.body);
+        assert_eq!(answer.status, StatusCode::ACCEPTED, "{path}: {}", answer.body);
         assert_eq!(statuses().await, expected, "{path}");
     }
     let after = cloud.admin(Method::GET, &whole, VERSION, None).await.body;
@@ -471,14 +474,14 @@ async fn a_deleted_instances_tokens_credential_and_endpoint_go_with_it() {
     let endpoint = cloud.attachment(&scope).await;
     assert_eq!(credentials(&cloud, &principal(&set)).await, 4);
     let gone = cloud.admin(Method::DELETE, &instance_id(&cloud, "web", 1), VERSION, None).await;
-    assert_eq!(gone.status, StatusCode::OK);
+    assert_eq!(gone.status, StatusCode::ACCEPTED);
     let deleted = post(
         &cloud,
         &format!("{}/delete", set_id(&cloud, "web")),
         Some(json!({ "instanceIds": ["0"] })),
     )
     .await;
-    assert_eq!(deleted.status, StatusCode::OK);
+    assert_eq!(deleted.status, StatusCode::ACCEPTED);
     scale(&cloud, "web", 1).await;
     assert_eq!(numbers(&cloud, "web").await, ["2"]);
     for (number, expected) in [(0, 401), (1, 401), (2, 200), (3, 401)] {
@@ -546,7 +549,7 @@ async fn a_deleted_set_takes_its_principal_and_instances_along() {
     assert_eq!(metadata(&cloud, "web", 0, &named).await.status, StatusCode::OK);
     assert_eq!(credentials(&cloud, assigned("principalId")).await, 1);
     let delete = async |path: &str| cloud.admin(Method::DELETE, path, VERSION, None).await.status;
-    assert_eq!(delete(&set_id(&cloud, "web")).await, StatusCode::OK);
+    assert_eq!(delete(&set_id(&cloud, "web")).await, StatusCode::ACCEPTED);
     assert_eq!(delete(&set_id(&cloud, "web")).await, StatusCode::NO_CONTENT);
     assert_eq!(status(&cloud, &token, &url).await, 401);
     assert!(attached(&cloud).await.is_empty());
@@ -554,7 +557,7 @@ async fn a_deleted_set_takes_its_principal_and_instances_along() {
     let again = put_set(&cloud, "web", 1, (true, &[])).await;
     assert_ne!(principal(&again), principal(&set));
     assert_eq!(numbers(&cloud, "web").await, ["0"], "another set counts anew");
-    assert_eq!(delete(&cloud.group()).await, StatusCode::OK);
+    assert_eq!(delete(&cloud.group()).await, StatusCode::ACCEPTED);
     assert!(attached(&cloud).await.is_empty(), "a group takes its sets along");
 }
 

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use keycard_crypto::seal::SealingKey;
 use keycard_crypto::secret::Secret;
 use keycard_crypto::signing_pool::SigningPool;
+use keycard_domain::audit::activity::{Activity, Asked};
 use keycard_domain::bootstrap::{Bootstrap, IssuerForm, bootstrap};
 use keycard_domain::clock::{Clock, ManualClock};
 use keycard_domain::entropy::SeededEntropy;
@@ -19,6 +20,7 @@ use keycard_domain::rbac::assignment::{self, AssignmentError, NewAssignment, Pri
 use keycard_domain::rbac::{RbacScope, built_in_roles};
 use keycard_domain::resource_id::ArmResourceId;
 use keycard_domain::resources::ResourceError;
+use keycard_domain::resources::async_operation;
 use keycard_domain::resources::lock::{self, Lock, LockLevel};
 use keycard_domain::resources::resource_group::{self, ResourceGroup};
 use keycard_domain::state::{Ports, State, WriteError};
@@ -299,4 +301,50 @@ async fn signing_keys_rotate_and_tokens_of_the_old_one_live_on() {
     node.pass().await;
     assert_eq!(keys(), 1, "no living token is of the old key");
     assert_eq!(kid(&token().await), kid(&successor));
+}
+
+#[tokio::test]
+async fn an_asynchronous_operation_is_kept_for_a_day() {
+    let node = Node::start().await;
+    let put = async |name: &str| {
+        let asked = Asked {
+            method: "PUT".into(),
+            client_request_id: None,
+            client_address: None,
+            status_if_made: 201,
+            status_if_polled: 200,
+            status: 200,
+        };
+        let operation = OperationContext {
+            scope: format!("/subscriptions/{}/resourceGroups/{name}", node.first.subscription_id),
+            activity: Some(Arc::new(Activity::new(node.state.entropy.uuid(), asked))),
+            ..node.operation()
+        };
+        async_operation::begin(&node.state, &operation);
+        let group = ResourceGroup {
+            subscription_id: node.first.subscription_id,
+            name: name.into(),
+            location: "local".into(),
+            tags: std::collections::BTreeMap::new(),
+            managed_by: None,
+        };
+        resource_group::put(&node.state, &operation, &group).await.unwrap();
+        async_operation::polled(&operation).unwrap().to_string()
+    };
+    let find = async |id: &str| {
+        let operation = node.operation();
+        let asked = (operation.principal().unwrap(), operation.now);
+        async_operation::find(&node.state, asked, node.first.subscription_id, id).await.is_ok()
+    };
+    let old = put("old").await;
+    node.clock.advance(time::Duration::hours(23));
+    let young = put("young").await;
+    node.pass().await;
+    assert_eq!(node.stored_below("payload/asyncOperations/").await, 2);
+    assert!(find(&old).await);
+    node.clock.advance(time::Duration::hours(2));
+    assert!(!find(&old).await, "whether it is removed yet or not");
+    node.pass().await;
+    assert_eq!(node.stored_below("payload/asyncOperations/").await, 1);
+    assert!(find(&young).await);
 }

@@ -64,6 +64,10 @@ pub(super) fn begin(arm: &Arm, action: &str, parts: &Parts) -> Option<Arc<Activi
         client_request_id,
         client_address: client.map(|client| client.0.to_string()),
         status_if_made: if parts.method == Method::PUT { 201 } else { 200 },
+        status_if_polled: match parts.method {
+            Method::PUT | Method::PATCH => 200,
+            _ => 202,
+        },
         status: 200,
     };
     Some(Arc::new(Activity::new(arm.state.entropy.uuid(), asked)))

@@ -2,23 +2,22 @@
 //!
 //! PATCH merges the identity map, PUT replaces it; the type always decides. What a kind has besides is in its own file.
 
-use std::collections::BTreeMap;
-
 use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use http::{HeaderName, StatusCode, Uri, header};
+use http::{HeaderMap, StatusCode, Uri};
 use keycard_domain::compute::{self, ComputeKind, ComputeRequest, ComputeResource, PowerState};
 use keycard_domain::operation::OperationContext;
-use keycard_domain::records::Versioned;
-use keycard_domain::resources::require_subscription;
+use keycard_domain::resource_id::ArmResourceId;
+use keycard_domain::resources::{async_operation, require_subscription};
 use keycard_domain::snapshot::Snapshot;
 use serde_json::{Map, Value, json};
 
+use super::async_operations::{Polling, headers};
 use super::body::{JsonBody, page, require_container, resource_id};
 use super::error::ArmError;
 use super::{
-    Arm, container_apps, hybrid_machines, identity, managed_clusters, sites,
+    Arm, container_apps, hybrid_machines, identity, managed_clusters, resource_body, sites,
     virtual_machine_scale_sets, virtual_machines,
 };
 use crate::route::{Params, Rbac};
@@ -29,7 +28,7 @@ type ReadBody = fn(&Map<String, Value>) -> Result<ComputeRequest, ArmError>;
 pub(super) const PLAIN: Manner = Manner {
     made: StatusCode::CREATED,
     deleted: StatusCode::OK,
-    has_etag: false,
+    polls: false,
     read_put: read,
     read_patch: read,
     show: |_, _, _| {},
@@ -41,8 +40,8 @@ pub(super) struct Manner {
     pub(super) made: StatusCode,
     /// What a DELETE answers that deleted it.
     pub(super) deleted: StatusCode,
-    /// Whether answers carry the header `ETag`.
-    pub(super) has_etag: bool,
+    /// Whether clients are sent to poll what they wrote, though it is done when it is answered.
+    pub(super) polls: bool,
     /// What the body of a PUT says.
     pub(super) read_put: ReadBody,
     /// What the body of a PATCH says.
@@ -94,8 +93,8 @@ macro_rules! kind_rows {
         let (read, write, delete) =
             (concat!($type, "/read"), concat!($type, "/write"), concat!($type, "/delete"));
         vec![
-            row(Method::PUT, one, write, |operation, arm, params, body| {
-                compute::put_resource(operation, arm, params, body, $kind)
+            row(Method::PUT, one, write, |operation, arm, params, uri, body| {
+                compute::put_resource(operation, arm, params, uri, body, $kind)
             }),
             row(Method::PATCH, one, write, compute::patch_resource),
             row(Method::GET, one, read, compute::show_resource),
@@ -108,70 +107,16 @@ macro_rules! kind_rows {
 }
 pub(super) use kind_rows;
 
-/// Further top-level members that are kept and returned.
-const KEPT: &[&str] = &["kind", "sku", "zones", "plan", "extendedLocation", "managedBy"];
-
-/// A member by its name, whose case means nothing.
-pub(super) fn member(body: &Map<String, Value>, name: &str) -> Option<Value> {
-    let found = body.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
-    found.map(|(_, value)| value).filter(|value| !value.is_null()).cloned()
-}
-
 pub(super) fn read(body: &Map<String, Value>) -> Result<ComputeRequest, ArmError> {
-    let malformed = |error: serde_json::Error| ArmError::BodyMalformed(error.to_string());
-    let kept = |name: &&str| member(body, name).map(|value| ((*name).to_owned(), value));
+    let body = resource_body::read(body)?;
     Ok(ComputeRequest {
-        location: member(body, "location")
-            .map(serde_json::from_value)
-            .transpose()
-            .map_err(malformed)?,
-        tags: member(body, "tags")
-            .map(serde_json::from_value::<BTreeMap<String, String>>)
-            .transpose()
-            .map_err(malformed)?,
-        identity: identity::read(member(body, "identity").as_ref())?,
-        properties: member(body, "properties")
-            .map(serde_json::from_value::<Map<String, Value>>)
-            .transpose()
-            .map_err(malformed)?
-            .map(without_secrets),
-        other: KEPT.iter().filter_map(kept).collect(),
-        capacity: None,
-        power_state: None,
-        cluster: None,
+        location: body.location,
+        tags: body.tags,
+        identity: body.identity,
+        properties: body.properties,
+        other: body.other,
+        ..ComputeRequest::default()
     })
-}
-
-/// Members of properties that hold secrets. Azure never returns them; keycard does not keep them in the first place.
-const SECRET_MEMBERS: &[&str] = &[
-    "adminPassword",
-    "customData",
-    "userData",
-    "secrets",
-    "additionalUnattendContent",
-    "protectedSettings",
-    "appSettings",
-    "connectionStrings",
-    "publishingPassword",
-];
-
-/// The properties without what is secret in them, however deep it stands.
-fn without_secrets(properties: Map<String, Value>) -> Map<String, Value> {
-    let is_secret =
-        |name: &str| SECRET_MEMBERS.iter().any(|known| known.eq_ignore_ascii_case(name));
-    properties
-        .into_iter()
-        .filter(|(name, _)| !is_secret(name))
-        .map(|(name, value)| (name, value_without_secrets(value)))
-        .collect()
-}
-
-fn value_without_secrets(value: Value) -> Value {
-    match value {
-        Value::Object(members) => Value::Object(without_secrets(members)),
-        Value::Array(items) => Value::Array(items.into_iter().map(value_without_secrets).collect()),
-        plain @ (Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_)) => plain,
-    }
 }
 
 pub(super) fn resource_json(arm: &Arm, snapshot: &Snapshot, resource: &ComputeResource) -> Value {
@@ -205,68 +150,52 @@ pub(super) async fn put_resource(
     Rbac(operation): Rbac,
     State(arm): State<Arm>,
     params: Params,
+    uri: Uri,
     JsonBody(body): JsonBody<Map<String, Value>>,
     kind: ComputeKind,
-) -> Result<Response, ArmError> {
-    let request = (manner(kind).read_put)(&body)?;
-    let (is_new, json) = put(&operation, &arm, &params, &request, kind).await?;
-    let status = if is_new { manner(kind).made } else { StatusCode::OK };
-    let snapshot = arm.state.snapshot();
-    let written = compute::find(&snapshot, &resource_id(&params)?).ok();
-    Ok((status, written.and_then(etag), json).into_response())
-}
-
-/// The revision of what is shown, where the kind's answers tell it.
-fn etag(resource: &Versioned<ComputeResource>) -> Option<[(HeaderName, String); 1]> {
-    let tag = || [(header::ETAG, format!("\"{:X}\"", resource.revision.0))];
-    manner(resource.kind).has_etag.then(tag)
-}
-
-pub(super) async fn put(
-    operation: &OperationContext,
-    arm: &Arm,
-    params: &Params,
-    request: &ComputeRequest,
-    kind: ComputeKind,
-) -> Result<(bool, Json<Value>), ArmError> {
-    let id = resource_id(params)?;
-    let put = compute::put(&arm.state, operation, kind, &id, request)
+) -> Result<(StatusCode, HeaderMap, Json<Value>), ArmError> {
+    let (id, manner) = (resource_id(&params)?, manner(kind));
+    let request = (manner.read_put)(&body)?;
+    if manner.polls {
+        async_operation::begin(&arm.state, &operation);
+    }
+    let put = compute::put(&arm.state, &operation, kind, &id, &request)
         .await
-        .map_err(|error| ArmError::compute(error, &id, operation))?;
-    Ok((put.is_new, Json(resource_json(arm, &arm.state.snapshot(), &put.resource))))
+        .map_err(|error| ArmError::compute(error, &id, &operation))?;
+    let status = if put.is_new { manner.made } else { StatusCode::OK };
+    let polling = Polling::Status(&put.resource.location);
+    let polling = headers(&arm, &operation, (&params, &uri), polling);
+    Ok((status, polling, Json(resource_json(&arm, &arm.state.snapshot(), &put.resource))))
 }
 
 pub(super) async fn patch_resource(
     Rbac(operation): Rbac,
     State(arm): State<Arm>,
     params: Params,
+    uri: Uri,
     JsonBody(body): JsonBody<Map<String, Value>>,
-) -> Result<Json<Value>, ArmError> {
-    let kind = kind(&params)?;
-    patch(&operation, &arm, &params, &(manner(kind).read_patch)(&body)?).await
-}
-
-pub(super) async fn patch(
-    operation: &OperationContext,
-    arm: &Arm,
-    params: &Params,
-    request: &ComputeRequest,
-) -> Result<Json<Value>, ArmError> {
-    let id = resource_id(params)?;
-    let resource = compute::patch(&arm.state, operation, &id, request)
+) -> Result<(HeaderMap, Json<Value>), ArmError> {
+    let (id, manner) = (resource_id(&params)?, manner(kind(&params)?));
+    let request = (manner.read_patch)(&body)?;
+    if manner.polls {
+        async_operation::begin(&arm.state, &operation);
+    }
+    let resource = compute::patch(&arm.state, &operation, &id, &request)
         .await
-        .map_err(|error| ArmError::compute(error, &id, operation))?;
-    Ok(Json(resource_json(arm, &arm.state.snapshot(), &resource)))
+        .map_err(|error| ArmError::compute(error, &id, &operation))?;
+    let polling = Polling::Status(&resource.location);
+    let polling = headers(&arm, &operation, (&params, &uri), polling);
+    Ok((polling, Json(resource_json(&arm, &arm.state.snapshot(), &resource))))
 }
 
 pub(super) async fn show_resource(
     Rbac(_): Rbac,
     State(arm): State<Arm>,
     params: Params,
-) -> Result<Response, ArmError> {
+) -> Result<Json<Value>, ArmError> {
     let snapshot = arm.state.snapshot();
     let resource = compute::find(&snapshot, &resource_id(&params)?)?;
-    Ok((etag(resource), Json(resource_json(&arm, &snapshot, resource))).into_response())
+    Ok(Json(resource_json(&arm, &snapshot, resource)))
 }
 
 /// The kind that the row's path names.
@@ -291,13 +220,40 @@ pub(super) async fn remove(
     Rbac(operation): Rbac,
     State(arm): State<Arm>,
     params: Params,
-) -> Result<StatusCode, ArmError> {
-    let id = resource_id(&params)?;
+    uri: Uri,
+) -> Result<Response, ArmError> {
+    let (id, manner) = (resource_id(&params)?, manner(kind(&params)?));
+    let location = location_of(&arm, &id);
+    if manner.polls {
+        async_operation::begin(&arm.state, &operation);
+    }
     let existed = compute::delete(&arm.state, &operation, &id)
         .await
         .map_err(|error| ArmError::compute(error, &id, &operation))?;
-    let deleted = manner(kind(&params)?).deleted;
-    Ok(if existed { deleted } else { StatusCode::NO_CONTENT })
+    Ok(match existed {
+        true if manner.polls => accepted(&arm, &operation, (&params, &uri), &location),
+        true => manner.deleted.into_response(),
+        false => StatusCode::NO_CONTENT.into_response(),
+    })
+}
+
+/// Where a machine, or the set that an instance is of, stands.
+pub(super) fn location_of(arm: &Arm, id: &ArmResourceId) -> String {
+    let snapshot = arm.state.snapshot();
+    let whole = compute::find(&snapshot, id).ok();
+    let whole = whole.or_else(|| compute::find(&snapshot, &id.parent()?).ok());
+    whole.map(|resource| resource.location.clone()).unwrap_or_default()
+}
+
+/// The answer to what was done to a machine: its client is sent to poll, and told nothing else.
+pub(super) fn accepted(
+    arm: &Arm,
+    operation: &OperationContext,
+    place: (&Params, &Uri),
+    location: &str,
+) -> Response {
+    let polling = headers(arm, operation, place, Polling::StatusAndResult(location));
+    (StatusCode::ACCEPTED, polling).into_response()
 }
 
 pub(super) async fn list_resources(
@@ -326,28 +282,4 @@ pub(super) fn list(
         .map(|resource| (resource.id.key(), resource_json(arm, &snapshot, resource)))
         .collect();
     Ok(Json(page(uri, &arm.names.url("management"), items)))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn member_names_ignore_case_and_secrets_are_not_kept() {
-        let body = json!({
-            "Location": "local",
-            "Identity": { "type": "SystemAssigned" },
-            "Properties": { "osProfile": { "AdminPassword": "x", "name": "n" }, "UserData": "x", "list": [{ "customdata": "x" }] },
-            "systemData": {},
-            "Kind": "app",
-        });
-        let request = read(body.as_object().unwrap()).unwrap();
-        assert_eq!(request.location.as_deref(), Some("local"));
-        assert!(request.identity.is_some());
-        assert_eq!(
-            Value::Object(request.properties.unwrap()),
-            json!({ "osProfile": { "name": "n" }, "list": [{}] })
-        );
-        assert_eq!(Value::Object(request.other), json!({ "kind": "app" }));
-    }
 }

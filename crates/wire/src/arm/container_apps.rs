@@ -10,8 +10,9 @@ use keycard_domain::resources::normalized_location;
 use serde_json::{Map, Value, json};
 
 use super::body::resource_id;
-use super::compute::{Manner, PLAIN, Shown, kind_rows, member, read, resource_json, switch};
+use super::compute::{Manner, PLAIN, Shown, kind_rows, read, resource_json, switch};
 use super::error::ArmError;
+use super::resource_body::member;
 use super::{Arm, row};
 use crate::route::{Params, Rbac, Route, Unread};
 

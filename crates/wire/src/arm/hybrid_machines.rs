@@ -9,8 +9,9 @@ use serde_json::{Map, Value, json};
 
 use super::Arm;
 use super::body::date;
-use super::compute::{Manner, PLAIN, Shown, kind_rows, member, read};
+use super::compute::{Manner, PLAIN, Shown, kind_rows, read};
 use super::error::ArmError;
+use super::resource_body::member;
 use crate::route::Route;
 
 pub(super) const MANNER: Manner = Manner {

@@ -12,8 +12,9 @@ use keycard_domain::resource_id::ArmResourceId;
 use keycard_domain::resources::normalized_location;
 use serde_json::{Map, Value, json};
 
-use super::compute::{Manner, PLAIN, Shown, kind_rows, member, read, switch};
+use super::compute::{Manner, PLAIN, Shown, kind_rows, read, switch};
 use super::error::ArmError;
+use super::resource_body::member;
 use super::{Arm, row};
 use crate::route::{Params, Rbac, Route, Unread};
 

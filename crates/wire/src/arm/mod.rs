@@ -6,6 +6,7 @@
 mod access;
 mod activity_log;
 mod associated_resources;
+mod async_operations;
 mod attachments;
 mod attributes;
 mod body;
@@ -155,6 +156,7 @@ fn resource_routes() -> Vec<Route<Arm>> {
         tags::routes(),
         moves::routes(),
         diagnostic_settings::routes(),
+        async_operations::routes(),
     ];
     routes.into_iter().flatten().collect()
 }

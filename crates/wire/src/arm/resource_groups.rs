@@ -6,14 +6,16 @@ use std::collections::BTreeMap;
 
 use axum::Json;
 use axum::extract::State;
-use http::{Method, StatusCode, Uri};
+use http::{HeaderMap, Method, StatusCode, Uri};
 use keycard_domain::ids::SubscriptionId;
 use keycard_domain::rbac::RbacScope;
 use keycard_domain::resources::ResourceError;
+use keycard_domain::resources::async_operation;
 use keycard_domain::resources::resource_group::{self, ResourceGroup};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::async_operations::{Polling, headers};
 use super::body::{JsonBody, page};
 use super::error::ArmError;
 use super::{Arm, row, visibility};
@@ -212,17 +214,20 @@ async fn patch(
     Ok(Json(group_json(&group)))
 }
 
-/// Done when it answers, so there is nothing to poll.
+/// Done when it answers; clients poll all the same.
 async fn remove(
     Rbac(operation): Rbac,
     State(arm): State<Arm>,
     params: Params,
-) -> Result<StatusCode, ArmError> {
+    uri: Uri,
+) -> Result<(StatusCode, HeaderMap), ArmError> {
     let name = params.get("group");
+    async_operation::begin(&arm.state, &operation);
     let existed =
         resource_group::delete(&arm.state, &operation, subscription(&params)?, name).await?;
     if existed {
-        Ok(StatusCode::OK)
+        let polling = headers(&arm, &operation, (&params, &uri), Polling::Result);
+        Ok((StatusCode::ACCEPTED, polling))
     } else {
         Err(ResourceError::GroupNotFound(name.to_owned()).into())
     }

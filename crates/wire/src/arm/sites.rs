@@ -10,14 +10,14 @@ use keycard_domain::compute::{self, ComputeKind, ComputeResource, PowerState};
 use serde_json::{Map, Value, json};
 
 use super::body::{JsonBody, resource_id};
-use super::compute::{Manner, PLAIN, Shown, kind_rows, member, switch};
+use super::compute::{Manner, PLAIN, Shown, kind_rows, switch};
 use super::error::ArmError;
+use super::resource_body::member;
 use super::{Arm, row};
 use crate::route::{Params, Rbac, Route, Unread};
 
 /// A PUT answers 200 also when it made something.
-pub(super) const MANNER: Manner =
-    Manner { made: StatusCode::OK, has_etag: true, show: show_members, ..PLAIN };
+pub(super) const MANNER: Manner = Manner { made: StatusCode::OK, show: show_members, ..PLAIN };
 
 macro_rules! site_path {
     ($($tail:literal),*) => {

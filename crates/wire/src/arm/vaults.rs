@@ -6,19 +6,20 @@ use std::collections::BTreeMap;
 
 use axum::Json;
 use axum::extract::State;
-use http::{Method, StatusCode, Uri};
+use http::{HeaderMap, Method, StatusCode, Uri};
 use keycard_domain::ids::TenantId;
 use keycard_domain::key_vault::Vault;
 use keycard_domain::key_vault::access_policy::{AccessPolicy, Permissions};
 use keycard_domain::key_vault::vault::{self, VaultError, VaultRequest};
+use keycard_domain::records::Versioned;
+use keycard_domain::resources::async_operation;
+use keycard_domain::snapshot::Snapshot;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use time::UtcDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use keycard_domain::records::Versioned;
-use keycard_domain::snapshot::Snapshot;
-
+use super::async_operations::{Polling, headers};
 use super::body::{JsonBody, page, require_container, resource_id};
 use super::error::ArmError;
 use super::{Arm, row};
@@ -333,14 +334,17 @@ async fn purge_deleted(
     Rbac(operation): Rbac,
     State(arm): State<Arm>,
     params: Params,
+    uri: Uri,
     _: Unread,
-) -> Result<StatusCode, ArmError> {
+) -> Result<(StatusCode, HeaderMap), ArmError> {
+    async_operation::begin(&arm.state, &operation);
     let exists = {
         let snapshot = arm.state.snapshot();
         find_deleted(&snapshot, &params).is_some()
     };
     if exists && vault::purge(&arm.state, &operation, params.get("name")).await? {
-        Ok(StatusCode::OK)
+        let polling = headers(&arm, &operation, (&params, &uri), Polling::Result);
+        Ok((StatusCode::ACCEPTED, polling))
     } else {
         Err(deleted_not_found(&params))
     }

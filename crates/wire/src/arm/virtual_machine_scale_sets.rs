@@ -8,19 +8,23 @@ use std::collections::BTreeMap;
 
 use axum::Json;
 use axum::extract::State;
+use axum::response::{IntoResponse, Response};
 use http::{Method, StatusCode, Uri};
 use keycard_domain::compute::scale_set::{
     self, INSTANCE_TYPE, Instance, InstanceId, Selection, instance_name, instance_resource_id,
 };
 use keycard_domain::compute::{self, ComputeKind, ComputeRequest, ComputeResource, PowerState};
+use keycard_domain::resources::async_operation;
 use keycard_domain::snapshot::Snapshot;
 use serde_json::{Map, Value, json};
 
 use super::body::{JsonBody, page, resource_id};
 use super::compute::{
-    Manner, PLAIN, Shown, identity_json, list, member, patch, put, read, remove, resource_json,
+    Manner, PLAIN, Shown, accepted, identity_json, list, location_of, patch_resource, put_resource,
+    read, remove, resource_json,
 };
 use super::error::ArmError;
+use super::resource_body::member;
 use super::virtual_machines::{SUCCEEDED, expands_instance_view, instance_view, statuses};
 use super::{Arm, row};
 use crate::route::{Params, Rbac, Route, Unread};
@@ -48,7 +52,7 @@ const READ_INSTANCE_VIEW: &str =
     "Microsoft.Compute/virtualMachineScaleSets/virtualMachines/instanceView/read";
 
 pub(super) const MANNER: Manner =
-    Manner { read_put: read_set, read_patch: read_set, show: show_members, ..PLAIN };
+    Manner { polls: true, read_put: read_set, read_patch: read_set, show: show_members, ..PLAIN };
 
 fn show_members(_: &Arm, set: &ComputeResource, shown: &mut Shown) {
     shown.properties.insert("uniqueId".to_owned(), json!(set.instance_id));
@@ -61,8 +65,10 @@ fn show_members(_: &Arm, set: &ComputeResource, shown: &mut Shown) {
 pub(super) fn routes() -> Vec<Route<Arm>> {
     let (get, delete) = (Method::GET, Method::DELETE);
     let mut routes = vec![
-        row(Method::PUT, SET, WRITE, put_set),
-        row(Method::PATCH, SET, WRITE, patch_set),
+        row(Method::PUT, SET, WRITE, |operation, arm, params, uri, body| {
+            put_resource(operation, arm, params, uri, body, ComputeKind::ScaleSet)
+        }),
+        row(Method::PATCH, SET, WRITE, patch_resource),
         row(get.clone(), SET, READ, show),
         row(delete.clone(), SET, DELETE, remove),
         row(get.clone(), SETS_IN_GROUP, READ, list_sets),
@@ -89,8 +95,8 @@ macro_rules! power_rows {
                     $verb
                 ),
                 concat!("Microsoft.Compute/virtualMachineScaleSets/", $verb, "/action"),
-                |operation: Rbac, arm: State<Arm>, params: Params, body: JsonBody<Map<String, Value>>| {
-                    power(operation, arm, params, body, $state)
+                |operation: Rbac, arm: State<Arm>, params: Params, uri: Uri, body: JsonBody<Map<String, Value>>| {
+                    power(operation, arm, (params, uri), body, $state)
                 },
             ),
             row(
@@ -100,8 +106,8 @@ macro_rules! power_rows {
                     $verb
                 ),
                 concat!("Microsoft.Compute/virtualMachineScaleSets/virtualMachines/", $verb, "/action"),
-                |operation: Rbac, arm: State<Arm>, params: Params, _: Unread| {
-                    power_instance(operation, arm, params, $state)
+                |operation: Rbac, arm: State<Arm>, params: Params, uri: Uri, _: Unread| {
+                    power_instance(operation, arm, (params, uri), $state)
                 },
             ),
         ]
@@ -119,26 +125,6 @@ fn power_routes() -> Vec<Route<Arm>> {
         power_rows!("deallocate", PowerState::Deallocated),
     ];
     rows.into_iter().flatten().collect()
-}
-
-async fn put_set(
-    Rbac(operation): Rbac,
-    State(arm): State<Arm>,
-    params: Params,
-    JsonBody(body): JsonBody<Map<String, Value>>,
-) -> Result<(StatusCode, Json<Value>), ArmError> {
-    let request = read_set(&body)?;
-    let (is_new, json) = put(&operation, &arm, &params, &request, ComputeKind::ScaleSet).await?;
-    Ok((if is_new { StatusCode::CREATED } else { StatusCode::OK }, json))
-}
-
-async fn patch_set(
-    Rbac(operation): Rbac,
-    State(arm): State<Arm>,
-    params: Params,
-    JsonBody(body): JsonBody<Map<String, Value>>,
-) -> Result<Json<Value>, ArmError> {
-    patch(&operation, &arm, &params, &read_set(&body)?).await
 }
 
 async fn show(
@@ -163,43 +149,47 @@ async fn list_sets(
 async fn power(
     Rbac(operation): Rbac,
     State(arm): State<Arm>,
-    params: Params,
+    (params, uri): (Params, Uri),
     JsonBody(body): JsonBody<Map<String, Value>>,
     power_state: PowerState,
-) -> Result<StatusCode, ArmError> {
+) -> Result<Response, ArmError> {
     let (set, selection) = (resource_id(&params)?, read_selection(&body)?);
     let selection = selection.unwrap_or(Selection::All);
+    async_operation::begin(&arm.state, &operation);
     scale_set::set_power_state(&arm.state, &operation, &set, &selection, power_state)
         .await
         .map_err(|error| ArmError::compute(error, &set, &operation))?;
-    Ok(StatusCode::OK)
+    Ok(accepted(&arm, &operation, (&params, &uri), &location_of(&arm, &set)))
 }
 
 async fn power_instance(
     Rbac(operation): Rbac,
     State(arm): State<Arm>,
-    params: Params,
+    (params, uri): (Params, Uri),
     power_state: PowerState,
-) -> Result<StatusCode, ArmError> {
+) -> Result<Response, ArmError> {
     let id = resource_id(&params)?;
+    async_operation::begin(&arm.state, &operation);
     scale_set::set_instance_power_state(&arm.state, &operation, &id, power_state)
         .await
         .map_err(|error| ArmError::compute(error, &id, &operation))?;
-    Ok(StatusCode::OK)
+    Ok(accepted(&arm, &operation, (&params, &uri), &location_of(&arm, &id)))
 }
 
 async fn delete_instances(
     Rbac(operation): Rbac,
     State(arm): State<Arm>,
     params: Params,
+    uri: Uri,
     JsonBody(body): JsonBody<Map<String, Value>>,
-) -> Result<StatusCode, ArmError> {
+) -> Result<Response, ArmError> {
     let (set, selection) = (resource_id(&params)?, read_selection(&body)?);
     let selection = selection.ok_or(ArmError::ParameterMissing("instanceIds"))?;
+    async_operation::begin(&arm.state, &operation);
     scale_set::delete_instances(&arm.state, &operation, &set, &selection)
         .await
         .map_err(|error| ArmError::compute(error, &set, &operation))?;
-    Ok(StatusCode::OK)
+    Ok(accepted(&arm, &operation, (&params, &uri), &location_of(&arm, &set)))
 }
 
 /// Every instance is as the set says already; only whether they are there is to be found out.
@@ -280,12 +270,18 @@ async fn remove_instance(
     Rbac(operation): Rbac,
     State(arm): State<Arm>,
     params: Params,
-) -> Result<StatusCode, ArmError> {
+    uri: Uri,
+) -> Result<Response, ArmError> {
     let id = resource_id(&params)?;
+    async_operation::begin(&arm.state, &operation);
     let existed = scale_set::delete_instance(&arm.state, &operation, &id)
         .await
         .map_err(|error| ArmError::compute(error, &id, &operation))?;
-    Ok(if existed { StatusCode::OK } else { StatusCode::NO_CONTENT })
+    if existed {
+        Ok(accepted(&arm, &operation, (&params, &uri), &location_of(&arm, &id)))
+    } else {
+        Ok(StatusCode::NO_CONTENT.into_response())
+    }
 }
 
 fn malformed(reason: &str) -> ArmError {

@@ -1,17 +1,20 @@
 //! Virtual machines: `Microsoft.Compute/virtualMachines`.
 //!
-//! Everything is done when it is answered, so there is nothing to poll. Source: Microsoft.Compute REST API.
+//! Everything is done when it is answered; clients poll all the same. Source: Microsoft.Compute REST API.
 
 use axum::Json;
 use axum::extract::State;
-use http::{Method, StatusCode, Uri};
+use axum::response::Response;
+use http::{Method, Uri};
 use keycard_domain::compute::{self, ComputeKind, ComputeResource, PowerState};
+use keycard_domain::resources::async_operation;
 use serde::Serialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
-use super::body::{JsonBody, resource_id};
+use super::body::resource_id;
 use super::compute::{
-    Manner, PLAIN, Shown, list, patch_resource, put, read, remove, resource_json,
+    Manner, PLAIN, Shown, accepted, list, location_of, patch_resource, put_resource, remove,
+    resource_json, switch,
 };
 use super::error::ArmError;
 use super::{Arm, row};
@@ -23,7 +26,7 @@ const VMS_IN_GROUP: &str = "/subscriptions/{subscription}/resourceGroups/{group}
 const INSTANCE_VIEW: &str = "/subscriptions/{subscription}/resourceGroups/{group}/providers/Microsoft.Compute/virtualMachines/{name}/instanceView";
 const VMS: &str = "/subscriptions/{subscription}/providers/Microsoft.Compute/virtualMachines";
 
-pub(super) const MANNER: Manner = Manner { show: show_members, ..PLAIN };
+pub(super) const MANNER: Manner = Manner { polls: true, show: show_members, ..PLAIN };
 
 fn show_members(_: &Arm, vm: &ComputeResource, shown: &mut Shown) {
     shown.properties.insert("vmId".to_owned(), json!(vm.instance_id));
@@ -32,7 +35,14 @@ fn show_members(_: &Arm, vm: &ComputeResource, shown: &mut Shown) {
 pub(super) fn routes() -> Vec<Route<Arm>> {
     let (get, put, patch, delete) = (Method::GET, Method::PUT, Method::PATCH, Method::DELETE);
     let mut routes = vec![
-        row(put, VM, "Microsoft.Compute/virtualMachines/write", put_vm),
+        row(
+            put,
+            VM,
+            "Microsoft.Compute/virtualMachines/write",
+            |operation, arm, params, uri, body| {
+                put_resource(operation, arm, params, uri, body, ComputeKind::VirtualMachine)
+            },
+        ),
         row(patch, VM, "Microsoft.Compute/virtualMachines/write", patch_resource),
         row(get.clone(), VM, "Microsoft.Compute/virtualMachines/read", show),
         row(delete, VM, "Microsoft.Compute/virtualMachines/delete", remove),
@@ -58,8 +68,8 @@ macro_rules! power_row {
                 $verb
             ),
             concat!("Microsoft.Compute/virtualMachines/", $verb, "/action"),
-            |operation: Rbac, arm: State<Arm>, params: Params, _: Unread| {
-                power(operation, arm, params, $state)
+            |operation: Rbac, arm: State<Arm>, params: Params, uri: Uri, _: Unread| {
+                power(operation, arm, params, uri, $state)
             },
         )
     };
@@ -75,18 +85,6 @@ fn power_routes() -> Vec<Route<Arm>> {
         power_row!("powerOff", PowerState::Stopped),
         power_row!("deallocate", PowerState::Deallocated),
     ]
-}
-
-async fn put_vm(
-    Rbac(operation): Rbac,
-    State(arm): State<Arm>,
-    params: Params,
-    JsonBody(body): JsonBody<Map<String, Value>>,
-) -> Result<(StatusCode, Json<Value>), ArmError> {
-    let request = read(&body)?;
-    let (is_new, json) =
-        put(&operation, &arm, &params, &request, ComputeKind::VirtualMachine).await?;
-    Ok((if is_new { StatusCode::CREATED } else { StatusCode::OK }, json))
 }
 
 async fn show(
@@ -166,11 +164,11 @@ async fn power(
     Rbac(operation): Rbac,
     State(arm): State<Arm>,
     params: Params,
+    uri: Uri,
     power_state: PowerState,
-) -> Result<StatusCode, ArmError> {
-    let id = resource_id(&params)?;
-    compute::set_power_state(&arm.state, &operation, &id, power_state)
-        .await
-        .map_err(|error| ArmError::compute(error, &id, &operation))?;
-    Ok(StatusCode::OK)
+) -> Result<Response, ArmError> {
+    let location = location_of(&arm, &resource_id(&params)?);
+    async_operation::begin(&arm.state, &operation);
+    switch(&operation, &arm, &params, power_state).await?;
+    Ok(accepted(&arm, &operation, (&params, &uri), &location))
 }

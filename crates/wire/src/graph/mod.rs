@@ -253,6 +253,7 @@ fn asked(parts: &Parts) -> Asked {
         client_request_id: None,
         client_address: client.map(|client| client.0.to_string()),
         status_if_made: status,
+        status_if_polled: status,
         status,
     }
 }

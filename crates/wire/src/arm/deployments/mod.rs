@@ -17,7 +17,7 @@ use axum::Json;
 use axum::extract::{FromRequestParts, State};
 use axum::response::{IntoResponse, Response};
 use http::request::Parts;
-use http::{HeaderName, Method, StatusCode, Uri, header};
+use http::{Method, StatusCode, Uri};
 use keycard_domain::deployment::hidden::Hidden;
 use keycard_domain::deployment::{self, Deployment, DeploymentError, DeploymentState};
 use keycard_domain::limits;
@@ -27,6 +27,7 @@ use keycard_domain::snapshot::Snapshot;
 use serde_json::{Value, json};
 use tracing::Instrument;
 
+use super::async_operations::{ASYNC_OPERATION, RETRY_AFTER};
 use super::body::page;
 use super::error::{ArmError, DeploymentRefusal};
 use super::{Arm, Vouched, row};
@@ -225,10 +226,6 @@ async fn put(
     let status = if begun.is_new { StatusCode::CREATED } else { StatusCode::OK };
     Ok((status, [(ASYNC_OPERATION, poll)], RETRY_AFTER, Json(answer)).into_response())
 }
-
-const ASYNC_OPERATION: HeaderName = HeaderName::from_static("azure-asyncoperation");
-/// Clients take no number, and nought, for half a minute.
-const RETRY_AFTER: [(HeaderName, &str); 1] = [(header::RETRY_AFTER, "1")];
 
 /// A path of Resource Manager as a URL has it.
 fn encoded(path: &str) -> String {
