@@ -225,7 +225,7 @@ fn subscription(it: &SubscriptionOf) -> Subscription {
         display_name: String::new(),
         management_group: it.parent.clone(),
         alias: None,
-        tags: std::collections::BTreeMap::new(),
+        tags: BTreeMap::new(),
     }
 }
 
