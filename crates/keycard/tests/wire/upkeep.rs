@@ -239,7 +239,6 @@ async fn a_deleted_vault_is_gone_with_its_secrets_when_its_time_is_over() {
         not_before: None,
         expires: None,
         tags: std::collections::BTreeMap::new(),
-        managed_by: None,
     };
     let name: SecretName = "s1".parse().unwrap();
     let operation = node.operation();
