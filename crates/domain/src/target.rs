@@ -268,6 +268,7 @@ mod tests {
             name: "Rg1".to_owned(),
             location: "local".to_owned(),
             tags: BTreeMap::new(),
+            managed_by: None,
         };
         snapshot.insert_for_test(&group);
         let path = group.path();

@@ -25,6 +25,7 @@ use keycard_domain::resources::lock::{self, Lock, LockLevel};
 use keycard_domain::resources::resource_group::{self, ResourceGroup};
 use keycard_domain::state::{Ports, State, WriteError};
 use keycard_domain::store::Store;
+use keycard_domain::target::{Precondition, Target, Versions, place_of};
 use keycard_domain::token::audience::{Audiences, Service};
 use keycard_domain::token::grant::{ClientProof, GrantRequest, TokenService};
 use keycard_domain::token::issuer::{Addresses, Issuer};
@@ -180,6 +181,41 @@ async fn a_lock_that_another_node_just_put_is_obeyed() {
         matches!(deleted, Err(ResourceError::Write(WriteError::Locked(_)))),
         "the group was deleted, or kept for another reason: {deleted:?}"
     );
+}
+
+/// A node that has not heard of a change yet finds the version that was required, and cannot commit on the ground of it,
+/// though it writes another record.
+#[tokio::test]
+async fn a_version_that_another_node_just_replaced_is_not_written_upon() {
+    let node = Node::start().await;
+    let group = ResourceGroup {
+        subscription_id: node.first.subscription_id,
+        name: "g".into(),
+        location: "local".into(),
+        tags: std::collections::BTreeMap::new(),
+        managed_by: None,
+    };
+    resource_group::put(&node.state, &node.operation(), &group).await.unwrap();
+    let late = node.another().await;
+    let seen = place_of(&late.snapshot(), &group.path()).unwrap().version.unwrap();
+    resource_group::put(&node.state, &node.operation(), &group).await.unwrap();
+    let matches = Some(Versions::These(vec![seen]));
+    let target = Target::new(group.path(), Precondition { matches, matches_none: None });
+    let operation = OperationContext { target: Some(Arc::new(target)), ..node.operation() };
+    assert_eq!(place_of(&late.snapshot(), &group.path()).unwrap().version, Some(seen));
+    let other = ResourceGroup { name: "other".into(), ..group.clone() };
+    let write = late.transact(&operation, |snapshot, changes| {
+        changes.put(snapshot, &other);
+        Ok::<(), WriteError>(())
+    });
+    let (written, _) = tokio::join!(write, async {
+        while place_of(&late.snapshot(), &group.path()).unwrap().version == Some(seen) {
+            tokio::task::yield_now().await;
+            late.follow().await.unwrap();
+        }
+    });
+    assert_eq!(written, Err(WriteError::PreconditionFailed));
+    assert_eq!(place_of(&node.state.snapshot(), &other.path()).unwrap().version, None);
 }
 
 #[tokio::test]
