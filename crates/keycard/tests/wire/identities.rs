@@ -193,6 +193,39 @@ async fn a_restriction_that_came_later_counts_when_the_identity_is_listed_again(
     }
 }
 
+/// The rules and the listing know every type that bears identities, not only those that run.
+#[tokio::test]
+async fn slots_and_services_are_restricted_and_listed_as_machines_are() {
+    let cloud = Cloud::start().await;
+    let restricted = json!({
+        "isolationScope": "Regional",
+        "assignmentRestrictions": { "providers": ["Microsoft.DataFactory", "microsoft.web/sites/slots"] },
+    });
+    put_identity(&cloud, "mi-1", VERSION, restricted).await;
+    let id = cloud.identity_id("mi-1");
+    let service = |of: &str| format!("{}/providers/{of}", cloud.group());
+    let factory = service("Microsoft.DataFactory/factories/factory1");
+    assert!(refusal(&put_bearer(&cloud, &factory, "westus", &[&id]).await).contains("'Regional'"));
+    let workflow = service("Microsoft.Logic/workflows/flow1");
+    let refused = put_bearer(&cloud, &workflow, "eastus", &[&id]).await;
+    assert!(refusal(&refused).contains("'Microsoft.Logic/workflows'"), "{}", refused.body);
+    let site = cloud.site_id("app-1");
+    cloud.put(&site, "2024-04-01", json!({ "location": "eastus", "properties": {} })).await;
+    let slot = format!("{site}/slots/staging");
+    for path in [&factory, &slot] {
+        let made = put_bearer(&cloud, path, "eastus", &[&id]).await;
+        assert!(made.status.is_success(), "{path}: {}", made.body);
+    }
+    let listed = associated(&cloud, "mi-1", "?$orderby=type").await;
+    let types: Vec<&str> = listed.body["value"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|it| it["type"].as_str().unwrap())
+        .collect();
+    assert_eq!(types, ["microsoft.datafactory/factories", "microsoft.web/sites/slots"]);
+}
+
 /// 2
 #[tokio::test]
 async fn the_service_principal_of_an_identity_is_there_with_it() {

@@ -94,7 +94,7 @@ async fn a_change_of_access_policies_that_cannot_be_done_is_refused_whole() {
         ("kv1", "add", vec![policy(&cloud, &principal, &words)], 400, "BadRequest"),
         ("kv1", "add", many.collect(), 400, "BadRequest"),
         ("kv1", "add", vec![json!({ "objectId": principal })], 400, "InvalidRequestContent"),
-        ("kv2", "add", vec![good()], 404, "ResourceNotFound"),
+        ("kv2", "add", vec![good()], 404, "ParentResourceNotFound"),
     ] {
         let answer = change(&cloud, vault, kind, policies).await;
         let found = (answer.status.as_u16(), answer.body["error"]["code"].as_str().unwrap());
