@@ -162,4 +162,5 @@ def environment(subject, folder, variables):
     if not subject["unmodified"]:
         own["AZURE_CORE_INSTANCE_DISCOVERY"] = "false"
         own["PYTHONPATH"] = str(HERE / "names")
+        own["LOOPBACK_SUFFIXES"] = " ".join(subject["loopbackSuffixes"])
     return {"PATH": os.environ["PATH"], "LANG": "C.UTF-8", **own}

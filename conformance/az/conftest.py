@@ -1,5 +1,6 @@
 """az in the administrator's hands and in those of others, and resource groups for what tests make."""
 
+import contextlib
 import itertools
 import json
 import os
@@ -16,39 +17,40 @@ def subject():
     return json.loads(pathlib.Path(os.environ["KEYCARD_SUBJECT"]).read_text())
 
 
-@pytest.fixture(scope="session")
-def new_az(subject, tmp_path_factory):
-    """Makes profiles in which nobody has signed in yet; more variables may be given."""
-    made = []
+@contextlib.contextmanager
+def profiles(subject, tmp_path_factory):
+    """Makes profiles in which nobody has signed in yet; more variables may be given. They end with the block."""
+    with contextlib.ExitStack() as made:
 
-    def make(**variables):
-        made.append(Az(subject, tmp_path_factory.mktemp("az"), variables))
-        return made[-1]
+        def make(**variables):
+            return made.enter_context(contextlib.closing(Az(subject, tmp_path_factory.mktemp("az"), variables)))
 
-    yield make
-    for each in made:
-        each.close()
+        yield make
 
 
-@pytest.fixture(scope="session")
-def az(subject, new_az):
-    """The administrator's."""
-    az = new_az()
-    administrator = subject["administrator"]
-    az.login(*as_application(subject, administrator["clientId"], administrator["clientSecret"]))
+def signed_in(az, client_id, secret):
+    az.login(*as_application(az.subject, client_id, secret))
     return az
 
 
+@pytest.fixture
+def new_az(subject, tmp_path_factory):
+    with profiles(subject, tmp_path_factory) as make:
+        yield make
+
+
 @pytest.fixture(scope="session")
-def az_of(subject, new_az):
+def az(subject, tmp_path_factory):
+    """The administrator's."""
+    administrator = subject["administrator"]
+    with profiles(subject, tmp_path_factory) as make:
+        yield signed_in(make(), administrator["clientId"], administrator["clientSecret"])
+
+
+@pytest.fixture
+def az_of(new_az):
     """Signs in with an application's secret."""
-
-    def sign_in(client_id, secret, *more):
-        az = new_az()
-        az.login(*as_application(subject, client_id, secret), *more)
-        return az
-
-    return sign_in
+    return lambda client_id, secret: signed_in(new_az(), client_id, secret)
 
 
 @pytest.fixture(scope="module")
@@ -66,10 +68,11 @@ def group_id(subscription, group):
 
 
 @pytest.fixture(scope="module")
-def reader(az, az_of, group_id, new_name):
+def reader(az, subject, tmp_path_factory, group_id, new_name):
     """Signed in as an application that may read the file's group, and nothing else."""
     made = az("ad", "sp", "create-for-rbac", "-n", new_name("reader"), "--role", "Reader", "--scopes", group_id)
-    return az_of(made["appId"], made["password"])
+    with profiles(subject, tmp_path_factory) as make:
+        yield signed_in(make(), made["appId"], made["password"])
 
 
 @pytest.fixture(scope="session")

@@ -48,7 +48,8 @@ def test_a_cluster_has_an_identity_for_itself_and_one_for_its_nodes(az, group, g
 def test_a_cluster_takes_an_identity_that_was_made_for_it(az, group, group_id, new_name):
     identity = az("identity", "create", "-g", group, "-n", new_name("identity"))
     cluster = make(
-        *(az, group_id, new_name("aks")), identity={"type": "UserAssigned", "userAssignedIdentities": {identity["id"]: {}}}
+        *(az, group_id, new_name("aks")),
+        identity={"type": "UserAssigned", "userAssignedIdentities": {identity["id"]: {}}},
     )
     ((_, held),) = cluster["identity"]["userAssignedIdentities"].items()
     assert held["principalId"] == identity["principalId"]

@@ -1,4 +1,7 @@
-"""az containerapp and az container: identities of container apps and container groups. Source: specs/az-cli-calls.md, 3.7."""
+"""az containerapp and az container: identities of container apps and container groups.
+
+Source: specs/az-cli-calls.md, 3.7.
+"""
 
 import json
 

@@ -55,7 +55,11 @@ def test_a_template_is_deployed_shown_listed_exported_and_forgotten(az, place, n
     )
     assert (deployed["name"], deployed["type"]) == ("identity", "Microsoft.Resources/deployments")
     properties = deployed["properties"]
-    assert (properties["provisioningState"], properties["mode"], properties["error"]) == ("Succeeded", "Incremental", None)
+    assert (properties["provisioningState"], properties["mode"], properties["error"]) == (
+        "Succeeded",
+        "Incremental",
+        None,
+    )
     assert properties["parameters"]["name"]["value"] == "one"
     made = az("identity", "show", "-g", place, "-n", "one")
     assert properties["outputs"]["principal"] == {"type": "String", "value": made["principalId"]}
@@ -154,7 +158,9 @@ def test_what_if_foretells_what_changes(az, place, named_identity):
     assert foretold("name=one") == {"one": "NoChange"}
     assert foretold("name=one", "size=large") == {"one": "Modify"}
     assert foretold("name=two") == {"two": "Create", "one": "Ignore"}
-    printed = az.must("deployment", "group", "what-if", "-g", place, "-f", named_identity, "-p", "name=one", "size=large")
+    printed = az.must(
+        "deployment", "group", "what-if", "-g", place, "-f", named_identity, "-p", "name=one", "size=large"
+    )
     assert '~ tags.size: "small" => "large"' in " ".join(printed.output.split())
     assert az("identity", "show", "-g", place, "-n", "one")["tags"] == {"size": "small"}
 
@@ -167,7 +173,10 @@ def test_a_failed_deployment_says_what_failed(az, place):
         "apiVersion": "2024-07-01",
         "name": "vm",
         "location": "eastus",
-        "identity": {"type": "UserAssigned", "userAssignedIdentities": {f"[format('{{0}}', resourceId('{IDENTITIES}', 'nobody'))]": {}}},
+        "identity": {
+            "type": "UserAssigned",
+            "userAssignedIdentities": {f"[format('{{0}}', resourceId('{IDENTITIES}', 'nobody'))]": {}},
+        },
         "properties": {"hardwareProfile": {"vmSize": "Standard_B1s"}},
     }
     file = az.write("failing.json", template([identity("before"), machine], variables={"id": nobody}))
@@ -178,7 +187,10 @@ def test_a_failed_deployment_says_what_failed(az, place):
     shown = az("deployment", "group", "show", "-g", place, "-n", "failing")
     assert shown["properties"]["provisioningState"] == "Failed"
     operations = az("deployment", "operation", "group", "list", "-g", place, "-n", "failing")
-    states = {each["properties"]["targetResource"]["resourceName"]: each["properties"]["provisioningState"] for each in operations}
+    states = {
+        each["properties"]["targetResource"]["resourceName"]: each["properties"]["provisioningState"]
+        for each in operations
+    }
     assert states == {"before": "Succeeded", "vm": "Failed"}
 
 
@@ -256,7 +268,9 @@ def test_a_deployment_needs_no_waiting(az, place, named_identity):
 
 def test_secure_values_are_not_shown(az, place):
     made = template(
-        [identity("one")], parameters={"password": {"type": "securestring"}}, outputs={"o": {"type": "string", "value": "x"}}
+        [identity("one")],
+        parameters={"password": {"type": "securestring"}},
+        outputs={"o": {"type": "string", "value": "x"}},
     )
     file = az.write("secure.json", made)
     deployed = az("deployment", "group", "create", "-g", place, "-f", file, "-p", "password=very-secret-word")

@@ -53,7 +53,9 @@ def test_a_setting_without_a_destination_is_refused(az, target):
 
 def test_an_unknown_category_is_refused(az, target, account):
     """79"""
-    refusal = az.fails(*creating(target, "x", "--storage-account", account, logs=[{"category": "Nothing", "enabled": True}]))
+    refusal = az.fails(
+        *creating(target, "x", "--storage-account", account, logs=[{"category": "Nothing", "enabled": True}])
+    )
     assert refusal.status == REFUSED
     assert "Nothing" in refusal.words
 

@@ -125,5 +125,11 @@ def test_the_directory_is_closed_to_those_who_do_not_administer_it(reader, new_n
 
 
 def test_az_rest_asks_the_directory_too(subject, az):
-    answer = az("rest", "--url", "https://graph.microsoft.com/v1.0/organization" if subject["unmodified"] else f"{subject['graph']}/v1.0/organization")
+    answer = az(
+        "rest",
+        "--url",
+        "https://graph.microsoft.com/v1.0/organization"
+        if subject["unmodified"]
+        else f"{subject['graph']}/v1.0/organization",
+    )
     assert answer["value"][0]["id"] == subject["tenantId"]

@@ -3,6 +3,7 @@
 import pytest
 
 from azure_cli import NOT_FOUND, REFUSED
+from machines import machine_body
 
 AUDIENCE = "api://AzureADTokenExchange"
 
@@ -99,10 +100,7 @@ def test_the_resources_that_use_an_identity_are_listed(az, group, group_id, iden
     """10"""
     assert az("identity", "list-resources", "-g", group, "-n", identity["name"]) == []
     machine = f"{group_id}/providers/Microsoft.Compute/virtualMachines/vm-of-{identity['name']}"
-    body = (
-        '{"location":"eastus","properties":{"hardwareProfile":{"vmSize":"Standard_B1s"}},'
-        f'"identity":{{"type":"UserAssigned","userAssignedIdentities":{{"{identity["id"]}":{{}}}}}}}}'
-    )
+    body = machine_body(identity={"type": "UserAssigned", "userAssignedIdentities": {identity["id"]: {}}})
     az("rest", "--method", "put", "--url", f"{machine}?api-version=2024-07-01", "--body", body)
     (user,) = az("identity", "list-resources", "-g", group, "-n", identity["name"])
     assert user["id"].lower() == machine.lower()
@@ -152,8 +150,18 @@ def test_an_issuer_and_subject_stand_once_under_one_identity(az, group, identity
 def test_an_identity_may_be_attached_only_by_who_may_assign_it(az, reader, group, group_id, identity):
     """20"""
     principal = reader("account", "show")["user"]["name"]
-    az("role", "assignment", "create", "--assignee", principal, "--role", "Virtual Machine Contributor", "--scope", group_id)
-    body = f'{{"location":"eastus","identity":{{"type":"UserAssigned","userAssignedIdentities":{{"{identity["id"]}":{{}}}}}},"properties":{{}}}}'
+    az(
+        "role",
+        "assignment",
+        "create",
+        "--assignee",
+        principal,
+        "--role",
+        "Virtual Machine Contributor",
+        "--scope",
+        group_id,
+    )
+    body = machine_body(identity={"type": "UserAssigned", "userAssignedIdentities": {identity["id"]: {}}})
     machine = f"{group_id}/providers/Microsoft.Compute/virtualMachines/vm-by-reader?api-version=2024-07-01"
     refusal = reader.fails("rest", "--method", "put", "--url", machine, "--body", body)
     assert refusal.code == "LinkedAuthorizationFailed"

@@ -50,7 +50,14 @@ def test_below_a_lock_nothing_is_deleted_but_may_be_changed(az, locked_group):
 def test_a_lock_at_one_resource_keeps_its_group_too(az, locked_group):
     az("identity", "create", "-g", locked_group, "-n", "kept")
     az("identity", "create", "-g", locked_group, "-n", "free")
-    at = ("-g", locked_group, "--resource", "kept", "--resource-type", "Microsoft.ManagedIdentity/userAssignedIdentities")
+    at = (
+        "-g",
+        locked_group,
+        "--resource",
+        "kept",
+        "--resource-type",
+        "Microsoft.ManagedIdentity/userAssignedIdentities",
+    )
     az("lock", "create", "-n", "keep", *at, "--lock-type", "CanNotDelete")
     az("identity", "delete", "-g", locked_group, "-n", "free")
     assert az.fails("identity", "delete", "-g", locked_group, "-n", "kept").code == "ScopeLocked"
@@ -71,7 +78,9 @@ def test_below_a_read_only_lock_nothing_changes(az, locked_group, subscription):
         ("identity", "create", "-g", locked_group, "-n", "another", "-l", "eastus"),
         *(
             ("role", "assignment", "create", "--role", "Reader", "--scope", group_id, *each)
-            for each in [("--assignee-object-id", identity["principalId"], "--assignee-principal-type", "ServicePrincipal")]
+            for each in [
+                ("--assignee-object-id", identity["principalId"], "--assignee-principal-type", "ServicePrincipal")
+            ]
         ),
     ):
         assert az.fails(*command).code == "ScopeLocked", command

@@ -77,7 +77,9 @@ def test_a_known_kind_is_shown_as_its_own_command_shows_it(az, group, new_name):
 
 
 def test_a_kind_that_nobody_knows_is_refused(az, group):
-    refusal = az.fails("resource", "show", "-g", group, "-n", "x", "--resource-type", "Microsoft.HybridCompute/nothings")
+    refusal = az.fails(
+        "resource", "show", "-g", group, "-n", "x", "--resource-type", "Microsoft.HybridCompute/nothings"
+    )
     assert "not found" in refusal.words.lower() or "could not be found" in refusal.words
     refusal = az.fails("resource", "show", "-g", group, "-n", "x", "--resource-type", "Contoso.Nothing/things")
     assert refusal.status in (REFUSED, NOT_FOUND)

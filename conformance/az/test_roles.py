@@ -98,7 +98,9 @@ def test_the_same_once_more_is_refused(az, group_id, identity):
     made = az(*create("--role", "Reader", "--scope", group_id, *by_object(identity)))
     answer = az.run(*create("--role", "Reader", "--scope", group_id, *by_object(identity)))
     assert "RoleAssignmentExists" in answer.words or answer.json()["id"] == made["id"]
-    other = az.fails(*create("--role", "Contributor", "--scope", group_id, *by_object(identity), "--name", made["name"]))
+    other = az.fails(
+        *create("--role", "Contributor", "--scope", group_id, *by_object(identity), "--name", made["name"])
+    )
     assert (other.status, other.code) == (REFUSED, "RoleAssignmentUpdateNotPermitted")
 
 

@@ -14,7 +14,9 @@ def new_account_name(new_name):
 
 @pytest.fixture
 def account(az, group, new_account_name):
-    return az("storage", "account", "create", "-g", group, "-n", new_account_name(), "-l", "eastus", "--sku", "Standard_LRS")
+    return az(
+        "storage", "account", "create", "-g", group, "-n", new_account_name(), "-l", "eastus", "--sku", "Standard_LRS"
+    )
 
 
 @pytest.mark.short

@@ -1,5 +1,5 @@
-"""The whole story in one template: a scale set with an identity of its own and a user-assigned one, a vault, a secret, and the
-roles between them; then a workload on an instance of the set reads the secret.
+"""The whole story in one template: a scale set with an identity of its own and a user-assigned one, a vault, a secret, and
+the roles between them; then a workload on an instance of the set reads the secret.
 """
 
 import pytest

@@ -30,7 +30,11 @@ def test_tags_are_replaced_merged_and_taken_away(az, target):
     assert tags(made) == {"a": "1", "b": "2"}
     assert (made["name"], made["type"]) == ("default", "Microsoft.Resources/tags")
     assert tags(az("tag", "list", *at)) == {"a": "1", "b": "2"}
-    assert tags(az("tag", "update", *at, "--operation", "Merge", "--tags", "b=3", "c=4")) == {"a": "1", "b": "3", "c": "4"}
+    assert tags(az("tag", "update", *at, "--operation", "Merge", "--tags", "b=3", "c=4")) == {
+        "a": "1",
+        "b": "3",
+        "c": "4",
+    }
     assert tags(az("tag", "update", *at, "--operation", "Delete", "--tags", "a=1")) == {"b": "3", "c": "4"}
     assert tags(az("tag", "update", *at, "--operation", "Replace", "--tags", "d=5")) == {"d": "5"}
     az("tag", "delete", *at, "-y")

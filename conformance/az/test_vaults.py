@@ -3,6 +3,8 @@
 Source: specs/az-cli-calls.md, 3.5; numbers: specs/azure-semantics.md, section 12.
 """
 
+import json
+
 import pytest
 
 from azure_cli import NOT_FOUND, REFUSED
@@ -66,7 +68,9 @@ def test_policies_are_set_and_taken_away(az, subject, group, new_name):
     name = new_name("vault")
     az("keyvault", "create", "-g", group, "-n", name, "--enable-rbac-authorization", "false", "--no-self-perms")
     identity = subject["identities"]["other"]
-    one = az("keyvault", "set-policy", "-n", name, "--object-id", identity["principalId"], "--secret-permissions", "get")
+    one = az(
+        "keyvault", "set-policy", "-n", name, "--object-id", identity["principalId"], "--secret-permissions", "get"
+    )
     assert policies(one) == {identity["principalId"]: ["get"]}
     site = subject["site"]["principalId"]
     more = az(
@@ -137,15 +141,17 @@ def test_a_vault_with_purge_protection_is_not_purged(az, group, new_name):
     assert refusal.code in ("DeletedVaultPurge", "Forbidden", "Conflict", "MethodNotAllowed")
 
 
-@pytest.mark.parametrize("days", ["6", "91"])
-def test_a_retention_that_is_too_short_or_too_long_is_refused(az, group, new_name, days):
+@pytest.mark.parametrize("days", [6, 91])
+def test_a_retention_that_is_too_short_or_too_long_is_refused(subject, az, group_id, new_name, days):
     """64; `az rest`, since az has bounds of its own."""
-    url = f"/subscriptions/{{subscriptionId}}/resourceGroups/{group}/providers/Microsoft.KeyVault/vaults/{new_name('vault')}"
-    body = (
-        '{"location":"eastus","properties":{"sku":{"family":"A","name":"standard"},"tenantId":"'
-        + az("account", "show")["tenantId"]
-        + f'","accessPolicies":[],"softDeleteRetentionInDays":{days}}}}}'
-    )
+    url = f"{group_id}/providers/Microsoft.KeyVault/vaults/{new_name('vault')}"
+    properties = {
+        "tenantId": subject["tenantId"],
+        "sku": {"family": "A", "name": "standard"},
+        "accessPolicies": [],
+        "softDeleteRetentionInDays": days,
+    }
+    body = json.dumps({"location": "eastus", "properties": properties})
     refusal = az.fails("rest", "--method", "put", "--url", f"{url}?api-version=2026-02-01", "--body", body)
     assert refusal.status == REFUSED
     assert "softDeleteRetentionInDays" in refusal.words or "retention" in refusal.words.lower()

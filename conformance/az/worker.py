@@ -1,5 +1,5 @@
-"""Runs unmodified az commands, each in a process of its own, forked from this one so that Python and az's modules are loaded
-once. Needs nothing but the installation of az whose Python runs it.
+"""Runs unmodified az commands, each in a process of its own, forked from this one so that Python and az's modules are
+loaded once. Needs nothing but the installation of az whose Python runs it.
 
 Each line of standard input is a request, `{"arguments", "folder"}`; each line of standard output is its
 `{"status", "output", "words"}`.

@@ -52,9 +52,7 @@ class ResourceManager:
         self.session = requests.Session()
 
     def ask(self, method, path, body=None, **query):
-        version = next(
-            (API_VERSIONS[part] for part in reversed(path.lower().split("/")) if part in API_VERSIONS), None
-        )
+        version = next((API_VERSIONS[part] for part in reversed(path.lower().split("/")) if part in API_VERSIONS), None)
         if "/microsoft.authorization/" in path.lower() and "/denyassignments" not in path.lower():
             version = AUTHORIZATION_VERSION
         token = self.credential.get_token(f"{MANAGEMENT}/.default").token

@@ -3,7 +3,12 @@
 import pytest
 from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
 from azure.mgmt.resource.deployments import DeploymentsMgmtClient
-from azure.mgmt.resource.deployments.models import Deployment, DeploymentProperties, DeploymentWhatIf, DeploymentWhatIfProperties
+from azure.mgmt.resource.deployments.models import (
+    Deployment,
+    DeploymentProperties,
+    DeploymentWhatIf,
+    DeploymentWhatIfProperties,
+)
 
 IDENTITIES = "Microsoft.ManagedIdentity/userAssignedIdentities"
 TEMPLATE = {

@@ -36,7 +36,13 @@ def test_listings_come_in_pages_of_the_wanted_size(resources, group, group_name)
     made = set()
     for number in range(5):
         path = f"{group}/{IDENTITY}/identity-{number}"
-        made.add(resources.resources.begin_create_or_update_by_id(path, GenericResource(location="eastus"), api_version=VERSION).result().id)
+        made.add(
+            resources.resources.begin_create_or_update_by_id(
+                path, GenericResource(location="eastus"), api_version=VERSION
+            )
+            .result()
+            .id
+        )
     for listing in (
         resources.resources.list(top=2),
         resources.resources.list_by_resource_group(group_name, top=2),

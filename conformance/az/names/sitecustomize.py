@@ -1,17 +1,19 @@
-"""Lets every Python process that finds this folder in PYTHONPATH resolve names below keycard.localhost, which plain glibc does
-not. Nothing else of a program changes.
+"""Lets every Python process that finds this folder in PYTHONPATH resolve the names below the suffixes in LOOPBACK_SUFFIXES,
+which mean this machine and which plain glibc does not know. Nothing else of a program changes.
 """
 
+import os
 import socket
 
-SUFFIX = ".keycard.localhost"
+SUFFIXES = tuple(f".{suffix}" for suffix in os.environ.get("LOOPBACK_SUFFIXES", "").split())
 
 system_lookup = socket.getaddrinfo
 
 
 def lookup(host, *arguments, **options):
     name = host.decode() if isinstance(host, bytes) else host
-    return system_lookup("127.0.0.1" if name and name.endswith(SUFFIX) else host, *arguments, **options)
+    return system_lookup("127.0.0.1" if name and name.endswith(SUFFIXES) else host, *arguments, **options)
 
 
-socket.getaddrinfo = lookup
+if SUFFIXES:
+    socket.getaddrinfo = lookup
