@@ -231,6 +231,18 @@ pub async fn put(
         .await
 }
 
+/// Whether a new resource of the kind may have this name: it follows the rules, and is free where it has to be.
+pub fn check_name(snapshot: &Snapshot, kind: ComputeKind, name: &str) -> Result<(), ComputeError> {
+    kind.check_name(name)?;
+    let is_same =
+        |other: &ComputeResource| other.kind == kind && other.id.name().eq_ignore_ascii_case(name);
+    let mut all = snapshot.compute_resources.iter();
+    if kind.has_one_of_a_name() && all.any(|(_, other)| is_same(other)) {
+        return Err(ComputeError::NameTaken(name.to_owned()));
+    }
+    Ok(())
+}
+
 /// A part needs what it is a part of; a name that has to be the only one must be free.
 fn claim_place(
     snapshot: &Snapshot,
@@ -243,13 +255,8 @@ fn claim_place(
         let found = found.ok_or(ResourceError::ParentNotFound(whole))?;
         changes.rely_on(snapshot, found.record.as_ref());
     }
+    check_name(snapshot, kind, id.name())?;
     if kind.has_one_of_a_name() {
-        let is_same = |other: &ComputeResource| {
-            other.kind == kind && other.id.name().eq_ignore_ascii_case(id.name())
-        };
-        if snapshot.compute_resources.iter().any(|(_, other)| is_same(other)) {
-            return Err(ComputeError::NameTaken(id.name().to_owned()));
-        }
         let name = format!("{}/{}", kind.resource_type(), id.name()).to_ascii_lowercase();
         count_made(snapshot, changes, name);
     }

@@ -1,11 +1,15 @@
 //! Sites and their slots: azure-semantics 1.7, 7.1 and checklist 76; az-cli-calls 3.7.
 
+use std::process::Command;
+
 use http::{Method, StatusCode};
 use keycard::client::Answer;
 use keycard_crypto::secret::Secret;
 use serde_json::{Value, json};
+use tempfile::TempDir;
 
 use crate::harness::{Cloud, GRAPH_AUDIENCE, claims};
+use crate::restart::Up;
 
 const VERSION: &str = "2025-05-01";
 const QUERY: &str = "api-version=2019-08-01&resource=https://vault.azure.net";
@@ -204,6 +208,13 @@ async fn a_sites_name_is_the_only_one_in_the_cloud() {
         refused.body["error"],
         json!({ "code": "Conflict", "message": "Website with given name APP-1 already exists." })
     );
+    let check = format!("{}/providers/Microsoft.Web/checknameavailability", cloud.subscription());
+    for (name, reason) in [("app-1", "AlreadyExists"), ("app-2", ""), ("a.b", "Invalid")] {
+        let body = Some(json!({ "name": name, "type": "Microsoft.Web/sites" }));
+        let answer = cloud.admin(Method::POST, &check, VERSION, body).await;
+        assert_eq!(answer.body["reason"], reason, "{name} {}", answer.body);
+        assert_eq!(answer.body["nameAvailable"], reason.is_empty());
+    }
     cloud.admin(Method::DELETE, &site, VERSION, None).await;
     assert_eq!(cloud.admin(Method::PUT, &twin, VERSION, body()).await.status, StatusCode::OK);
     for name in ["a", "a.b", "-ab", "ab-"] {
@@ -247,4 +258,62 @@ async fn configuration_is_shown_and_settings_are_neither_kept_nor_pretended() {
             "{path}"
         );
     }
+}
+
+/// What is kept of every further kind is read again, and a program can run as what has an endpoint, by its name.
+#[tokio::test]
+async fn a_restart_of_keycard_keeps_slots_apps_machines_and_clusters() {
+    let directory = TempDir::new().unwrap();
+    let up = Up::start(directory.path()).await;
+    let group = format!("/subscriptions/{}/resourceGroups/rg1", up.description.subscription_id);
+    let ask = async |up: &Up, method: Method, path: &str, body: Option<Value>| {
+        let path = format!("{path}?api-version={VERSION}");
+        up.administration.arm(method, &path, body.as_ref()).await.unwrap().body
+    };
+    let with = |properties: Value| {
+        let identity = json!({ "type": "SystemAssigned" });
+        Some(json!({ "location": "local", "identity": identity, "properties": properties }))
+    };
+    ask(&up, Method::PUT, &group, Some(json!({ "location": "local" }))).await;
+    let kinds = [
+        ("Microsoft.Web/sites/app-1", json!({})),
+        ("Microsoft.Web/sites/app-1/slots/staging", json!({})),
+        ("Microsoft.App/containerApps/app-2", json!({})),
+        ("Microsoft.HybridCompute/machines/m1", json!({ "status": "Connected" })),
+        (
+            "Microsoft.ContainerService/managedClusters/aks1",
+            json!({ "agentPoolProfiles": [{ "name": "np1" }] }),
+        ),
+    ];
+    let mut before = Vec::new();
+    for (tail, properties) in kinds {
+        let path = format!("{group}/providers/{tail}");
+        let made = ask(&up, Method::PUT, &path, with(properties)).await;
+        assert!(made["identity"]["principalId"].is_string(), "{made}");
+        before.push((path, made));
+    }
+    let named = async |up: &Up| -> Vec<String> {
+        let all = up.administration.attachments().await.unwrap();
+        all.iter().map(|it| it["resourceId"].as_str().unwrap().to_owned()).collect()
+    };
+    let attached = named(&up).await;
+    assert_eq!(attached.len(), 4, "site, slot, app and node: {attached:?}");
+    up.kill();
+
+    let up = Up::start(directory.path()).await;
+    for (path, made) in &before {
+        assert_eq!(ask(&up, Method::GET, path, None).await, *made, "{path}");
+    }
+    assert_eq!(named(&up).await, attached);
+    for name in ["app-1", "app-1/slots/staging", "app-2"] {
+        let shown = Command::new(env!("CARGO_BIN_EXE_keycard"))
+            .args(["env", "--output", "json", "--as", name])
+            .env("KEYCARD_HOME", directory.path().join("home"))
+            .output()
+            .unwrap();
+        let variables: Value = serde_json::from_slice(&shown.stdout).unwrap();
+        assert!(variables["IDENTITY_ENDPOINT"].is_string(), "{name} {variables}");
+        assert!(variables["IDENTITY_HEADER"].is_string(), "{name}");
+    }
+    up.kill();
 }

@@ -184,9 +184,10 @@ const KUBERNETES_VERSION: &str = "1.33";
 fn show_members(arm: &Arm, resource: &ComputeResource, shown: &mut Shown) {
     let Some(cluster) = &resource.cluster else { return };
     let properties = &mut shown.properties;
-    let version = member(properties, "kubernetesVersion").unwrap_or(json!(KUBERNETES_VERSION));
+    let version =
+        member(properties, "kubernetesVersion").unwrap_or_else(|| json!(KUBERNETES_VERSION));
     let prefix = member(properties, "dnsPrefix");
-    let prefix = prefix.as_ref().and_then(Value::as_str).unwrap_or(resource.id.name());
+    let prefix = prefix.as_ref().and_then(Value::as_str).unwrap_or_else(|| resource.id.name());
     // Differs from Azure: the host name is below keycard's own domain, so that nobody is sent to a stranger's cluster.
     let fqdn = format!(
         "{prefix}-{:08x}.hcp.{}.azmk8s.{}",

@@ -6,7 +6,7 @@
 use axum::Json;
 use axum::extract::State;
 use http::{Method, StatusCode};
-use keycard_domain::compute::{self, ComputeKind, ComputeResource, PowerState};
+use keycard_domain::compute::{self, ComputeError, ComputeKind, ComputeResource, PowerState};
 use serde_json::{Map, Value, json};
 
 use super::body::{JsonBody, resource_id};
@@ -67,7 +67,14 @@ macro_rules! part_rows {
 }
 
 pub(super) fn routes() -> Vec<Route<Arm>> {
+    let availability = row(
+        Method::POST,
+        "/subscriptions/{subscription}/providers/Microsoft.Web/checknameavailability",
+        "Microsoft.Web/checknameavailability/read",
+        check_name,
+    );
     [
+        vec![availability],
         kind_rows!(ComputeKind::Site, "Microsoft.Web/sites"),
         part_rows!("Microsoft.Web/sites", "Microsoft.Web/sites/{name}"),
         kind_rows!(
@@ -130,6 +137,30 @@ async fn power(
     Ok(StatusCode::OK)
 }
 
+/// Whether a site of this name can be made, which az asks before it makes one.
+async fn check_name(
+    Rbac(_): Rbac,
+    State(arm): State<Arm>,
+    JsonBody(body): JsonBody<Map<String, Value>>,
+) -> Result<Json<Value>, ArmError> {
+    let name = member(&body, "name");
+    let name = name.as_ref().and_then(Value::as_str).ok_or(ArmError::ParameterMissing("name"))?;
+    let snapshot = arm.state.snapshot();
+    let (reason, message) = match compute::check_name(&snapshot, ComputeKind::Site, name) {
+        Ok(()) => ("", String::new()),
+        Err(ComputeError::NameTaken(name)) => (
+            "AlreadyExists",
+            format!("Hostname '{name}' already exists. Please select a different name."),
+        ),
+        Err(_) => ("Invalid", format!("The name '{name}' is not valid for a site.")),
+    };
+    Ok(Json(json!({
+        "nameAvailable": reason.is_empty(),
+        "reason": reason,
+        "message": message,
+    })))
+}
+
 /// What clients rely on finding there, where the site says nothing of it.
 fn defaults() -> Value {
     json!({
@@ -149,10 +180,7 @@ fn defaults() -> Value {
 }
 
 fn configuration_json(site: &ComputeResource) -> Value {
-    let mut properties = match defaults() {
-        Value::Object(properties) => properties,
-        _ => Map::new(),
-    };
+    let mut properties = defaults().as_object().cloned().unwrap_or_default();
     if let Some(Value::Object(kept)) = member(&site.properties, "siteConfig") {
         properties.extend(kept);
     }
