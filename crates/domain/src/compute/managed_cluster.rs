@@ -227,7 +227,7 @@ fn plan_kubelet(
     }
     let identity = match made {
         Some(made) => made.record.as_ref().clone(),
-        None => plan_own(plan, changes, own, &cluster.location)?,
+        None => plan_own(plan, changes, &own, &cluster.location)?,
     };
     Ok(Some(assigned(plan, present, &identity)))
 }
@@ -250,7 +250,7 @@ fn assigned(
 fn plan_own(
     plan: &Plan<'_>,
     changes: &mut Changes,
-    id: ArmResourceId,
+    id: &ArmResourceId,
     location: &str,
 ) -> Result<UserAssignedIdentity, ComputeError> {
     let new = UserAssignedIdentityRequest {
@@ -258,7 +258,7 @@ fn plan_own(
         ..UserAssignedIdentityRequest::default()
     };
     let Plan { state, snapshot, operation, tenant_id } = *plan;
-    let identity = (&id, tenant_id);
+    let identity = (id, tenant_id);
     Ok(user_assigned_identity::plan_create(state, snapshot, changes, operation, identity, &new)?)
 }
 

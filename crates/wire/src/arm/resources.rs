@@ -99,15 +99,16 @@ impl Filter {
 
     fn covers(&self, resource: &ResourceSummary) -> bool {
         // The value belongs to the name that the filter names, where it names one.
-        let tag_name = self.0.iter().find_map(|term| match term {
-            Term::TagName(name) => Some(name),
-            _ => None,
-        });
+        let tag_name = self.0.iter().find_map(Term::tag_name);
         self.0.iter().all(|term| term.covers(resource, tag_name))
     }
 }
 
 impl Term {
+    const fn tag_name(&self) -> Option<&String> {
+        if let Self::TagName(name) = self { Some(name) } else { None }
+    }
+
     fn parse(term: &str) -> Option<Self> {
         if let Some(inner) = term.strip_prefix("substringof(").and_then(|it| it.strip_suffix(')')) {
             let (part, field) = inner.split_once(',')?;
