@@ -72,7 +72,7 @@ use keycard_domain::limits;
 use keycard_domain::operation::{Caller, OperationContext, Principal};
 use keycard_domain::rbac::{self, Attributes, Decision, Plane, Question, RbacScope, Reason};
 use keycard_domain::records::Versioned;
-use keycard_domain::resources::{ResourceError, lock, require_scope};
+use keycard_domain::resources::{lock, require_scope};
 use keycard_domain::state::{State, WriteError};
 use keycard_domain::token::audience::Service;
 use keycard_domain::token::verify::{BearerError, TokenVerifier};
@@ -247,17 +247,6 @@ impl ArmGate {
         }
     }
 
-    /// A subscription that does not exist is forbidden to everybody. Who governs the whole directory hears which of both
-    /// it is.
-    // Differs from Azure: there everybody does.
-    fn missing_subscription(&self, params: &Params, principal: &Principal) -> Option<ArmError> {
-        let snapshot = self.0.state.snapshot();
-        let id = front_door::subscription(params.subject()).ok().flatten()?;
-        let is_missing = snapshot.subscription(id).is_none();
-        (is_missing && directory_role::is_global_administrator(&snapshot, principal))
-            .then_some(ResourceError::SubscriptionNotFound(id).into())
-    }
-
     async fn admit_principal(
         &self,
         row: &Row,
@@ -329,8 +318,9 @@ impl ArmGate {
         if decision.is_allowed() {
             return Ok(());
         }
-        if let Some(missing) = self.missing_subscription(params, principal) {
-            return Err(missing);
+        let snapshot = state.snapshot();
+        if let Some(it) = front_door::missing_subscription(&snapshot, params.subject(), principal) {
+            return Err(it);
         }
         Err(ArmError::AuthorizationFailed(Box::new(Forbidden {
             client: principal.client_id,
