@@ -29,14 +29,8 @@ const SLICE: Duration = Duration::from_millis(500);
 
 pub(crate) fn measure(settings: &Settings) -> Outcome<Vec<Row>> {
     let directory = settings.temporary_directory()?;
-    let data = directory.path().join("data");
-    let data_argument = data.to_string_lossy().into_owned();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    {
-        let keycard = Keycard::up(settings, &["--data-dir", &data_argument])?;
-        Cloud::begin(&keycard)?.put_identity("model")?;
-    }
-    let model = runtime.block_on(last_commit(&data))?;
+    let model = runtime.block_on(rows_of_a_new_identity(settings, directory.path()))?;
     // The second start finds its master key only with the first one's configuration, so it gets new data.
     let fresh = directory.path().join("fresh").to_string_lossy().into_owned();
     let keycard = Keycard::up(settings, &["--data-dir", &fresh])?;
@@ -78,6 +72,19 @@ pub(crate) fn measure(settings: &Settings) -> Outcome<Vec<Row>> {
             ),
         ],
     }])
+}
+
+/// The rows that a server writes in a data directory when it makes an identity.
+pub(super) async fn rows_of_a_new_identity(
+    settings: &Settings,
+    directory: &Path,
+) -> Outcome<Vec<Entry>> {
+    let data = directory.join("data");
+    {
+        let keycard = Keycard::up(settings, &["--data-dir", &data.to_string_lossy()])?;
+        Cloud::begin(&keycard)?.put_identity("model")?;
+    }
+    last_commit(&data).await
 }
 
 /// The entries that the last commit in a data directory wrote.
@@ -144,7 +151,7 @@ impl Raw {
 }
 
 /// The same rows under new keys.
-fn copy(model: &[Entry], number: usize) -> Commit {
+pub(super) fn copy(model: &[Entry], number: usize) -> Commit {
     let mut commit = Commit::default();
     for entry in model {
         let key = StoreKey::new(fresh_key(entry.key.as_str(), number));
