@@ -1,7 +1,5 @@
 """az storage account: the control plane. Source: specs/az-cli-calls.md, 3.9."""
 
-import json
-
 import pytest
 
 from azure_cli import NOT_FOUND, REFUSED
