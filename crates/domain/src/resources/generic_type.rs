@@ -41,7 +41,18 @@ pub enum Naming {
         chars_max: usize,
         /// Whether dashes may stand inside.
         has_dashes: bool,
+        /// How its letters are written.
+        letters: Letters,
     },
+}
+
+/// How the letters of a name are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Letters {
+    /// In either case, which makes no other name.
+    AnyCase,
+    /// Small.
+    Lowercase,
 }
 
 const fn regional(name: &'static str) -> GenericType {
@@ -62,11 +73,23 @@ impl GenericType {
     }
 
     const fn named_as_host(self, chars_min: usize, chars_max: usize) -> Self {
-        Self { naming: Naming::Host { chars_min, chars_max, has_dashes: true }, ..self }
+        let letters = Letters::AnyCase;
+        Self { naming: Naming::Host { chars_min, chars_max, has_dashes: true, letters }, ..self }
     }
 
     const fn named_without_dashes(self, chars_min: usize, chars_max: usize) -> Self {
-        Self { naming: Naming::Host { chars_min, chars_max, has_dashes: false }, ..self }
+        let letters = Letters::AnyCase;
+        Self { naming: Naming::Host { chars_min, chars_max, has_dashes: false, letters }, ..self }
+    }
+
+    const fn in_small_letters(self) -> Self {
+        match self.naming {
+            Naming::Host { chars_min, chars_max, has_dashes, letters: _ } => {
+                let letters = Letters::Lowercase;
+                Self { naming: Naming::Host { chars_min, chars_max, has_dashes, letters }, ..self }
+            }
+            Naming::Local => self,
+        }
     }
 
     /// The provider's namespace, such as `Microsoft.Network`.
@@ -89,11 +112,17 @@ impl GenericType {
                         c.is_alphanumeric() || matches!(c, '-' | '_' | '.' | '(' | ')' | ' ')
                     })
             }
-            Naming::Host { chars_min, chars_max, has_dashes } => {
+            Naming::Host { chars_min, chars_max, has_dashes, letters } => {
+                let is_letter = |c: char| match letters {
+                    Letters::AnyCase => c.is_ascii_alphabetic(),
+                    Letters::Lowercase => c.is_ascii_lowercase(),
+                };
                 (chars_min..=chars_max).contains(&count)
                     && !name.starts_with('-')
                     && !name.ends_with('-')
-                    && name.chars().all(|c| c.is_ascii_alphanumeric() || (has_dashes && c == '-'))
+                    && name
+                        .chars()
+                        .all(|c| is_letter(c) || c.is_ascii_digit() || (has_dashes && c == '-'))
             }
         }
     }
@@ -175,10 +204,10 @@ pub const GENERIC_TYPES: &[GenericType] = &[
     regional("Microsoft.SignalRService/signalR").with_identity().named_as_host(3, 63),
     regional("Microsoft.SignalRService/webPubSub").with_identity().named_as_host(3, 63),
     regional("Microsoft.Sql/managedInstances").with_identity().named_as_host(1, 63),
-    regional(SQL_SERVER).with_identity().named_as_host(1, 63),
+    regional(SQL_SERVER).with_identity().named_as_host(1, 63).in_small_letters(),
     part("Microsoft.Sql/servers/databases").with_identity(),
     part("Microsoft.Sql/servers/firewallRules"),
-    regional(STORAGE_ACCOUNT).with_identity().named_without_dashes(3, 24),
+    regional(STORAGE_ACCOUNT).with_identity().named_without_dashes(3, 24).in_small_letters(),
     regional("Microsoft.StreamAnalytics/streamingjobs").with_identity(),
     regional("Microsoft.Synapse/workspaces").with_identity().named_as_host(1, 50),
     regional("Microsoft.VirtualMachineImages/imageTemplates").with_identity(),
@@ -229,6 +258,8 @@ mod tests {
         for (name, text, expected) in [
             (STORAGE_ACCOUNT, "data1", true),
             (STORAGE_ACCOUNT, "ab", false),
+            (STORAGE_ACCOUNT, "Data1", false),
+            ("Microsoft.ContainerRegistry/registries", "Images1", true),
             (STORAGE_ACCOUNT, "my-data", false),
             (STORAGE_ACCOUNT, &"a".repeat(25), false),
             (SQL_SERVER, "sql-1", true),

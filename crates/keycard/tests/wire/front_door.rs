@@ -704,9 +704,10 @@ fn logged() -> (Log, tracing::subscriber::DefaultGuard) {
 
 #[tokio::test]
 async fn a_failed_write_is_one_line_of_the_log_with_the_ids_of_its_answer() {
-    let (log, _guard) = logged();
     let cloud = Cloud::start().await;
     cloud.put_vm("stranger", true, &[]).await;
+    // After the cloud's own listener, which it would otherwise be replaced by.
+    let (log, _guard) = logged();
     let stranger = cloud.vm_token("stranger", ARM_AUDIENCE, "").await;
     let admin = cloud.administration.token().clone();
     let correlation = "11111111-2222-3333-4444-555555555555";

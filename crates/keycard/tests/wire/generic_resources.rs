@@ -179,7 +179,7 @@ async fn a_name_that_is_a_hosts_is_had_by_one_resource_only() {
     let blobs = made.body["properties"]["primaryEndpoints"]["blob"].as_str().unwrap();
     assert!(blobs.starts_with("https://data1.blob.storage.keycard.localhost"), "{blobs}");
     assert_eq!(made.body["sku"]["name"], "Standard_LRS");
-    assert_eq!(available("DATA1").await, (false, Some("AlreadyExists".into())));
+    assert_eq!(available("data1").await, (false, Some("AlreadyExists".into())));
     assert_eq!(available("a-b").await, (false, Some("AccountNameInvalid".into())));
 
     let other = format!("{}/resourceGroups/rg2", cloud.subscription());

@@ -95,6 +95,8 @@ fn show_members(arm: &Arm, app: &ComputeResource, shown: &mut Shown) {
     let is_running = app.power_state == PowerState::Running;
     let status = if is_running { "Running" } else { "Stopped" };
     shown.properties.insert("runningStatus".to_owned(), json!(status));
+    // az reads the member also where there is nothing in it.
+    shown.members.entry("identity").or_insert_with(|| json!({ "type": "None" }));
     if configuration_of(&mut shown.properties).is_none() {
         shown.properties.insert("configuration".to_owned(), json!({}));
     }

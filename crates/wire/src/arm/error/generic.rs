@@ -6,6 +6,7 @@ use http::StatusCode;
 use keycard_domain::limits;
 use keycard_domain::operation::OperationContext;
 use keycard_domain::resource_id::ArmResourceId;
+use keycard_domain::resources::ResourceError;
 use keycard_domain::resources::feature::FeatureError;
 use keycard_domain::resources::generic::GenericResourceError;
 use keycard_domain::resources::generic_type::{SQL_SERVER, STORAGE_ACCOUNT};
@@ -33,6 +34,17 @@ pub(super) fn answer(
             format!("A resource of the type '{resource_type}' has no managed identity."),
         ),
         GenericResourceError::Identity(error) => identity_block(error, id, operation),
+        GenericResourceError::Resource(ResourceError::NameInvalid { resource_type, name })
+            if *resource_type == STORAGE_ACCOUNT =>
+        {
+            Answer(
+                BAD,
+                "AccountNameInvalid",
+                format!(
+                    "{name} is not a valid storage account name. Storage account name must be between 3 and 24 characters in length and use numbers and lower-case letters only."
+                ),
+            )
+        }
         GenericResourceError::Resource(error) => resource(error),
     }
 }
