@@ -32,7 +32,7 @@ def test_an_account_is_made_changed_listed_and_deleted(accounts, group_name):
     assert accounts.get_properties(group_name, name).id == made.id
     changed = accounts.update(group_name, name, StorageAccountUpdateParameters(tags={"a": "1"}))
     assert (changed.tags, changed.identity.principal_id) == ({"a": "1"}, made.identity.principal_id)
-    assert [each.key_name for each in accounts.list_keys(group_name, name).keys_property] == ["key1", "key2"]
+    assert accounts.list_keys(group_name, name).keys_property == [], "another than Azure's: accounts have no keys"
     assert [each.name for each in accounts.list_by_resource_group(group_name)] == [name]
     assert name in {each.name for each in accounts.list()}
     accounts.delete(group_name, name)
