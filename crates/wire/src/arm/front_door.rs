@@ -9,7 +9,7 @@ use http::request::Parts;
 use http::{Method, StatusCode, Uri};
 use keycard_domain::ids::SubscriptionId;
 use keycard_domain::resource_id::ArmResourceId;
-use keycard_domain::resources::resource_group;
+use keycard_domain::resources::{ResourceError, resource_group};
 use keycard_domain::snapshot::Snapshot;
 use keycard_domain::target::{Precondition, Target, place_of};
 
@@ -95,7 +95,7 @@ pub(super) fn require_above(
         .filter(|it| !it.is_of_type("Microsoft.ManagedIdentity/userAssignedIdentities"))
         .filter(|it| place_of(snapshot, it.as_str()).is_some_and(|place| place.version.is_none()));
     match parent {
-        Some(missing) => Err(ArmError::ParentNotFound(missing.name().to_owned())),
+        Some(missing) => Err(ResourceError::ParentNotFound(missing).into()),
         None => Ok(()),
     }
 }
