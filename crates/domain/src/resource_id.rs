@@ -111,6 +111,12 @@ impl ArmResourceId {
             && own.get(..whole.len()).is_some_and(|start| start.eq_ignore_ascii_case(whole))
     }
 
+    /// The id that this part has when what it is a part of is at another place.
+    pub fn moved_along(&self, whole: &Self, present: &Self) -> Option<Self> {
+        let part = self.0.get(whole.0.len()..).filter(|_| self.is_part_of(whole))?;
+        format!("{present}{part}").parse().ok()
+    }
+
     /// The id with `resourcegroups` in lower case, as the managed identity provider writes it.
     pub fn with_lowercase_group_segment(&self) -> String {
         self.0.replacen("/resourceGroups/", "/resourcegroups/", 1)

@@ -257,6 +257,11 @@ impl ComputeKind {
         self.rules().part_of.is_some()
     }
 
+    /// Whether it can go to another group. A part goes with what it is a part of, and a cluster stays with its nodes.
+    pub(crate) const fn can_move(self) -> bool {
+        !self.is_part() && !matches!(self, Self::ManagedCluster)
+    }
+
     /// Whether no two resources of the kind may have one name, in whatever group, subscription or tenant.
     pub(super) const fn has_one_of_a_name(self) -> bool {
         matches!(self.rules().name.unique, Unique::Everywhere)

@@ -18,10 +18,11 @@ use crate::operation::OperationContext;
 use crate::rbac::{self, Attributes, Plane, Question, RbacScope, linked_access};
 use crate::records::Versioned;
 use crate::resource_id::ArmResourceId;
+use crate::resources::lock::{self, Effect};
 use crate::resources::normalized_location;
 use crate::resources::resource_group::{self, ResourceGroup};
 use crate::snapshot::Snapshot;
-use crate::state::Changes;
+use crate::state::{Changes, WriteError};
 
 /// What a cluster has made for itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -221,6 +222,7 @@ fn plan_kubelet(
     };
     if cluster.identity.is_empty() || brought.is_some() {
         if let Some(made) = made {
+            require_unlocked(plan.snapshot, made.id.as_str())?;
             user_assigned_identity::plan_delete(plan.snapshot, changes, plan.operation, made);
         }
         return Ok(brought.filter(|_| !cluster.identity.is_empty()));
@@ -357,7 +359,8 @@ fn plan_nodes(
     for pool in gone.filter(|pool| !after.pools.contains(pool)) {
         let id = set_id(cluster, &after.node_resource_group, pool)?;
         if let Some(set) = snapshot.compute_resources.get(&id.key()) {
-            plan_delete_resource(snapshot, changes, operation, set);
+            require_unlocked(snapshot, set.id.as_str())?;
+            plan_delete_resource(snapshot, changes, operation, set)?;
         }
     }
     Ok(())
@@ -385,20 +388,29 @@ pub(super) fn plan_power_state(
     }
 }
 
+/// What a cluster takes away in the group of its nodes is not at or below what the request names, where locks are looked for
+/// anyway.
+fn require_unlocked(snapshot: &Snapshot, path: &str) -> Result<(), WriteError> {
+    let Ok(scope) = RbacScope::parse(path) else { return Ok(()) };
+    Ok(lock::check(snapshot, Effect::Delete, &scope)?)
+}
+
 /// The group of the nodes goes with the cluster, with everything in it, unless it is another one of the same name.
 pub(super) fn plan_delete(
     snapshot: &Snapshot,
     changes: &mut Changes,
     operation: &OperationContext,
     resource: &Versioned<ComputeResource>,
-) {
-    let Some(cluster) = &resource.cluster else { return };
+) -> Result<(), WriteError> {
+    let Some(cluster) = &resource.cluster else { return Ok(()) };
     let subscription = resource.id.subscription();
     if let Ok(group) = resource_group::find(snapshot, subscription, &cluster.node_resource_group)
         && group.managed_by.as_ref() == Some(&resource.id)
     {
-        resource_group::plan_delete(snapshot, changes, operation, group);
+        require_unlocked(snapshot, &group.path())?;
+        resource_group::plan_delete(snapshot, changes, operation, group)?;
     }
+    Ok(())
 }
 
 #[cfg(test)]

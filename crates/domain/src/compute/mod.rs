@@ -396,23 +396,24 @@ pub async fn delete(
             let Some(existing) = snapshot.compute_resources.get(&id.key()) else {
                 return Ok(false);
             };
-            plan_delete(snapshot, changes, operation, existing);
+            plan_delete(snapshot, changes, operation, existing)?;
             Ok(true)
         })
         .await
 }
 
-/// What deleting a resource writes, its parts included; also part of deleting its resource group.
+/// What deleting a resource writes, its parts included; also part of deleting its resource group. Refused where a lock is on
+/// what goes along and lies elsewhere.
 pub(crate) fn plan_delete(
     snapshot: &Snapshot,
     changes: &mut Changes,
     operation: &OperationContext,
     existing: &Versioned<ComputeResource>,
-) {
+) -> Result<(), WriteError> {
     for part in snapshot.compute_resources.below(&format!("{}/", existing.id.key())) {
-        plan_delete(snapshot, changes, operation, part);
+        plan_delete(snapshot, changes, operation, part)?;
     }
-    managed_cluster::plan_delete(snapshot, changes, operation, existing);
+    managed_cluster::plan_delete(snapshot, changes, operation, existing)?;
     if let Some(system) = &existing.identity.system_assigned {
         identity_block::remove_system(snapshot, changes, operation, &existing.id, system);
     }
@@ -423,4 +424,5 @@ pub(crate) fn plan_delete(
     assignment::plan_delete_below(snapshot, changes, &RbacScope::from(&existing.id));
     changes.next_generation(snapshot, &existing.id);
     changes.delete(snapshot, existing.record.as_ref());
+    Ok(())
 }

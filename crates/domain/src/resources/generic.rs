@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
+use super::any_resource::AnyResource;
 use super::generic_type::{self, GenericType, Naming, Place};
 use super::{ResourceError, check_location, check_tags, require_group};
 use crate::directory::bearer::Bearer;
@@ -100,9 +101,6 @@ fn host_name_id(resource_type: &str, name: &str) -> String {
 /// Why a generic resource is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum GenericResourceError {
-    /// What it is a part of does not exist.
-    #[error("{0} does not exist")]
-    ParentNotFound(ArmResourceId),
     /// Another resource has the name, which is a host's.
     #[error("the name {0} is taken")]
     NameTaken(String),
@@ -223,9 +221,8 @@ fn fresh(
         (Place::Regional | Place::Global | Place::Part, location) => location.clone(),
     };
     if let Some(parent) = id.parent() {
-        super::rely_on_resource(snapshot, changes, &parent)
-            .then_some(())
-            .ok_or(GenericResourceError::ParentNotFound(parent))?;
+        let found = AnyResource::find(snapshot, &parent);
+        found.ok_or(ResourceError::ParentNotFound(parent))?.rely_on(snapshot, changes);
     }
     if let Naming::Host { .. } = kept.naming {
         let name = HostName::of(id);

@@ -6,7 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{ScopeMissing, rely_on_scope, require_scope, tags};
+use super::{ScopeMissing, is_there, rely_on_scope, require_scope};
 use crate::directory::service_principal::{Generation, count_made};
 use crate::ids::{SubscriptionId, TenantId};
 use crate::limits;
@@ -325,7 +325,7 @@ fn require_lockable(
     require_scope(snapshot, tenant, scope)?;
     let depth = scope.key().matches('/').count();
     match scope.resource() {
-        Some(resource) if !tags::is_there(snapshot, &resource) => {
+        Some(resource) if !is_there(snapshot, &resource) => {
             Err(ScopeMissing::Resource(resource).into())
         }
         Some(_) => Ok(subscription),

@@ -2,6 +2,7 @@
 //!
 //! Source: Azure Resource Manager, "Naming rules and restrictions", "Use tags to organize your Azure resources".
 
+pub(crate) mod any_resource;
 pub mod async_operation;
 pub mod feature;
 pub mod generic;
@@ -17,10 +18,10 @@ pub mod tags;
 
 use std::collections::BTreeMap;
 
-use crate::compute::ComputeKind;
+use any_resource::AnyResource;
+
 use crate::directory::tenant::Subscription;
 use crate::ids::{SubscriptionId, TenantId};
-use crate::key_vault::vault;
 use crate::limits;
 use crate::operation::Principal;
 use crate::rbac::RbacScope;
@@ -126,53 +127,18 @@ pub fn rely_on_scope(snapshot: &Snapshot, changes: &mut Changes, scope: &RbacSco
     {
         changes.rely_on(snapshot, group.record.as_ref());
     }
-    if let Some(resource) = scope.resource() {
-        rely_on_resource(snapshot, changes, &resource);
+    if let Some(resource) = scope.resource().and_then(|id| AnyResource::find(snapshot, &id)) {
+        resource.rely_on(snapshot, changes);
     }
-}
-
-/// Relies on a resource being there still when the plan is committed; `false` when it is not there now.
-pub(crate) fn rely_on_resource(
-    snapshot: &Snapshot,
-    changes: &mut Changes,
-    resource: &ArmResourceId,
-) -> bool {
-    let key = resource.key();
-    if let Some(compute) = snapshot.compute_resources.get(&key) {
-        changes.rely_on(snapshot, compute.record.as_ref());
-    } else if let Some(identity) = snapshot.user_assigned_identities.get(&key) {
-        changes.rely_on(snapshot, identity.record.as_ref());
-    } else if let Some(generic) = snapshot.generic_resources.get(&key) {
-        changes.rely_on(snapshot, generic.record.as_ref());
-    } else if let Ok(vault) = vault::find(snapshot, resource) {
-        changes.rely_on(snapshot, vault.record.as_ref());
-    } else {
-        return false;
-    }
-    true
 }
 
 fn may_exist(snapshot: &Snapshot, resource: &ArmResourceId) -> bool {
-    let key = resource.key();
-    let resource_type = resource.resource_type();
-    if ComputeKind::of_type(&resource_type).is_some() {
-        return snapshot.compute_resources.get(&key).is_some();
-    }
-    match resource_type.to_ascii_lowercase().as_str() {
-        "microsoft.managedidentity/userassignedidentities" => {
-            snapshot.user_assigned_identities.get(&key).is_some()
-        }
-        "microsoft.keyvault/vaults" => vault::find(snapshot, resource).is_ok(),
-        _ => generic::type_of(resource).is_none() || snapshot.generic_resources.get(&key).is_some(),
-    }
+    !any_resource::is_kept_type(resource) || is_there(snapshot, resource)
 }
 
 /// Whether keycard keeps this resource.
 pub fn is_there(snapshot: &Snapshot, resource: &ArmResourceId) -> bool {
-    let key = resource.key();
-    snapshot.compute_resources.get(&key).is_some()
-        || snapshot.user_assigned_identities.get(&key).is_some()
-        || vault::find(snapshot, resource).is_ok()
+    AnyResource::find(snapshot, resource).is_some()
 }
 
 /// The scope itself when it exists, else the nearest one above it that does.

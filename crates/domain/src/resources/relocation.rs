@@ -8,12 +8,14 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::any_resource::AnyResource;
+use super::generic::GenericResource;
 use super::lock::{self, Effect};
-use super::{ResourceError, require_group, resource_group, tags};
+use super::{ResourceError, require_group, resource_group};
 use crate::compute::ComputeResource;
 use crate::credential::remove_credentials_of;
 use crate::ids::SubscriptionId;
-use crate::key_vault::{Vault, vault};
+use crate::key_vault::Vault;
 use crate::limits;
 use crate::operation::OperationContext;
 use crate::rbac::{RbacScope, assignment, linked_access};
@@ -59,8 +61,7 @@ fn went_to(snapshot: &Snapshot, place: &ArmResourceId) -> Option<ArmResourceId> 
         return Some(relocation.present.clone());
     }
     let whole = snapshot.relocations.get(&place.parent()?.key())?;
-    let part = place.as_str().get(whole.former.as_str().len()..)?;
-    format!("{}{part}", whole.present).parse().ok()
+    place.moved_along(&whole.former, &whole.present)
 }
 
 /// Which resources of a group are to move, and where.
@@ -193,15 +194,15 @@ enum Movable {
 impl Movable {
     fn find(snapshot: &Snapshot, id: &ArmResourceId) -> Result<Self, Obstacle> {
         require_group(snapshot, id).map_err(|_| Obstacle::NotFound)?;
-        if let Some(compute) = snapshot.compute_resources.get(&id.key()) {
-            return Ok(Self::Compute(Arc::clone(&compute.record)));
+        match AnyResource::find(snapshot, id).ok_or(Obstacle::NotFound)? {
+            AnyResource::Compute(resource) if resource.kind.can_move() => {
+                Ok(Self::Compute(Arc::clone(&resource.record)))
+            }
+            AnyResource::Vault(vault) => Ok(Self::Vault(Arc::clone(&vault.record))),
+            AnyResource::Compute(_) | AnyResource::Generic(_) | AnyResource::Identity(_) => {
+                Err(Obstacle::TypeUnsupported)
+            }
         }
-        if id.is_of_type(vault::RESOURCE_TYPE) {
-            let vault = vault::find(snapshot, id).map_err(|_| Obstacle::NotFound)?;
-            return Ok(Self::Vault(Arc::clone(&vault.record)));
-        }
-        let is_there = tags::is_there(snapshot, id);
-        Err(if is_there { Obstacle::TypeUnsupported } else { Obstacle::NotFound })
     }
 
     fn id(&self) -> &ArmResourceId {
@@ -223,24 +224,7 @@ impl Movable {
         assignment::plan_delete_below(snapshot, changes, &RbacScope::from(self.id()));
         match self {
             Self::Compute(resource) => {
-                let former = &resource.id;
-                // The hosts make new ones for the new place.
-                for principal in resource.identity.principals() {
-                    remove_credentials_of(snapshot, changes, principal, Some(former));
-                }
-                // What is made at the former place next is another thing, with ids of its own.
-                changes.next_generation(snapshot, former);
-                changes.delete(snapshot, resource.as_ref());
-                changes.put(
-                    snapshot,
-                    &Relocation {
-                        former: former.clone(),
-                        present: present.clone(),
-                        moved_at: operation.now.unix_timestamp(),
-                    },
-                );
-                let id = present.clone();
-                changes.put(snapshot, &ComputeResource { id, ..Arc::unwrap_or_clone(resource) });
+                plan_compute(snapshot, changes, operation, &resource, present)
             }
             Self::Vault(vault) => {
                 let id = present.clone();
@@ -248,6 +232,46 @@ impl Movable {
             }
         }
     }
+}
+
+/// What moving a resource writes, its parts included.
+fn plan_compute(
+    snapshot: &Snapshot,
+    changes: &mut Changes,
+    operation: &OperationContext,
+    resource: &ComputeResource,
+    present: &ArmResourceId,
+) {
+    let former = &resource.id;
+    let parts = format!("{}/", former.key());
+    for part in snapshot.compute_resources.below(&parts) {
+        if let Some(present) = part.id.moved_along(former, present) {
+            plan_compute(snapshot, changes, operation, part, &present);
+        }
+    }
+    for part in snapshot.generic_resources.below(&parts) {
+        if let Some(id) = part.id.moved_along(former, present) {
+            changes.next_generation(snapshot, &part.id);
+            changes.delete(snapshot, part.record.as_ref());
+            changes.put(snapshot, &GenericResource { id, ..part.record.as_ref().clone() });
+        }
+    }
+    // The hosts make new ones for the new place.
+    for principal in resource.identity.principals() {
+        remove_credentials_of(snapshot, changes, principal, Some(former));
+    }
+    // What is made at the former place next is another thing, with ids of its own.
+    changes.next_generation(snapshot, former);
+    changes.delete(snapshot, resource);
+    changes.put(
+        snapshot,
+        &Relocation {
+            former: former.clone(),
+            present: present.clone(),
+            moved_at: operation.now.unix_timestamp(),
+        },
+    );
+    changes.put(snapshot, &ComputeResource { id: present.clone(), ..resource.clone() });
 }
 
 /// The resources with their new ids, or all that is in the way.

@@ -15,7 +15,7 @@ use crate::rbac::{RbacScope, assignment};
 use crate::records::{Record, Versioned};
 use crate::resource_id::ArmResourceId;
 use crate::snapshot::Snapshot;
-use crate::state::{Changes, State};
+use crate::state::{Changes, State, WriteError};
 
 /// A resource group.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -150,7 +150,7 @@ pub async fn delete(
             let Some(group) = snapshot.resource_groups.get(&record_id(subscription, name)) else {
                 return Ok(false);
             };
-            plan_delete(snapshot, changes, operation, group);
+            plan_delete(snapshot, changes, operation, group)?;
             Ok(true)
         })
         .await
@@ -162,10 +162,10 @@ pub(crate) fn plan_delete(
     changes: &mut Changes,
     operation: &OperationContext,
     group: &Versioned<ResourceGroup>,
-) {
+) -> Result<(), WriteError> {
     let prefix = group.resource_key_prefix();
     for resource in snapshot.compute_resources.below(&prefix) {
-        compute::plan_delete(snapshot, changes, operation, resource);
+        compute::plan_delete(snapshot, changes, operation, resource)?;
     }
     for resource in snapshot.generic_resources.below(&prefix) {
         generic::plan_delete(snapshot, changes, operation, resource);
@@ -183,6 +183,7 @@ pub(crate) fn plan_delete(
         }
     }
     changes.delete(snapshot, group.record.as_ref());
+    Ok(())
 }
 
 /// Makes a group that is not there yet, for a resource.

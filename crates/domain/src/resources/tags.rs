@@ -4,8 +4,8 @@
 //! Source: Azure Resource Manager, "Use tags to organize your Azure resources"; Microsoft.Resources/tags.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
+use super::any_resource::AnyResource;
 use super::generic::GenericResource;
 use super::resource_group::{self, ResourceGroup};
 use super::{ResourceError, check_tags, listing, require_group, require_subscription};
@@ -14,10 +14,10 @@ use crate::directory::UserAssignedIdentity;
 use crate::directory::identity_block;
 use crate::directory::tenant::Subscription;
 use crate::ids::SubscriptionId;
-use crate::key_vault::{Vault, vault};
+use crate::key_vault::Vault;
 use crate::operation::OperationContext;
 use crate::rbac::RbacScope;
-use crate::resource_id::ArmResourceId;
+use crate::records::Versioned;
 use crate::snapshot::Snapshot;
 use crate::state::{Changes, State};
 
@@ -25,97 +25,71 @@ use crate::state::{Changes, State};
 pub type Tags = BTreeMap<String, String>;
 
 /// What has tags.
-#[derive(Clone, Debug)]
-enum Tagged {
-    Subscription(Arc<Subscription>),
-    Group(Arc<ResourceGroup>),
-    Compute(Arc<ComputeResource>),
-    Generic(Arc<GenericResource>),
-    Identity(Arc<UserAssignedIdentity>),
-    Vault(Arc<Vault>),
+#[derive(Clone, Copy, Debug)]
+enum Tagged<'a> {
+    Subscription(&'a Versioned<Subscription>),
+    Group(&'a Versioned<ResourceGroup>),
+    Resource(AnyResource<'a>),
 }
 
-impl Tagged {
+impl<'a> Tagged<'a> {
     /// What a scope names: a subscription, a group or a whole resource.
-    fn find(snapshot: &Snapshot, scope: &RbacScope) -> Result<Self, ResourceError> {
+    fn find(snapshot: &'a Snapshot, scope: &RbacScope) -> Result<Self, ResourceError> {
         let unsupported = || ResourceError::NotTaggable(scope.clone());
         let subscription = scope.subscription().ok_or_else(unsupported)?;
         if let Some(id) = scope.resource() {
             require_group(snapshot, &id)?;
-            let found = Self::resource(snapshot, &id).filter(|_| id.key() == scope.key());
-            return found.ok_or(ResourceError::NotFound(id));
+            let found = AnyResource::find(snapshot, &id).filter(|_| id.key() == scope.key());
+            return found.map(Self::Resource).ok_or(ResourceError::NotFound(id));
         }
         let depth = scope.key().matches('/').count();
         match scope.resource_group() {
             Some(name) if depth == 4 => {
-                let group = resource_group::find(snapshot, subscription, name)?;
-                Ok(Self::Group(Arc::clone(&group.record)))
+                resource_group::find(snapshot, subscription, name).map(Self::Group)
             }
             None if depth == 2 => {
-                let subscription = require_subscription(snapshot, subscription)?;
-                Ok(Self::Subscription(Arc::clone(&subscription.record)))
+                require_subscription(snapshot, subscription).map(Self::Subscription)
             }
             Some(_) | None => Err(unsupported()),
         }
     }
 
-    /// A resource of whatever kind keycard keeps.
-    fn resource(snapshot: &Snapshot, id: &ArmResourceId) -> Option<Self> {
-        let key = id.key();
-        if let Some(compute) = snapshot.compute_resources.get(&key) {
-            return Some(Self::Compute(Arc::clone(&compute.record)));
-        }
-        if let Some(generic) = snapshot.generic_resources.get(&key) {
-            return Some(Self::Generic(Arc::clone(&generic.record)));
-        }
-        if let Some(identity) = snapshot.user_assigned_identities.get(&key) {
-            return Some(Self::Identity(Arc::clone(&identity.record)));
-        }
-        let vault = vault::find(snapshot, id).ok()?;
-        Some(Self::Vault(Arc::clone(&vault.record)))
-    }
-
-    fn tags(&self) -> &Tags {
+    fn tags(self) -> &'a Tags {
         match self {
-            Self::Subscription(subscription) => &subscription.tags,
-            Self::Group(group) => &group.tags,
-            Self::Compute(resource) => &resource.tags,
-            Self::Generic(resource) => &resource.tags,
-            Self::Identity(identity) => &identity.tags,
-            Self::Vault(vault) => &vault.tags,
+            Self::Subscription(subscription) => &subscription.record.tags,
+            Self::Group(group) => &group.record.tags,
+            Self::Resource(resource) => resource.tags(),
         }
     }
 
     fn plan_put(self, snapshot: &Snapshot, changes: &mut Changes, tags: Tags) {
         match self {
             Self::Subscription(subscription) => {
-                changes.put(snapshot, &Subscription { tags, ..Arc::unwrap_or_clone(subscription) });
+                let subscription = subscription.record.as_ref().clone();
+                changes.put(snapshot, &Subscription { tags, ..subscription });
             }
             Self::Group(group) => {
-                changes.put(snapshot, &ResourceGroup { tags, ..Arc::unwrap_or_clone(group) });
+                changes.put(snapshot, &ResourceGroup { tags, ..group.record.as_ref().clone() });
             }
-            Self::Compute(resource) => {
+            Self::Resource(AnyResource::Compute(resource)) => {
+                let resource = resource.record.as_ref().clone();
                 let (id, identity) = (&resource.id, &resource.identity);
                 identity_block::refresh_principal(snapshot, changes, id, identity);
-                changes.put(snapshot, &ComputeResource { tags, ..Arc::unwrap_or_clone(resource) });
+                changes.put(snapshot, &ComputeResource { tags, ..resource });
             }
-            Self::Generic(resource) => {
-                changes.put(snapshot, &GenericResource { tags, ..Arc::unwrap_or_clone(resource) });
+            Self::Resource(AnyResource::Generic(resource)) => {
+                let resource = resource.record.as_ref().clone();
+                changes.put(snapshot, &GenericResource { tags, ..resource });
             }
-            Self::Identity(identity) => {
-                let identity = Arc::unwrap_or_clone(identity);
+            Self::Resource(AnyResource::Identity(identity)) => {
+                let identity = identity.record.as_ref().clone();
                 changes.put(snapshot, &UserAssignedIdentity { tags, ..identity });
             }
-            Self::Vault(vault) => {
-                changes.put(snapshot, &Vault { tags, ..Arc::unwrap_or_clone(vault) });
+            Self::Resource(AnyResource::Vault(vault)) => {
+                changes.put(snapshot, &Vault { tags, ..vault.record.as_ref().clone() });
             }
         }
     }
-}
-
-/// Whether there is a resource with this id, of whatever kind keycard keeps.
-pub(super) fn is_there(snapshot: &Snapshot, id: &ArmResourceId) -> bool {
-    Tagged::resource(snapshot, id).is_some()
 }
 
 /// The tags of what a scope names.

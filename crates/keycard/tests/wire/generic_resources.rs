@@ -125,6 +125,77 @@ async fn attaching_needs_a_right_on_the_identity() {
     assert_eq!(taken.status, StatusCode::CREATED, "{}", taken.body);
 }
 
+/// Whatever is about any resource finds one of these, and does not find one that is not there.
+#[tokio::test]
+async fn it_is_locked_tagged_watched_shared_and_listed_as_every_resource_is() {
+    let cloud = Cloud::start().await;
+    cloud.put_identity("one").await;
+    let administrator = cloud.description().administrator.object_id.clone();
+    let (path, absent) = (cloud.generic(FACTORY, "factory1"), cloud.generic(FACTORY, "none"));
+    let body = json!({ "location": "local", "identity": cloud.identity_block(true, &["one"]) });
+    cloud.put(&path, VERSION, body).await;
+    let statuses = async |method: Method, tail: &str, version: &str, body: Option<Value>| {
+        let ask = async |resource: &str| {
+            let path = format!("{resource}/providers/{tail}");
+            let answer = cloud.admin(method.clone(), &path, version, body.clone()).await;
+            (answer.status.as_u16(), answer.body)
+        };
+        let (found, missing) = (ask(&path).await, ask(&absent).await);
+        assert_eq!(missing.0, 404, "{tail}: {}", missing.1);
+        found
+    };
+    let tags = Some(json!({ "operation": "Merge", "properties": { "tags": { "env": "dev" } } }));
+    let tagged =
+        statuses(Method::PATCH, "Microsoft.Resources/tags/default", "2024-11-01", tags).await;
+    assert_eq!((tagged.0, &tagged.1["properties"]["tags"]["env"]), (200, &json!("dev")));
+    let own = "Microsoft.ManagedIdentity/identities/default";
+    assert_eq!(statuses(Method::GET, own, "2024-11-30", None).await.0, 200);
+    let account = cloud.generic(STORAGE, "logs1");
+    let setting = Some(json!({ "properties": {
+        "storageAccountId": account,
+        "logs": [{ "category": "PipelineRuns", "enabled": true }],
+    }}));
+    let watched = "Microsoft.Insights/diagnosticSettings/d";
+    let watched = statuses(Method::PUT, watched, "2021-05-01-preview", setting).await;
+    assert_eq!(watched.0, 200, "{}", watched.1);
+    let role = format!(
+        "{}/providers/Microsoft.Authorization/roleDefinitions/{READER}",
+        cloud.subscription()
+    );
+    let given = Some(json!({ "properties": {
+        "roleDefinitionId": role, "principalId": administrator, "principalType": "ServicePrincipal",
+    }}));
+    let assignment = "Microsoft.Authorization/roleAssignments/11111111-2222-3333-4444-555555555555";
+    let shared = statuses(Method::PUT, assignment, "2022-04-01", given).await;
+    assert_eq!(shared.0, 201, "{}", shared.1);
+
+    let associated = format!("{}/listAssociatedResources", cloud.identity_id("one"));
+    let associated = cloud.admin(Method::POST, &associated, "2022-01-31-preview", None).await.body;
+    assert_eq!(associated["value"][0]["id"], path, "{associated}");
+    let target = format!("{}/resourceGroups/RG2", cloud.subscription());
+    cloud.put(&target, "2024-11-01", json!({ "location": "local" })).await;
+    let moved = async |resource: &str| {
+        let body = json!({ "resources": [resource], "targetResourceGroup": target });
+        let verb = format!("{}/moveResources", cloud.group());
+        let refused = cloud.admin(Method::POST, &verb, "2024-11-01", Some(body)).await;
+        refused.body["error"]["details"][0]["code"].clone()
+    };
+    assert_eq!(moved(&path).await, "ResourceMoveNotSupported");
+    assert_eq!(moved(&absent).await, "ResourceNotFound");
+
+    let level = Some(json!({ "properties": { "level": "CanNotDelete" } }));
+    let lock = "Microsoft.Authorization/locks/l";
+    assert_eq!(statuses(Method::PUT, lock, "2016-09-01", level).await.0, 201);
+    for locked in [&path, &cloud.group()] {
+        let refused = cloud.admin(Method::DELETE, locked, VERSION, None).await;
+        assert_eq!(
+            (refused.status, code(&refused.body)),
+            (StatusCode::CONFLICT, "ScopeLocked"),
+            "{locked}"
+        );
+    }
+}
+
 #[tokio::test]
 async fn parts_need_what_they_are_a_part_of_and_go_with_it() {
     let cloud = Cloud::start().await;

@@ -220,6 +220,46 @@ async fn a_deleted_cluster_takes_its_nodes_their_group_and_the_principals_along(
     }
 }
 
+/// What goes along lies elsewhere, and a lock there counts as one on the cluster does.
+#[tokio::test]
+async fn a_lock_among_its_nodes_keeps_a_cluster_and_its_pools() {
+    let cloud = Cloud::start().await;
+    let group = format!("{}/resourceGroups/own", cloud.subscription());
+    cloud.put(&group, "2024-11-01", json!({ "location": "local" })).await;
+    let cluster = cluster_id(&cloud, "own", "aks1");
+    let pools = |pools: &[(&str, u64)]| body(&system(), pools, &json!({}));
+    let shown = cloud.put(&cluster, VERSION, pools(&[("np1", 1), ("np2", 1)])).await;
+    let nodes = node_group(&cloud, shown["properties"]["nodeResourceGroup"].as_str().unwrap());
+    let sets = format!("{nodes}/providers/Microsoft.Compute/virtualMachineScaleSets");
+    let sets = get(&cloud, &sets).await.body["value"].as_array().unwrap().clone();
+    let of_np2 = sets.iter().map(|set| set["id"].as_str().unwrap());
+    let of_np2 = of_np2.into_iter().find(|id| id.contains("-np2-")).unwrap().to_owned();
+    let require = |answer: &Answer, locked: &str| {
+        let (status, code, message) = refusal(answer);
+        assert_eq!((status, code), (409, "ScopeLocked"), "{message}");
+        assert!(message.contains(locked), "{message}");
+    };
+    for locked in [&nodes, &of_np2] {
+        let lock = format!("{locked}/providers/Microsoft.Authorization/locks/L1");
+        let level = json!({ "properties": { "level": "CanNotDelete" } });
+        cloud.put(&lock, "2016-09-01", level).await;
+        for path in [&cluster, &group] {
+            let refused = cloud.admin(Method::DELETE, path, "2024-11-01", None).await;
+            require(&refused, locked);
+        }
+        let fewer = pools(&[("np1", 1)]);
+        let refused = cloud.admin(Method::PUT, &cluster, VERSION, Some(fewer)).await;
+        require(&refused, locked);
+        let more = pools(&[("np1", 2), ("np2", 1)]);
+        let scaled = cloud.admin(Method::PUT, &cluster, VERSION, Some(more)).await;
+        assert_eq!(scaled.status, StatusCode::OK, "{}", scaled.body);
+        cloud.admin(Method::DELETE, &lock, "2016-09-01", None).await;
+    }
+    let deleted = cloud.admin(Method::DELETE, &group, "2024-11-01", None).await;
+    assert_eq!(deleted.status, StatusCode::ACCEPTED, "{}", deleted.body);
+    assert_eq!(get(&cloud, &nodes).await.status, StatusCode::NOT_FOUND);
+}
+
 /// A group of the same name that somebody made later is not the cluster's to delete.
 #[tokio::test]
 async fn a_node_group_that_was_made_anew_by_somebody_else_stays() {

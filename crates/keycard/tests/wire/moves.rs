@@ -166,6 +166,67 @@ async fn sites_and_scale_sets_move_and_so_do_their_endpoints() {
 }
 
 #[tokio::test]
+async fn parts_move_with_what_they_are_a_part_of_and_not_alone() {
+    let cloud = Cloud::start().await;
+    cloud.door().await;
+    let group = cloud.second_group().await;
+    let (site, vm) = (cloud.site_id("site1"), cloud.vm_id("vm1"));
+    let slot = format!("{site}/slots/staging");
+    let extension = format!("{vm}/extensions/script");
+    let body = json!({ "location": "local", "identity": { "type": "SystemAssigned" } });
+    cloud.put(&site, "2024-04-01", body.clone()).await;
+    let of_slot = cloud.put(&slot, "2024-04-01", body).await;
+    let principal = of_slot["identity"]["principalId"].as_str().unwrap();
+    cloud.grant(&cloud.vault_id("kv1"), SECRETS_USER, principal).await;
+    let given = cloud.grant(&slot, READER, principal).await;
+    cloud.put_vm("vm1", false, &[]).await;
+    let kept = json!({ "location": "local", "properties": { "type": "x" } });
+    let kept = cloud.put(&extension, "2024-07-01", kept).await;
+    let endpoint = cloud.attachment(&slot).await;
+    let (url, header) = (endpoint["url"].as_str().unwrap(), endpoint["header"].as_str());
+    let query = "api-version=2019-08-01&resource=https://vault.azure.net";
+    let old = token_of(&ask(&cloud, url, header, query).await);
+
+    let alone = cloud.move_to("moveResources", &group, &[&slot]).await;
+    assert_eq!(alone.body["error"]["details"][0]["code"], "ResourceMoveNotSupported");
+    cloud.moved_to(&group, &[&site, &vm]).await;
+
+    for former in [&site, &slot, &vm, &extension, &given] {
+        assert_eq!(cloud.status(former).await, 404, "{former}");
+    }
+    let moved = cloud.admin(Method::GET, &placed(&slot, &group), VERSION, None).await.body;
+    assert_eq!(moved["identity"], of_slot["identity"]);
+    assert_eq!(cloud.attachment(&placed(&slot, &group)).await["url"], endpoint["url"]);
+    let token = token_of(&ask(&cloud, url, header, query).await);
+    assert_eq!(claims(&token)["oid"], json!(principal));
+    for good in [&old, &token] {
+        assert_eq!(cloud.read_secret(good).await, 200);
+    }
+    let moved = cloud.admin(Method::GET, &placed(&extension, &group), VERSION, None).await.body;
+    assert_eq!(moved["properties"], kept["properties"]);
+    // Nothing of the former parts comes back with what is made at the former place.
+    cloud.put_vm("vm1", false, &[]).await;
+    assert_eq!(cloud.status(&extension).await, 404);
+}
+
+#[tokio::test]
+async fn a_cluster_stays_with_its_nodes() {
+    let cloud = Cloud::start().await;
+    let group = cloud.second_group().await;
+    let cluster =
+        format!("{}/providers/Microsoft.ContainerService/managedClusters/a", cloud.group());
+    let pools = json!([{ "name": "np1", "count": 1 }]);
+    let body = json!({
+        "location": "local",
+        "identity": { "type": "SystemAssigned" },
+        "properties": { "agentPoolProfiles": pools },
+    });
+    cloud.put(&cluster, "2024-11-01", body).await;
+    let refused = cloud.move_to("moveResources", &group, &[&cluster]).await;
+    assert_eq!(refused.body["error"]["details"][0]["code"], "ResourceMoveNotSupported");
+}
+
+#[tokio::test]
 async fn a_vault_moves_with_what_it_holds_and_without_what_was_given_on_it() {
     let cloud = Cloud::start().await;
     cloud.door().await;

@@ -10,11 +10,11 @@ use http::{Method, Uri};
 use keycard_domain::directory::associated_resource::{
     self, AssociatedResource, Direction, Field, Filter, Selection,
 };
-use keycard_domain::limits;
 use keycard_domain::resource_id::ArmResourceId;
 use serde_json::{Value, json};
 
 use super::error::ArmError;
+use super::filter::{self, Comparison, Expression, Operator};
 use super::{Arm, row};
 use crate::request::Parameters;
 use crate::route::{Params, Rbac, Route, Unread};
@@ -71,7 +71,9 @@ fn selection(uri: &Uri) -> Result<Selection, ArmError> {
     let query = Parameters::of(uri);
     let number = |name: &'static str| match query.non_empty(name) {
         None => Ok(None),
-        Some(text) => text.parse().map(Some).map_err(|_| unsupported(&format!("{name}={text}"))),
+        Some(text) => {
+            text.parse().map(Some).map_err(|_| filter::unsupported(&format!("{name}={text}")))
+        }
     };
     Ok(Selection {
         filter: query.non_empty("$filter").map(parse_filter).transpose()?,
@@ -79,10 +81,6 @@ fn selection(uri: &Uri) -> Result<Selection, ArmError> {
         skip: number("$skiptoken")?.or(number("$skip")?).unwrap_or(0),
         top: number("$top")?,
     })
-}
-
-fn unsupported(text: &str) -> ArmError {
-    ArmError::FilterUnsupported(text.chars().take(limits::VALUE_SHOWN_CHARS_MAX).collect())
 }
 
 fn field(name: &str) -> Option<Field> {
@@ -110,128 +108,23 @@ fn parse_order(text: &str) -> Result<Vec<(Field, Direction)>, ArmError> {
     };
     let terms: Option<Vec<(Field, Direction)>> = text.split(',').map(term).collect();
     // A member that stands again orders nothing: more than there are members is nonsense, and work.
-    terms.filter(|it| it.len() <= 5).ok_or_else(|| unsupported(text))
+    terms.filter(|it| it.len() <= 5).ok_or_else(|| filter::unsupported(text))
 }
 
-/// A part of a filter, as it is read.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Token {
-    Word(String),
-    Text(String),
-    Open,
-    Close,
-    Comma,
-}
-
-fn tokens(text: &str) -> Option<Vec<Token>> {
-    let mut tokens = Vec::new();
-    let mut rest = text.chars().peekable();
-    while let Some(first) = rest.next() {
-        match first {
-            c if c.is_whitespace() => {}
-            '(' => tokens.push(Token::Open),
-            ')' => tokens.push(Token::Close),
-            ',' => tokens.push(Token::Comma),
-            '\'' => {
-                let mut value = String::new();
-                loop {
-                    match rest.next()? {
-                        // A quote within the text is written twice.
-                        '\'' if rest.next_if_eq(&'\'').is_some() => value.push('\''),
-                        '\'' => break,
-                        c => value.push(c),
-                    }
-                }
-                tokens.push(Token::Text(value));
-            }
-            c if c.is_ascii_alphabetic() => {
-                let mut word = String::from(c);
-                while let Some(c) = rest.next_if(char::is_ascii_alphanumeric) {
-                    word.push(c);
-                }
-                tokens.push(Token::Word(word));
-            }
-            _ => return None,
-        }
-    }
-    Some(tokens)
-}
-
-/// `eq`, `contains`, `and`, `or` and parentheses; `and` binds more tightly.
 fn parse_filter(text: &str) -> Result<Filter, ArmError> {
-    let read = || {
-        let tokens = tokens(text)?;
-        let mut reader = Reader { rest: &tokens };
-        let filter = reader.any(0)?;
-        reader.rest.is_empty().then_some(filter)
-    };
-    read().ok_or_else(|| unsupported(text))
+    narrowing(filter::expression(text)?).ok_or_else(|| filter::unsupported(text))
 }
 
-struct Reader<'a> {
-    rest: &'a [Token],
-}
-
-impl Reader<'_> {
-    fn next(&mut self) -> Option<Token> {
-        let (first, rest) = self.rest.split_first()?;
-        self.rest = rest;
-        Some(first.clone())
-    }
-
-    fn takes_word(&mut self, wanted: &str) -> bool {
-        match self.rest.split_first() {
-            Some((Token::Word(word), rest)) if word.eq_ignore_ascii_case(wanted) => {
-                self.rest = rest;
-                true
-            }
-            _ => false,
-        }
-    }
-
-    fn takes(&mut self, wanted: &Token) -> Option<()> {
-        (self.next()? == *wanted).then_some(())
-    }
-
-    fn any(&mut self, depth: usize) -> Option<Filter> {
-        let mut parts = vec![self.all(depth)?];
-        while self.takes_word("or") {
-            parts.push(self.all(depth)?);
-        }
-        Some(Filter::Any(parts))
-    }
-
-    fn all(&mut self, depth: usize) -> Option<Filter> {
-        let mut parts = vec![self.one(depth)?];
-        while self.takes_word("and") {
-            parts.push(self.one(depth)?);
-        }
-        Some(Filter::All(parts))
-    }
-
-    fn one(&mut self, depth: usize) -> Option<Filter> {
-        match self.next()? {
-            Token::Open if depth < limits::FILTER_DEPTH_MAX => {
-                let inner = self.any(depth + 1)?;
-                self.takes(&Token::Close)?;
-                Some(inner)
-            }
-            Token::Word(word) if word.eq_ignore_ascii_case("contains") => {
-                self.takes(&Token::Open)?;
-                let Token::Word(name) = self.next()? else { return None };
-                self.takes(&Token::Comma)?;
-                let Token::Text(value) = self.next()? else { return None };
-                self.takes(&Token::Close)?;
-                Some(Filter::Contains(field(&name)?, value))
-            }
-            Token::Word(name) => {
-                let field = field(&name)?;
-                self.takes_word("eq").then_some(())?;
-                let Token::Text(value) = self.next()? else { return None };
-                Some(Filter::Equals(field, value))
-            }
-            Token::Open | Token::Close | Token::Comma | Token::Text(_) => None,
-        }
+fn narrowing(expression: Expression) -> Option<Filter> {
+    let all = |parts: Vec<Expression>| parts.into_iter().map(narrowing).collect::<Option<Vec<_>>>();
+    match expression {
+        Expression::Any(parts) => Some(Filter::Any(all(parts)?)),
+        Expression::All(parts) => Some(Filter::All(all(parts)?)),
+        Expression::One(Comparison { field: name, operator, value }) => match operator {
+            Operator::Equals => Some(Filter::Equals(field(&name)?, value)),
+            Operator::Contains => Some(Filter::Contains(field(&name)?, value)),
+            Operator::AtLeast | Operator::AtMost => None,
+        },
     }
 }
 
@@ -239,45 +132,20 @@ impl Reader<'_> {
 mod tests {
     use super::*;
 
-    fn equals(value: &str) -> Filter {
-        Filter::Equals(Field::Name, value.to_owned())
-    }
-
     #[test]
-    fn and_binds_more_tightly_than_or() {
-        let read = |text: &str| parse_filter(text).unwrap();
-        let all = |parts: &[Filter]| Filter::All(parts.to_vec());
+    fn a_filter_is_about_the_members_of_the_listing() {
+        let equals = |value: &str| Filter::Equals(Field::Name, value.to_owned());
         assert_eq!(
-            read("name eq 'a' or NAME EQ 'b' and name eq 'c''d'"),
-            Filter::Any(vec![all(&[equals("a")]), all(&[equals("b"), equals("c'd")])])
+            parse_filter("name eq 'a' and (NAME eq 'b' or contains(resourceGroup,'rg'))"),
+            Ok(Filter::All(vec![
+                equals("a"),
+                Filter::Any(vec![
+                    equals("b"),
+                    Filter::Contains(Field::ResourceGroup, "rg".to_owned())
+                ]),
+            ]))
         );
-        let either = Filter::Any(vec![all(&[equals("a")]), all(&[equals("b")])]);
-        assert_eq!(
-            read("(name eq 'a' or name eq 'b') and name eq 'c'"),
-            Filter::Any(vec![all(&[either, equals("c")])])
-        );
-        let contains = Filter::Contains(Field::ResourceGroup, "rg".to_owned());
-        assert_eq!(read("contains( resourceGroup,'rg')"), Filter::Any(vec![all(&[contains])]));
-    }
-
-    #[test]
-    fn what_is_no_filter_is_refused() {
-        let deep = |depth: usize| format!("{}name eq 'a'{}", "(".repeat(depth), ")".repeat(depth));
-        assert!(parse_filter(&deep(limits::FILTER_DEPTH_MAX)).is_ok());
-        for wrong in [
-            "name",
-            "name eq a",
-            "name eq 'a",
-            "location eq 'a'",
-            "name ne 'a'",
-            "name eq 'a' and",
-            "(name eq 'a'",
-            "name eq 'a')",
-            "contains(name)",
-            "startswith(name,'a')",
-            "not name eq 'a'",
-            &deep(limits::FILTER_DEPTH_MAX + 1),
-        ] {
+        for wrong in ["location eq 'a'", "name ge 'a'", "name eq 'a' or plan eq 'b'"] {
             assert!(parse_filter(wrong).is_err(), "{wrong}");
         }
     }

@@ -19,7 +19,7 @@ use super::body::{JsonBody, date, page, tenant};
 use super::error::ArmError;
 use super::role_assignments::{scope, selection};
 use super::role_definitions::{PermissionBody, permission_json};
-use super::{Arm, row};
+use super::{Arm, filter, row};
 use crate::request::Parameters;
 use crate::route::{Params, Rbac, Route};
 
@@ -194,7 +194,7 @@ impl Filter {
                 let quoted = value.trim().strip_prefix('\'').and_then(|it| it.strip_suffix('\''));
                 quoted
                     .map(|name| Self::Name(name.replace("''", "'")))
-                    .ok_or_else(|| ArmError::FilterUnsupported(filter.chars().take(200).collect()))
+                    .ok_or_else(|| filter::unsupported(filter))
             }
             _ => selection(snapshot, filter).map(Self::Selection),
         }

@@ -72,7 +72,6 @@ pub(super) enum ArmError {
     PathMalformed,
     PathUnknown,
     SubscriptionIdInvalid(String),
-    ParentNotFound(String),
     ConditionMalformed(&'static str),
     PreconditionFailed,
     NamespaceUnknown(String),
@@ -295,7 +294,6 @@ impl ArmError {
                 "keycard's Resource Manager has nothing at this path.".to_owned(),
             ),
             Self::SubscriptionIdInvalid(text) => front_door::subscription_id_invalid(text),
-            Self::ParentNotFound(name) => front_door::parent_not_found(name),
             Self::ConditionMalformed(header) => front_door::condition_malformed(header),
             Self::PreconditionFailed => front_door::precondition_failed(),
             Self::NamespaceUnknown(namespace) => front_door::namespace_unknown(namespace),
@@ -488,14 +486,7 @@ fn resource(error: &ResourceError) -> Answer {
             format!("Resource group '{name}' could not be found."),
         ),
         ResourceError::NotFound(id) => resource_not_found(id),
-        ResourceError::ParentNotFound(id) => Answer(
-            StatusCode::NOT_FOUND,
-            "ParentResourceNotFound",
-            format!(
-                "Can not perform requested operation on nested resource. Parent resource '{}' not found.",
-                id.name()
-            ),
-        ),
+        ResourceError::ParentNotFound(id) => front_door::parent_not_found(id.name()),
         ResourceError::NameInvalid { resource_type, name } => Answer(
             BAD,
             "InvalidResourceName",

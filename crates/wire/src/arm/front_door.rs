@@ -111,7 +111,7 @@ pub(super) fn require_above(
         .filter(|it| !it.is_of_type("Microsoft.ManagedIdentity/userAssignedIdentities"))
         .filter(|it| place_of(snapshot, it.as_str()).is_some_and(|place| place.version.is_none()));
     match parent {
-        Some(missing) => Err(ArmError::ParentNotFound(missing.name().to_owned())),
+        Some(missing) => Err(ResourceError::ParentNotFound(missing).into()),
         None => Ok(()),
     }
 }

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use super::body::{JsonBody, page, tenant};
 use super::error::ArmError;
 use super::role_assignments::scope;
-use super::{Arm, row};
+use super::{Arm, filter, row};
 use crate::request::Parameters;
 use crate::route::{Params, Rbac, Route};
 
@@ -125,9 +125,7 @@ async fn list(
     let selection = match query.non_empty("$filter").map(str::trim) {
         None => LockSelection::Around,
         Some(filter) if filter.eq_ignore_ascii_case("atScope()") => LockSelection::AtScope,
-        Some(filter) => {
-            return Err(ArmError::FilterUnsupported(filter.chars().take(200).collect()));
-        }
+        Some(other) => return Err(filter::unsupported(other)),
     };
     let snapshot = arm.state.snapshot_to_keep();
     let items = lock::list(&snapshot, &scope(&params)?, selection)

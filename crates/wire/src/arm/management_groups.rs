@@ -22,7 +22,7 @@ use serde_json::{Value, json};
 
 use super::body::{JsonBody, date, page, tenant};
 use super::error::ArmError;
-use super::{Arm, row};
+use super::{Arm, filter, row};
 use crate::request::Parameters;
 use crate::route::{Access, Directory, OwnProof, Params, Rbac, Route, Unread, route};
 
@@ -165,9 +165,9 @@ impl Depth {
             query.get("$recurse").is_some_and(|recurse| recurse.eq_ignore_ascii_case("true"));
         match (query.non_empty("$expand"), recurses) {
             (None, false) => Ok(Self::None),
-            (None, true) => Err(ArmError::FilterUnsupported("$recurse without $expand".to_owned())),
+            (None, true) => Err(filter::unsupported("$recurse without $expand")),
             (Some(expand), _) if !expand.eq_ignore_ascii_case("children") => {
-                Err(ArmError::FilterUnsupported(expand.chars().take(200).collect()))
+                Err(filter::unsupported(expand))
             }
             (Some(_), false) => Ok(Self::Children),
             (Some(_), true) => Ok(Self::All),
@@ -445,7 +445,7 @@ async fn list_entities(
     let query = Parameters::of(&uri);
     let narrowed = ["$filter", "$search", "$view"].into_iter().find_map(|it| query.non_empty(it));
     if let Some(narrowed) = narrowed {
-        return Err(ArmError::FilterUnsupported(narrowed.chars().take(200).collect()));
+        return Err(filter::unsupported(narrowed));
     }
     let caller = principal(&operation)?;
     let tree = Tree::of(&snapshot, caller.tenant_id);

@@ -20,6 +20,7 @@ mod diagnostic_settings;
 mod error;
 mod explanations;
 mod federated_identity_credentials;
+mod filter;
 mod forge;
 mod front_door;
 mod generic_resources;

@@ -18,6 +18,7 @@ use serde_json::{Value, json};
 use super::async_operations::{Polling, headers};
 use super::body::{JsonBody, page};
 use super::error::ArmError;
+use super::filter::{self, BareValues, Comparison, Operator};
 use super::{Arm, row, visibility};
 use crate::request::Parameters;
 use crate::route::{Access, OwnProof, Params, Rbac, Route, route};
@@ -100,31 +101,22 @@ impl TagFilter {
     }
 
     fn parse(text: &str) -> Result<Self, ArmError> {
-        let unsupported = || ArmError::FilterUnsupported(text.chars().take(200).collect());
-        let mut filter = Self::default();
-        let mut rest = text.trim();
-        while !rest.is_empty() {
-            let (field, value) = rest.split_once(" eq ").ok_or_else(unsupported)?;
-            let (value, after) = quoted(value.trim_start()).ok_or_else(unsupported)?;
-            let place = match field.trim().to_ascii_lowercase().as_str() {
-                "tagname" => &mut filter.name,
-                "tagvalue" => &mut filter.value,
-                _ => return Err(unsupported()),
+        let mut chosen = Self::default();
+        for Comparison { field, operator, value } in filter::comparisons(text, BareValues::Refused)?
+        {
+            let place = match (&*field, operator) {
+                ("tagname", Operator::Equals) => &mut chosen.name,
+                ("tagvalue", Operator::Equals) => &mut chosen.value,
+                _ => return Err(filter::unsupported(text)),
             };
             if place.replace(value).is_some() {
-                return Err(unsupported());
+                return Err(filter::unsupported(text));
             }
-            let after = after.trim();
-            rest = match after.split_at_checked(4) {
-                _ if after.is_empty() => "",
-                Some((and, rest)) if and.eq_ignore_ascii_case("and ") => rest.trim_start(),
-                Some(_) | None => return Err(unsupported()),
-            };
         }
-        if filter.value.is_some() && filter.name.is_none() {
-            return Err(unsupported());
+        if chosen.value.is_some() && chosen.name.is_none() {
+            return Err(filter::unsupported(text));
         }
-        Ok(filter)
+        Ok(chosen)
     }
 
     fn covers(&self, tags: &BTreeMap<String, String>) -> bool {
@@ -133,23 +125,6 @@ impl TagFilter {
             name.to_lowercase() == wanted.to_lowercase()
                 && self.value.as_ref().is_none_or(|wanted| wanted == value)
         })
-    }
-}
-
-/// The text in single quotes that stands first, in which a doubled quote is one, and what comes after.
-fn quoted(text: &str) -> Option<(String, &str)> {
-    let mut value = String::new();
-    let mut rest = text.strip_prefix('\'')?;
-    loop {
-        let (part, after) = rest.split_once('\'')?;
-        value.push_str(part);
-        match after.strip_prefix('\'') {
-            Some(more) => {
-                value.push('\'');
-                rest = more;
-            }
-            None => return Some((value, after)),
-        }
     }
 }
 

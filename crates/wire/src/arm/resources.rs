@@ -13,6 +13,7 @@ use serde_json::{Map, Value, json};
 
 use super::body::{page, require_container};
 use super::error::ArmError;
+use super::filter::{self, BareValues, Comparison, Operator};
 use super::{Arm, identity, visibility};
 use crate::request::Parameters;
 use crate::route::{Access, OwnProof, Params, Route, route};
@@ -89,12 +90,8 @@ enum Term {
 
 impl Filter {
     fn parse(text: &str) -> Result<Self, ArmError> {
-        let unsupported = || ArmError::FilterUnsupported(text.chars().take(200).collect());
-        let terms = text.split(" and ").map(str::trim).filter(|term| !term.is_empty());
-        terms
-            .map(|term| Term::parse(term).ok_or_else(unsupported))
-            .collect::<Result<_, _>>()
-            .map(Self)
+        let terms = filter::comparisons(text, BareValues::Refused)?.into_iter().map(Term::of);
+        terms.collect::<Option<_>>().map(Self).ok_or_else(|| filter::unsupported(text))
     }
 
     fn covers(&self, resource: &ResourceSummary) -> bool {
@@ -109,24 +106,15 @@ impl Term {
         if let Self::TagName(name) = self { Some(name) } else { None }
     }
 
-    fn parse(term: &str) -> Option<Self> {
-        if let Some(inner) = term.strip_prefix("substringof(").and_then(|it| it.strip_suffix(')')) {
-            let (part, field) = inner.split_once(',')?;
-            return field
-                .trim()
-                .eq_ignore_ascii_case("name")
-                .then(|| quoted(part))?
-                .map(Self::NamePart);
-        }
-        let (field, value) = term.split_once(" eq ")?;
-        let value = quoted(value)?;
-        match field.trim().to_ascii_lowercase().as_str() {
-            "resourcetype" => Some(Self::Type(value)),
-            "name" => Some(Self::Name(value)),
-            "resourcegroup" => Some(Self::Group(value)),
-            "location" => Some(Self::Location(value)),
-            "tagname" => Some(Self::TagName(value)),
-            "tagvalue" => Some(Self::TagValue(value)),
+    fn of(Comparison { field, operator, value }: Comparison) -> Option<Self> {
+        match (&*field, operator) {
+            ("name", Operator::Contains) => Some(Self::NamePart(value)),
+            ("name", Operator::Equals) => Some(Self::Name(value)),
+            ("resourcetype", Operator::Equals) => Some(Self::Type(value)),
+            ("resourcegroup", Operator::Equals) => Some(Self::Group(value)),
+            ("location", Operator::Equals) => Some(Self::Location(value)),
+            ("tagname", Operator::Equals) => Some(Self::TagName(value)),
+            ("tagvalue", Operator::Equals) => Some(Self::TagValue(value)),
             _ => None,
         }
     }
@@ -152,12 +140,6 @@ impl Term {
     }
 }
 
-/// What stands between single quotes, where a doubled quote is one.
-fn quoted(text: &str) -> Option<String> {
-    let inner = text.trim().strip_prefix('\'')?.strip_suffix('\'')?;
-    Some(inner.replace("''", "'"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -177,6 +159,7 @@ mod tests {
             ("resourceType eq 'Microsoft.KeyVault/vaults' and name eq 'KV1'", Some(true)),
             ("resourceGroup eq 'other'", Some(false)),
             ("location eq 'eastus'", Some(true)),
+            ("location eq 'this and that'", Some(false)),
             ("substringof('V1', name)", Some(true)),
             ("tagname eq 'env' and tagvalue eq 'dev'", Some(true)),
             ("tagname eq 'team' and tagvalue eq 'dev'", Some(false)),

@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use super::body::{JsonBody, date, page, tenant};
 use super::error::ArmError;
 use super::role_definitions::definition_id;
-use super::{Arm, row};
+use super::{Arm, filter, row};
 use crate::request::Parameters;
 use crate::route::{Params, Rbac, Route};
 
@@ -189,7 +189,7 @@ async fn remove(
 /// it is in or without.
 pub(super) fn selection(snapshot: &Snapshot, filter: &str) -> Result<Selection, ArmError> {
     let filter = filter.trim();
-    let unsupported = || ArmError::FilterUnsupported(filter.chars().take(200).collect());
+    let unsupported = || filter::unsupported(filter);
     let principal = |text: &str| -> Result<PrincipalId, ArmError> {
         text.trim().trim_matches('\'').parse().map_err(|_| unsupported())
     };

@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 use super::body::{JsonBody, page, tenant};
 use super::error::ArmError;
 use super::role_assignments::{condition, scope};
-use super::{Arm, row};
+use super::{Arm, filter, row};
 use crate::request::Parameters;
 use crate::route::{Params, Rbac, Route};
 
@@ -98,7 +98,7 @@ struct Filter {
 
 impl Filter {
     fn parse(filter: &str) -> Result<Self, ArmError> {
-        let unsupported = || ArmError::FilterUnsupported(filter.chars().take(200).collect());
+        let unsupported = || filter::unsupported(filter);
         let mut parsed = Self::default();
         for term in filter.split(" and ").map(str::trim).filter(|term| !term.is_empty()) {
             if term.eq_ignore_ascii_case("atScopeAndBelow()") {

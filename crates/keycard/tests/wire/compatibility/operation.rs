@@ -1,11 +1,12 @@
 //! How `docs/compatibility.md` names operations, and which route rows such a name means.
 //!
 //! `GET, HEAD …/resourceGroups/{name}; GET list`: groups between semicolons, each of methods and paths. `{any name}` is
-//! one segment, `{scope}` any scope, and a leading `…` the way to the first type: subscription, group, provider,
+//! one segment, `{scope}` any scope, `{generic type}` each type that is kept as sent, and a leading `…` the way to the first type: subscription, group, provider,
 //! location. A further path with `…`, or a single word, goes on from the paths before it as far as a route does, and
 //! `list` is the path before it without its last name. Whatever else stands between commas is a remark.
 
 use http::Method;
+use keycard_domain::resources::generic_type;
 use keycard_wire::route::Row;
 
 /// One segment of a path as the table writes it, or a whole way of them.
@@ -15,6 +16,8 @@ enum Piece {
     Way,
     /// `{scope}`
     Scope,
+    /// `{generic type}`
+    GenericType,
     /// `{name}`
     Name,
     Literal(String),
@@ -36,6 +39,7 @@ fn piece(segment: &str) -> Piece {
     match segment {
         "…" => Piece::Way,
         "{scope}" => Piece::Scope,
+        "{generic type}" => Piece::GenericType,
         _ if segment.starts_with('{') && segment.ends_with('}') => Piece::Name,
         _ => Piece::Literal(segment.to_owned()),
     }
@@ -84,14 +88,29 @@ fn ways(segments: &[String]) -> Vec<usize> {
     lengths
 }
 
+/// How many of these segments name a type that is kept as it is sent, with the names of what it is a part of in between.
+fn generic_type_length(segments: &[String]) -> Option<usize> {
+    (1..=segments.len() / 2).rev().map(|pairs| 2 * pairs).find(|length| {
+        let part = &segments[..*length];
+        let types = part.iter().take(1).chain(part.iter().skip(1).step_by(2));
+        let types: Vec<&str> = types.map(String::as_str).collect();
+        part.iter().skip(2).step_by(2).all(|segment| is_name(segment))
+            && generic_type::find(&types.join("/")).is_some()
+    })
+}
+
 fn matches(pattern: &[Piece], segments: &[String]) -> bool {
     let Some((first, rest)) = pattern.split_first() else { return segments.is_empty() };
     if *first == Piece::Way {
         return ways(segments).into_iter().any(|length| matches(rest, &segments[length..]));
     }
+    if *first == Piece::GenericType {
+        return generic_type_length(segments)
+            .is_some_and(|length| matches(rest, &segments[length..]));
+    }
     let Some((segment, others)) = segments.split_first() else { return false };
     let is_same = match first {
-        Piece::Way => false,
+        Piece::Way | Piece::GenericType => false,
         Piece::Scope => segment == "{*scope}",
         Piece::Name => is_name(segment),
         Piece::Literal(literal) => literal.eq_ignore_ascii_case(segment),
@@ -116,6 +135,7 @@ impl Operation {
         let segment = |piece: &Piece| match piece {
             Piece::Way => "…".to_owned(),
             Piece::Scope => "{scope}".to_owned(),
+            Piece::GenericType => "{generic type}".to_owned(),
             Piece::Name => "{name}".to_owned(),
             Piece::Literal(literal) => literal.clone(),
         };
@@ -135,6 +155,7 @@ impl Operation {
                     path.push_str("/providers");
                 }
                 Piece::Way | Piece::Scope => path.push_str(group),
+                Piece::GenericType => path.push_str("/Microsoft.Network/virtualNetworks"),
                 Piece::Name => path.push_str("/11111111-1111-1111-1111-111111111111"),
                 Piece::Literal(literal) => {
                     path.push('/');
@@ -326,6 +347,8 @@ fn names_of_operations_mean_what_they_say() {
         "/{*scope}/providers/A.B/notes/{note}",
         "/{api}/groups/{group}/members/{member}/$ref",
         "/{api}/groups/{group}/members",
+        "/subscriptions/{s}/resourceGroups/{g}/providers/Microsoft.Network/virtualNetworks/{v}/subnets/{n}",
+        "/subscriptions/{s}/providers/Microsoft.Network/virtualNetworks",
     ];
     let row = |path| Row { method: Method::GET, path, access: Access::Public };
     let rows: Vec<Row> = paths.into_iter().map(row).collect();
@@ -347,6 +370,7 @@ fn names_of_operations_mean_what_they_say() {
     check("any method …/things/{n}", Some(&[2]));
     check("GET {scope}/…/notes/{n}", Some(&[6]));
     check("GET /groups/{a b}/members/{c}/$ref; GET …/members", Some(&[7, 8]));
+    check("GET …/{generic type}/{n}; GET lists", Some(&[9, 10]));
     check("GET …/things/{n}, …/nowhere", None);
     check("GET …/things/{n}; the same of others", None);
     check("…/things/{n}", None);

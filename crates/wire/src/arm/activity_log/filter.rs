@@ -3,11 +3,11 @@
 //! Azure CLI leaves the quotes around moments away, and their zone, which is UTC then.
 
 use keycard_domain::audit::activity::Condition;
-use keycard_domain::limits;
 use time::format_description::well_known::Rfc3339;
 use time::{OffsetDateTime, UtcDateTime};
 
 use super::super::error::ArmError;
+use super::super::filter::{self, BareValues, Comparison, Operator};
 
 /// Whether a listing has to say from when on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,41 +27,35 @@ pub(super) struct Filter {
 impl Filter {
     /// Reads a filter; what is not understood is refused, since it would narrow the listing less than was meant.
     pub(super) fn read(text: &str, start: Start) -> Result<Self, ArmError> {
-        let unsupported =
-            || ArmError::FilterUnsupported(text.chars().take(limits::AUDITED_CHARS_MAX).collect());
-        let mut filter =
+        let unsupported = || filter::unsupported(text);
+        let mut read =
             Self { from_unix_ms: i64::MIN, until_unix_ms: i64::MAX, conditions: Vec::new() };
-        let words = words(text).ok_or_else(unsupported)?;
-        if !words.is_empty() {
-            for comparison in words.split(|word| word.is_and()) {
-                filter.narrow(comparison).ok_or_else(unsupported)?;
-            }
+        for comparison in filter::comparisons(text, BareValues::Taken)? {
+            read.narrow(comparison).ok_or_else(unsupported)?;
         }
-        if start == Start::Required && filter.from_unix_ms == i64::MIN {
+        if start == Start::Required && read.from_unix_ms == i64::MIN {
             return Err(if text.trim().is_empty() {
                 ArmError::ParameterMissing("$filter")
             } else {
                 unsupported()
             });
         }
-        Ok(filter)
+        Ok(read)
     }
 
-    fn narrow(&mut self, comparison: &[Word]) -> Option<()> {
-        let [Word::Bare(field), Word::Bare(operator), value] = comparison else { return None };
-        let value = value.text();
-        match (&*field.to_ascii_lowercase(), &*operator.to_ascii_lowercase()) {
+    fn narrow(&mut self, Comparison { field, operator, value }: Comparison) -> Option<()> {
+        match (&*field, operator) {
             // A moment of an event is a whole millisecond.
-            ("eventtimestamp", "ge") => {
-                let from = unix_nanos(value)?.div_euclid(NANOS_PER_MS)
-                    + i128::from(unix_nanos(value)?.rem_euclid(NANOS_PER_MS) != 0);
+            ("eventtimestamp", Operator::AtLeast) => {
+                let from = unix_nanos(&value)?.div_euclid(NANOS_PER_MS)
+                    + i128::from(unix_nanos(&value)?.rem_euclid(NANOS_PER_MS) != 0);
                 self.from_unix_ms = self.from_unix_ms.max(i64::try_from(from).ok()?);
             }
-            ("eventtimestamp", "le") => {
-                let until = i64::try_from(unix_nanos(value)?.div_euclid(NANOS_PER_MS)).ok()?;
+            ("eventtimestamp", Operator::AtMost) => {
+                let until = i64::try_from(unix_nanos(&value)?.div_euclid(NANOS_PER_MS)).ok()?;
                 self.until_unix_ms = self.until_unix_ms.min(until);
             }
-            (field, "eq") => self.conditions.push(condition(field, value.to_owned())?),
+            (field, Operator::Equals) => self.conditions.push(condition(field, value)?),
             _ => return None,
         }
         Some(())
@@ -87,61 +81,6 @@ fn unix_nanos(text: &str) -> Option<i128> {
     let moment = OffsetDateTime::parse(text, &Rfc3339)
         .or_else(|_| OffsetDateTime::parse(&format!("{text}Z"), &Rfc3339));
     Some(UtcDateTime::from(moment.ok()?).unix_timestamp_nanos())
-}
-
-/// A word of a filter.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Word {
-    Bare(String),
-    Quoted(String),
-}
-
-impl Word {
-    fn text(&self) -> &str {
-        match self {
-            Self::Bare(text) | Self::Quoted(text) => text,
-        }
-    }
-
-    fn is_and(&self) -> bool {
-        matches!(self, Self::Bare(text) if text.eq_ignore_ascii_case("and"))
-    }
-}
-
-/// The words of a text; `None` where a quote does not end. A quote in a quoted text is written twice.
-fn words(text: &str) -> Option<Vec<Word>> {
-    let mut words = Vec::new();
-    let mut rest = text.trim_start();
-    while !rest.is_empty() {
-        if let Some(mut quoted) = rest.strip_prefix('\'') {
-            let mut value = String::new();
-            loop {
-                let (piece, after) = quoted.split_once('\'')?;
-                value.push_str(piece);
-                quoted = after;
-                match quoted.strip_prefix('\'') {
-                    Some(after) => {
-                        value.push('\'');
-                        quoted = after;
-                    }
-                    None => break,
-                }
-            }
-            if !(quoted.is_empty() || quoted.starts_with(char::is_whitespace)) {
-                return None;
-            }
-            words.push(Word::Quoted(value));
-            rest = quoted.trim_start();
-        } else {
-            let (word, after) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
-            if word.contains('\'') {
-                return None;
-            }
-            words.push(Word::Bare(word.to_owned()));
-            rest = after.trim_start();
-        }
-    }
-    Some(words)
 }
 
 #[cfg(test)]

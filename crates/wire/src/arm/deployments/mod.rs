@@ -30,7 +30,7 @@ use tracing::Instrument;
 use super::async_operations::{ASYNC_OPERATION, RETRY_AFTER};
 use super::body::page;
 use super::error::{ArmError, DeploymentRefusal};
-use super::{Arm, Vouched, row};
+use super::{Arm, Vouched, filter, row};
 use crate::request::Parameters;
 use crate::route::{Params, Rbac, Route, Unread};
 use door::Door;
@@ -265,7 +265,7 @@ async fn list(
     let scope = scope(&arm, &params)?;
     let query = Parameters::of(&uri);
     if let Some(filter) = query.non_empty("$filter") {
-        return Err(ArmError::FilterUnsupported(filter.chars().take(200).collect()));
+        return Err(filter::unsupported(filter));
     }
     let found = deployment::list(&arm.state.snapshot(), &scope);
     let items = found.iter().map(|it| (it.name.to_ascii_lowercase(), json::deployment(it)));

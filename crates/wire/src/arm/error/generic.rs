@@ -19,14 +19,6 @@ pub(super) fn answer(
     operation: &OperationContext,
 ) -> Answer {
     match error {
-        GenericResourceError::ParentNotFound(parent) => Answer(
-            StatusCode::NOT_FOUND,
-            "ParentResourceNotFound",
-            format!(
-                "Can not perform requested operation on nested resource. Parent resource '{}' not found.",
-                parent.name()
-            ),
-        ),
         GenericResourceError::NameTaken(name) => name_taken(name, id),
         GenericResourceError::IdentityUnsupported(resource_type) => Answer(
             BAD,
