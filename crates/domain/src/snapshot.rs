@@ -34,6 +34,7 @@ use crate::resources::feature::FeatureRegistration;
 use crate::resources::generic::{GenericResource, HostName};
 use crate::resources::lock::Lock;
 use crate::resources::management_group::{self, ManagementGroup};
+use crate::resources::provider_registration::UnregisteredProvider;
 use crate::resources::relocation::Relocation;
 use crate::resources::resource_group::ResourceGroup;
 use crate::store::{Change, Revision};
@@ -146,6 +147,8 @@ pub struct Snapshot {
     pub generic_resources: Table<GenericResource>,
     /// By subscription id, namespace and name.
     pub feature_registrations: Table<FeatureRegistration>,
+    /// By subscription id and namespace.
+    pub unregistered_providers: Table<UnregisteredProvider>,
     /// By type and name.
     pub host_names: Table<HostName>,
     /// By name, which is unique everywhere.
@@ -319,6 +322,7 @@ impl Snapshot {
             ComputeResource::KIND => drop(self.compute_resources.apply(id, change)?),
             GenericResource::KIND => drop(self.generic_resources.apply(id, change)?),
             FeatureRegistration::KIND => drop(self.feature_registrations.apply(id, change)?),
+            UnregisteredProvider::KIND => drop(self.unregistered_providers.apply(id, change)?),
             HostName::KIND => drop(self.host_names.apply(id, change)?),
             Vault::KIND => drop(self.vaults.apply(id, change)?),
             RoleAssignment::KIND => self.apply_role_assignment(id, change)?,
@@ -580,6 +584,7 @@ holds! {
     ComputeResource => compute_resources,
     GenericResource => generic_resources,
     FeatureRegistration => feature_registrations,
+    UnregisteredProvider => unregistered_providers,
     HostName => host_names,
     Vault => vaults,
     ManagementGroup => management_groups,

@@ -57,6 +57,7 @@ use crate::resources::feature::FeatureRegistration;
 use crate::resources::generic::{GenericResource, HostName};
 use crate::resources::lock::{Lock, LockLevel};
 use crate::resources::management_group::ManagementGroup;
+use crate::resources::provider_registration::UnregisteredProvider;
 use crate::resources::relocation::Relocation;
 use crate::resources::resource_group::ResourceGroup;
 use crate::token::signing_key::{SigningKeyRing, TokenSigningKey};
@@ -691,6 +692,11 @@ fn generic_resources_are_frozen() {
         },
         "feature-registrations/00000000-0000-0000-0000-000000000002/n.s/f",
         r#"{"v":1,"r":{"subscription_id":"00000000-0000-0000-0000-000000000002","namespace":"N.S","name":"F","is_registered":true}}"#,
+    );
+    check(
+        &UnregisteredProvider { subscription_id: SUBSCRIPTION, namespace: "N.S".into() },
+        "unregistered-providers/00000000-0000-0000-0000-000000000002/n.s",
+        r#"{"v":1,"r":{"subscription_id":"00000000-0000-0000-0000-000000000002","namespace":"N.S"}}"#,
     );
 }
 

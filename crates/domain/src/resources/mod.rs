@@ -11,6 +11,7 @@ pub mod listing;
 pub mod lock;
 pub mod management_group;
 pub mod management_group_tree;
+pub mod provider_registration;
 pub mod relocation;
 pub mod resource_group;
 pub mod subscription;

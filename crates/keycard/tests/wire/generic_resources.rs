@@ -358,6 +358,25 @@ async fn providers_have_the_types_that_are_served() {
     let all = cloud.admin(Method::GET, &path, VERSION, None).await;
     assert!(all.body["value"].as_array().unwrap().contains(&compute.body));
 
+    // Unregistered, nothing new is made of it; what is there keeps it registered.
+    let unregister = format!("{path}/Microsoft.Compute/unregister");
+    let gone = cloud.admin(Method::POST, &unregister, VERSION, None).await;
+    assert_eq!(gone.body["registrationState"], "Unregistered", "{}", gone.body);
+    let body = json!({ "location": "local" });
+    let refused = cloud.admin(Method::PUT, &cloud.vm_id("vm1"), VERSION, Some(body)).await;
+    assert_eq!(
+        (refused.status, code(&refused.body)),
+        (StatusCode::CONFLICT, "MissingSubscriptionRegistration")
+    );
+    assert_eq!(refused.body["error"]["details"][0]["target"], "Microsoft.Compute");
+    cloud.admin(Method::POST, &format!("{path}/Microsoft.Compute/register"), VERSION, None).await;
+    cloud.put_vm("vm1", false, &[]).await;
+    let in_use = cloud.admin(Method::POST, &unregister, VERSION, None).await;
+    assert_eq!(in_use.status, StatusCode::CONFLICT, "{}", in_use.body);
+    let needed = format!("{path}/Microsoft.Authorization/unregister");
+    let needed = cloud.admin(Method::POST, &needed, VERSION, None).await;
+    assert_eq!(needed.status, StatusCode::BAD_REQUEST, "{}", needed.body);
+
     // Registering is an action of the provider: a Reader may not.
     let vm = cloud.put_vm("reader", true, &[]).await;
     cloud

@@ -242,6 +242,12 @@ async fn configuration_is_shown_and_settings_are_neither_kept_nor_pretended() {
     assert_eq!(all.body["value"], json!([web.body]));
     let of_slot = get(&cloud, &format!("{site}/slots/staging/config/web")).await;
     assert_eq!(of_slot.body["properties"]["alwaysOn"], false);
+    for part in ["", "/slots/staging"] {
+        let path = format!("{site}{part}/publishxml");
+        let profiles = cloud.admin(Method::POST, &path, VERSION, None).await;
+        assert_eq!(profiles.status, StatusCode::OK);
+        assert_eq!(profiles.headers["content-type"], "application/xml");
+    }
     let (put, post) = (Method::PUT, Method::POST);
     for (method, path) in [
         (put.clone(), "config/appsettings"),

@@ -38,6 +38,7 @@ use keycard_domain::resources::feature::FeatureError;
 use keycard_domain::resources::generic::GenericResourceError;
 use keycard_domain::resources::lock::LockError;
 use keycard_domain::resources::management_group::ManagementGroupError;
+use keycard_domain::resources::provider_registration::ProviderRegistrationError;
 use keycard_domain::resources::relocation::MoveError;
 use keycard_domain::resources::subscription::SubscriptionError;
 use keycard_domain::state::WriteError;
@@ -143,6 +144,8 @@ pub(super) enum ArmError {
         operation: Box<OperationContext>,
     },
     Feature(FeatureError),
+    ProviderRegistration(ProviderRegistrationError),
+    ProviderUnregistered(String),
     Lock(LockError),
     Move {
         error: MoveError,
@@ -219,6 +222,12 @@ impl From<SubscriptionError> for ArmError {
 impl From<SigningKeyError> for ArmError {
     fn from(error: SigningKeyError) -> Self {
         Self::SigningKey(error)
+    }
+}
+
+impl From<ProviderRegistrationError> for ArmError {
+    fn from(error: ProviderRegistrationError) -> Self {
+        Self::ProviderRegistration(error)
     }
 }
 
@@ -412,6 +421,8 @@ impl ArmError {
                 generic::answer(error, resource, operation)
             }
             Self::Feature(error) => generic::feature(error),
+            Self::ProviderRegistration(error) => generic::provider_registration(error),
+            Self::ProviderUnregistered(namespace) => front_door::provider_unregistered(namespace),
             Self::Lock(error) => lock::lock(error),
             Self::Move { error, operation } => lock::relocation(error, operation),
             Self::LockLevelInvalid(level) => Answer(
@@ -865,6 +876,13 @@ impl IntoResponse for ArmError {
         let retry_after = self.retry_after_seconds(status);
         let retry_after = retry_after.map(|it| [(header::RETRY_AFTER, it.to_string())]);
         let mut error = json!({ "code": code, "message": message });
+        if let (Self::ProviderUnregistered(namespace), Some(members)) =
+            (&self, error.as_object_mut())
+        {
+            let message = members.get("message").cloned();
+            let detail = json!({ "code": code, "target": namespace, "message": message });
+            members.insert("details".to_owned(), json!([detail]));
+        }
         if let (Self::ConditionInvalid(reason), Some(members)) = (&self, error.as_object_mut()) {
             members.insert("details".to_owned(), json!([{ "code": code, "message": reason }]));
         }

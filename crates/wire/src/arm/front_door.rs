@@ -11,7 +11,7 @@ use keycard_domain::directory::directory_role;
 use keycard_domain::ids::SubscriptionId;
 use keycard_domain::operation::Principal;
 use keycard_domain::resource_id::ArmResourceId;
-use keycard_domain::resources::{ResourceError, resource_group};
+use keycard_domain::resources::{ResourceError, provider_registration, resource_group};
 use keycard_domain::snapshot::Snapshot;
 use keycard_domain::target::{Precondition, Target, place_of};
 
@@ -113,6 +113,25 @@ pub(super) fn require_above(
     match parent {
         Some(missing) => Err(ResourceError::ParentNotFound(missing).into()),
         None => Ok(()),
+    }
+}
+
+/// Refuses what would be made of a provider that the subscription is not registered for.
+pub(super) fn require_registration(
+    snapshot: &Snapshot,
+    row: &Row,
+    params: &Params,
+) -> Result<(), ArmError> {
+    let Access::Rbac(action) = row.access else { return Ok(()) };
+    if row.method != Method::PUT || snapshot.unregistered_providers.is_empty() {
+        return Ok(());
+    }
+    let namespace = action.split('/').next().unwrap_or_default();
+    match subscription(params.resource())? {
+        Some(id) if !provider_registration::is_registered(snapshot, id, namespace) => {
+            Err(ArmError::ProviderUnregistered(namespace.to_owned()))
+        }
+        Some(_) | None => Ok(()),
     }
 }
 

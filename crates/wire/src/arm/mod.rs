@@ -421,6 +421,7 @@ impl Gate for ArmGate {
         let (caller, action) = admitted.map_err(|error| self.refusal(parts, error))?;
         let snapshot = self.0.state.snapshot_to_keep();
         let target = front_door::require_above(&snapshot, row, params)
+            .and_then(|()| front_door::require_registration(&snapshot, row, params))
             .and_then(|()| front_door::target(&snapshot, row, params, parts))
             .map_err(IntoResponse::into_response)?;
         if let Some(unchanged) = target.as_ref().and_then(|it| front_door::unchanged(row, it)) {

@@ -1,6 +1,7 @@
 //! Resource providers: which namespaces there are, with their types and api-versions; name checks; preview features.
 //!
-//! Every provider is registered in every subscription, and the types are those of the face's own rows. Source: Azure
+//! Every provider is registered in every subscription until it is unregistered, and the types are those of the face's own
+//! rows. Source: Azure
 //! Resource Manager REST API, providers; Microsoft.Features REST API.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,10 +11,13 @@ use axum::Json;
 use axum::extract::State;
 use http::{Method, Uri};
 use keycard_domain::ids::SubscriptionId;
+use keycard_domain::operation::OperationContext;
 use keycard_domain::resources::feature::{self, FeatureRegistration};
 use keycard_domain::resources::generic::{self, Availability};
 use keycard_domain::resources::generic_type::{self, SQL_SERVER, STORAGE_ACCOUNT};
+use keycard_domain::resources::provider_registration::{self, UnregisteredProvider};
 use keycard_domain::resources::require_subscription;
+use keycard_domain::snapshot::Snapshot;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -119,25 +123,32 @@ pub(super) fn routes() -> Vec<Route<Arm>> {
         ),
         row(Method::POST, sql_name, "Microsoft.Sql/checkNameAvailability/action", check_sql_name),
     ];
-    routes.extend(
-        NAMESPACES
-            .iter()
-            .map(|names| row(Method::POST, names.register, names.action, register_provider)),
-    );
+    for names in NAMESPACES.iter() {
+        let register = row(Method::POST, names.register, names.register_action, register_provider);
+        let (path, action) = (names.unregister, names.unregister_action);
+        routes.extend([register, row(Method::POST, path, action, unregister_provider)]);
+    }
     routes
 }
 
-/// The row by which a provider is registered.
+/// The rows by which a provider is registered, and unregistered again.
 struct Registration {
     register: &'static str,
-    action: &'static str,
+    register_action: &'static str,
+    unregister: &'static str,
+    unregister_action: &'static str,
 }
 
 static NAMESPACES: LazyLock<Vec<Registration>> = LazyLock::new(|| {
     let keep = |text: String| -> &'static str { Box::leak(text.into_boxed_str()) };
-    let registration = |namespace: &&'static str| Registration {
-        register: keep(format!("/subscriptions/{{subscription}}/providers/{namespace}/register")),
-        action: keep(format!("{namespace}/register/action")),
+    let registration = |namespace: &&'static str| {
+        let path = format!("/subscriptions/{{subscription}}/providers/{namespace}");
+        Registration {
+            register: keep(format!("{path}/register")),
+            register_action: keep(format!("{namespace}/register/action")),
+            unregister: keep(format!("{path}/unregister")),
+            unregister_action: keep(format!("{namespace}/unregister/action")),
+        }
     };
     TYPES.keys().map(registration).collect()
 });
@@ -146,7 +157,14 @@ fn subscription(params: &Params) -> Result<SubscriptionId, ArmError> {
     params.get("subscription").parse().map_err(|_| ArmError::PathMalformed)
 }
 
-fn provider_json(params: &Params, namespace: &str, types: &BTreeSet<String>) -> Value {
+fn provider_json(
+    snapshot: &Snapshot,
+    params: &Params,
+    namespace: &str,
+    types: &BTreeSet<String>,
+) -> Value {
+    let is_registered = subscription(params)
+        .is_ok_and(|id| provider_registration::is_registered(snapshot, id, namespace));
     let locations: Vec<&str> = LOCATIONS.iter().map(|(_, display_name)| *display_name).collect();
     let versions = api_versions(namespace);
     let types: Vec<Value> = types
@@ -164,7 +182,7 @@ fn provider_json(params: &Params, namespace: &str, types: &BTreeSet<String>) -> 
         "id": format!("/subscriptions/{}/providers/{namespace}", params.get("subscription")),
         "namespace": namespace,
         "registrationPolicy": "RegistrationRequired",
-        "registrationState": "Registered",
+        "registrationState": if is_registered { "Registered" } else { "Unregistered" },
         "resourceTypes": types,
     })
 }
@@ -175,11 +193,12 @@ async fn list(
     params: Params,
     uri: Uri,
 ) -> Result<Json<Value>, ArmError> {
-    require_subscription(&arm.state.snapshot(), subscription(&params)?)?;
+    let snapshot = arm.state.snapshot_to_keep();
+    require_subscription(&snapshot, subscription(&params)?)?;
     let items = TYPES
         .iter()
         .map(|(namespace, types)| {
-            (namespace.to_ascii_lowercase(), provider_json(&params, namespace, types))
+            (namespace.to_ascii_lowercase(), provider_json(&snapshot, &params, namespace, types))
         })
         .collect();
     Ok(Json(page(&uri, &arm.names.url("management"), items)))
@@ -190,28 +209,49 @@ async fn show(
     State(arm): State<Arm>,
     params: Params,
 ) -> Result<Json<Value>, ArmError> {
-    require_subscription(&arm.state.snapshot(), subscription(&params)?)?;
-    provider(&params, params.get("namespace"))
+    let snapshot = arm.state.snapshot();
+    require_subscription(&snapshot, subscription(&params)?)?;
+    provider(&snapshot, &params, params.get("namespace"))
 }
 
-fn provider(params: &Params, namespace: &str) -> Result<Json<Value>, ArmError> {
+fn provider(
+    snapshot: &Snapshot,
+    params: &Params,
+    namespace: &str,
+) -> Result<Json<Value>, ArmError> {
     let mut all = TYPES.iter();
     let found = all.find(|(known, _)| known.eq_ignore_ascii_case(namespace));
     found
-        .map(|(namespace, types)| Json(provider_json(params, namespace, types)))
+        .map(|(namespace, types)| Json(provider_json(snapshot, params, namespace, types)))
         .ok_or_else(|| ArmError::NamespaceUnknown(namespace.to_owned()))
 }
 
-/// Every provider is registered already.
+/// The provider that the row is about, as the row's action names it.
+fn named(operation: &OperationContext, params: &Params) -> Result<UnregisteredProvider, ArmError> {
+    let namespace = operation.action.split('/').next().unwrap_or_default().to_owned();
+    Ok(UnregisteredProvider { subscription_id: subscription(params)?, namespace })
+}
+
 async fn register_provider(
     Rbac(operation): Rbac,
     State(arm): State<Arm>,
     params: Params,
     _: Unread,
 ) -> Result<Json<Value>, ArmError> {
-    require_subscription(&arm.state.snapshot(), subscription(&params)?)?;
-    let namespace = operation.action.split('/').next().unwrap_or_default();
-    provider(&params, namespace)
+    let named = named(&operation, &params)?;
+    provider_registration::register(&arm.state, &operation, &named).await?;
+    provider(&arm.state.snapshot(), &params, &named.namespace)
+}
+
+async fn unregister_provider(
+    Rbac(operation): Rbac,
+    State(arm): State<Arm>,
+    params: Params,
+    _: Unread,
+) -> Result<Json<Value>, ArmError> {
+    let named = named(&operation, &params)?;
+    provider_registration::unregister(&arm.state, &operation, &named).await?;
+    provider(&arm.state.snapshot(), &params, &named.namespace)
 }
 
 #[derive(Deserialize)]

@@ -5,7 +5,8 @@
 
 use axum::Json;
 use axum::extract::State;
-use http::{Method, StatusCode};
+use axum::response::{IntoResponse, Response};
+use http::{Method, StatusCode, header};
 use keycard_domain::compute::{self, ComputeError, ComputeKind, ComputeResource, PowerState};
 use serde_json::{Map, Value, json};
 
@@ -51,6 +52,12 @@ macro_rules! part_rows {
             power_row!($type, $path, "start", PowerState::Running),
             power_row!($type, $path, "restart", PowerState::Running),
             power_row!($type, $path, "stop", PowerState::Stopped),
+            row(
+                Method::POST,
+                site_path!($path, "/publishxml"),
+                concat!($type, "/publishxml/action"),
+                show_publishing_profile,
+            ),
             row(Method::GET, site_path!($path, "/config"), read, list_configurations),
             row(Method::GET, site_path!($path, "/config/web"), read, show_configuration),
             row(Method::PUT, site_path!($path, "/config/appsettings"), write, put_settings),
@@ -192,6 +199,20 @@ fn configuration_json(site: &ComputeResource) -> Value {
         "location": site.location,
         "properties": properties,
     })
+}
+
+/// az asks for it to show a site. There is nowhere to publish to, which the one profile says: it has neither an address nor
+/// a password.
+async fn show_publishing_profile(
+    Rbac(_): Rbac,
+    State(arm): State<Arm>,
+    params: Params,
+    _: Unread,
+) -> Result<Response, ArmError> {
+    compute::find(&arm.state.snapshot(), &resource_id(&params)?)?;
+    let profile =
+        r#"<publishData><publishProfile profileName="none" publishMethod="None" /></publishData>"#;
+    Ok(([(header::CONTENT_TYPE, "application/xml")], profile).into_response())
 }
 
 async fn show_configuration(

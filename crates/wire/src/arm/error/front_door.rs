@@ -150,6 +150,16 @@ pub(super) fn namespace_unknown(namespace: &str) -> Answer {
     )
 }
 
+pub(super) fn provider_unregistered(namespace: &str) -> Answer {
+    Answer(
+        StatusCode::CONFLICT,
+        "MissingSubscriptionRegistration",
+        format!(
+            "The subscription is not registered to use namespace '{namespace}'. See https://aka.ms/rps-not-found for how to register subscriptions."
+        ),
+    )
+}
+
 pub(super) fn subscription_id_invalid(text: &str) -> Answer {
     Answer(
         BAD,

@@ -10,6 +10,7 @@ use keycard_domain::resources::ResourceError;
 use keycard_domain::resources::feature::FeatureError;
 use keycard_domain::resources::generic::GenericResourceError;
 use keycard_domain::resources::generic_type::{SQL_SERVER, STORAGE_ACCOUNT};
+use keycard_domain::resources::provider_registration::ProviderRegistrationError;
 
 use super::{Answer, BAD, identity_block, resource};
 
@@ -68,5 +69,25 @@ pub(super) fn feature(error: &FeatureError) -> Answer {
             format!("At most {} features can be registered.", limits::FEATURES_MAX),
         ),
         FeatureError::Resource(error) => resource(error),
+    }
+}
+
+pub(super) fn provider_registration(error: &ProviderRegistrationError) -> Answer {
+    match error {
+        ProviderRegistrationError::InUse(namespace) => Answer(
+            StatusCode::CONFLICT,
+            "CannotUnregisterRegistrationWithResources",
+            format!(
+                "The subscription has resources of the namespace '{namespace}'. Please delete them first."
+            ),
+        ),
+        ProviderRegistrationError::Needed(namespace) => Answer(
+            BAD,
+            "CannotUnregisterProvider",
+            format!(
+                "The namespace '{namespace}' cannot be unregistered: the control plane needs it."
+            ),
+        ),
+        ProviderRegistrationError::Resource(error) => resource(error),
     }
 }
