@@ -1,7 +1,7 @@
 //! `$filter` of listings: comparisons, joined by `and`, `or` and parentheses. Which fields there are, and what they mean, is
 //! each listing's own.
 //!
-//! Source: OData 4.0, URL conventions, section 5.1.1, as far as Resource Manager's clients write it.
+//! Source: `OData` 4.0, URL conventions, section 5.1.1, as far as Resource Manager's clients write it.
 
 use keycard_domain::limits;
 
@@ -29,7 +29,7 @@ pub(super) enum Operator {
     Equals,
     AtLeast,
     AtMost,
-    /// `contains(field,'value')`, or `substringof('value',field)` as before OData 4.
+    /// `contains(field,'value')`, or `substringof('value',field)` in clients older than that.
     Contains,
 }
 
