@@ -224,7 +224,7 @@ impl Movable {
         assignment::plan_delete_below(snapshot, changes, &RbacScope::from(self.id()));
         match self {
             Self::Compute(resource) => {
-                plan_compute(snapshot, changes, operation, &resource, present)
+                plan_compute(snapshot, changes, operation, &resource, present);
             }
             Self::Vault(vault) => {
                 let id = present.clone();
