@@ -108,7 +108,7 @@ const LOOKING_ACTIONS: &[&str] = &[
 ];
 
 /// What an action does that a lock can forbid; `None` for reads, and for what has no role's action.
-pub fn effect_of(action: &str) -> Option<Effect> {
+fn effect_of(action: &str) -> Option<Effect> {
     // keycard's own actions look at, or turn, keycard itself.
     let is_exempt = |prefix: &str| {
         action.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix))

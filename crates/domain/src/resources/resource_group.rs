@@ -52,7 +52,7 @@ impl ResourceGroup {
     }
 
     /// What the keys of the group's resources start with.
-    pub fn resource_key_prefix(&self) -> String {
+    fn resource_key_prefix(&self) -> String {
         format!("{}/providers/", self.path()).to_ascii_lowercase()
     }
 }

@@ -38,7 +38,7 @@ pub struct Administrator {
 }
 
 /// The administrator of a server, if it has one.
-pub fn of_server(server: &GenericResource) -> Option<Administrator> {
+fn of_server(server: &GenericResource) -> Option<Administrator> {
     serde_json::from_value(server.properties.get(MEMBER)?.clone()).ok()
 }
 

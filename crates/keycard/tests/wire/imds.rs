@@ -312,13 +312,20 @@ async fn a_stopped_vm_keeps_its_identity_and_gets_no_token() {
     let cloud = Cloud::start().await;
     let vm = cloud.put_vm("vm1", true, &[]).await;
     assert_eq!(cloud.metadata("vm1", QUERY).await.status, StatusCode::OK);
-    for (verb, status) in [("deallocate", 400), ("start", 200), ("powerOff", 400), ("restart", 200)]
-    {
+    for (verb, status, power) in [
+        ("deallocate", 400, "PowerState/deallocated"),
+        ("start", 200, "PowerState/running"),
+        ("powerOff", 400, "PowerState/stopped"),
+        ("restart", 200, "PowerState/running"),
+    ] {
         let answer = cloud
             .admin(Method::POST, &format!("{}/{verb}", cloud.vm_id("vm1")), "2024-07-01", None)
             .await;
         assert_eq!(answer.status, StatusCode::ACCEPTED);
         assert_eq!(cloud.metadata("vm1", QUERY).await.status.as_u16(), status, "{verb}");
+        let view = format!("{}/instanceView", cloud.vm_id("vm1"));
+        let view = cloud.admin(Method::GET, &view, "2024-07-01", None).await;
+        assert_eq!(view.body["statuses"][1]["code"], power, "{}", view.body);
     }
     let after = cloud.admin(Method::GET, &cloud.vm_id("vm1"), "2024-07-01", None).await;
     assert_eq!(after.body["identity"], vm["identity"]);

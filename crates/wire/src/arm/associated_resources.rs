@@ -13,6 +13,7 @@ use keycard_domain::directory::associated_resource::{
 use keycard_domain::resource_id::ArmResourceId;
 use serde_json::{Value, json};
 
+use super::body::next_link;
 use super::error::ArmError;
 use super::filter::{self, Comparison, Expression, Operator};
 use super::{Arm, row};
@@ -39,7 +40,9 @@ async fn list(
     let values: Vec<Value> = listing.shown.iter().map(resource_json).collect();
     let mut body = json!({ "totalCount": listing.total, "value": values });
     if let (Some(next), Some(members)) = (listing.next, body.as_object_mut()) {
-        members.insert("nextLink".to_owned(), json!(next_link(&arm, &uri, next)));
+        // The token says how many resources were shown or passed over, and counts where `$skip` is still there.
+        let link = next_link(&uri, &arm.names.url("management"), &next.to_string());
+        members.insert("nextLink".to_owned(), json!(link));
     }
     Ok(Json(body))
 }
@@ -53,18 +56,6 @@ fn resource_json(resource: &AssociatedResource) -> Value {
         "subscriptionId": resource.subscription_id,
         "subscriptionDisplayName": resource.subscription_name,
     })
-}
-
-/// The skip token says how many resources were shown or passed over; the rest of the query goes along.
-fn next_link(arm: &Arm, uri: &Uri, passed: usize) -> String {
-    let kept = uri.query().unwrap_or_default().split('&').filter(|parameter| {
-        let name = parameter.split('=').next().unwrap_or_default();
-        let name = Parameters::parse(name);
-        name.count("$skiptoken") == 0 && name.count("$skip") == 0
-    });
-    let kept: Vec<&str> = kept.collect();
-    let base = arm.names.url("management");
-    format!("{base}{}?{}&$skiptoken={passed}", uri.path(), kept.join("&"))
 }
 
 fn selection(uri: &Uri) -> Result<Selection, ArmError> {

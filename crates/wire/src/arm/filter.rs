@@ -29,7 +29,7 @@ pub(super) enum Operator {
     Equals,
     AtLeast,
     AtMost,
-    /// `contains(field,'value')`, or `substringof('value',field)` as before `OData` 4.
+    /// `contains(field,'value')`, or `substringof('value',field)` in clients older than that.
     Contains,
 }
 

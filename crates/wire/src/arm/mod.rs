@@ -1,7 +1,7 @@
 //! Azure Resource Manager's face: its front door and its rows. One file per resource type beside this one.
 //!
-//! Order at the door: token → tenant → api-version → authorization → existence; who may not ask learns nothing about
-//! what there is. Source: Azure Resource Manager REST API; observed errors of its front door.
+//! Order at the door: token → tenant → api-version → authorization → what is above → conditions of a read → locks; who
+//! may not ask learns nothing about what there is. Source: Azure Resource Manager REST API; observed errors of its front door.
 
 mod access;
 mod activity_log;
@@ -482,7 +482,7 @@ impl Gate for ArmGate {
 
     fn finish(&self, entered: &Entered, response: &mut Response) {
         let headers = response.headers_mut();
-        // keycard does not limit the control plane; clients look for these.
+        // keycard does not count these rates; clients look for them.
         let remaining = match entered.method {
             Method::GET | Method::HEAD => ("x-ms-ratelimit-remaining-subscription-reads", "11999"),
             Method::DELETE => ("x-ms-ratelimit-remaining-subscription-deletes", "14999"),

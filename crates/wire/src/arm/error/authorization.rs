@@ -13,7 +13,8 @@ use keycard_domain::rbac::{Decision, RbacScope, Reason};
 use keycard_domain::resources::management_group::{self, ManagementGroupError, WRITE_ACTION};
 use keycard_domain::resources::{ResourceError, ScopeMissing};
 
-use super::{Answer, ArmError, BAD, resource, resource_not_found, write};
+use super::resource::{resource, resource_not_found, write};
+use super::{Answer, ArmError, BAD};
 
 /// A request that its caller may not make.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,6 +78,28 @@ pub(super) fn linked_authorization_failed(
             operation.action,
             linked.join(",")
         ),
+    )
+}
+
+pub(super) fn principal_type_invalid(text: &str) -> Answer {
+    Answer(
+        BAD,
+        "InvalidPrincipalType",
+        format!(
+            "The PrincipalType property '{text}' is not valid. It must be 'User', 'Group' or 'ServicePrincipal'."
+        ),
+    )
+}
+
+pub(super) fn condition_invalid() -> Answer {
+    Answer(BAD, "InvalidCondition", "The given role assignment condition is invalid.".to_owned())
+}
+
+pub(super) fn assignment_not_found(name: &str) -> Answer {
+    Answer(
+        StatusCode::NOT_FOUND,
+        "RoleAssignmentNotFound",
+        format!("The role assignment '{name}' is not found."),
     )
 }
 

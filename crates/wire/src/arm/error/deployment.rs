@@ -9,7 +9,8 @@ use keycard_domain::deployment::{
 use keycard_domain::limits;
 use serde_json::{Map, Value, json};
 
-use super::{Answer, BAD, resource};
+use super::resource::resource;
+use super::{Answer, BAD};
 
 /// A refused deployment, and where in its template the reason stands.
 #[derive(Clone, Debug, PartialEq, Eq)]

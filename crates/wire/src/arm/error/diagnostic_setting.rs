@@ -8,7 +8,8 @@ use keycard_domain::monitoring::diagnostic_setting::DiagnosticSettingError;
 use keycard_domain::operation::OperationContext;
 
 use super::authorization::{linked_authorization_failed, scope_missing};
-use super::{Answer, BAD, write};
+use super::resource::write;
+use super::{Answer, BAD};
 
 pub(super) fn answer(error: &DiagnosticSettingError, operation: &OperationContext) -> Answer {
     let bad = |message: String| Answer(BAD, "BadRequest", message);

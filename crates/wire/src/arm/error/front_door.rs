@@ -168,6 +168,34 @@ pub(super) fn subscription_id_invalid(text: &str) -> Answer {
     )
 }
 
+pub(super) fn token_missing() -> Answer {
+    Answer(
+        StatusCode::UNAUTHORIZED,
+        "AuthenticationFailed",
+        "Authentication failed. The 'Authorization' header is missing.".to_owned(),
+    )
+}
+
+pub(super) fn path_malformed() -> Answer {
+    Answer(BAD, "InvalidRequestUri", "The path of the request is malformed.".to_owned())
+}
+
+pub(super) fn path_unknown() -> Answer {
+    Answer(
+        StatusCode::NOT_FOUND,
+        "NotFound",
+        "keycard's Resource Manager has nothing at this path.".to_owned(),
+    )
+}
+
+pub(super) fn method_not_allowed() -> Answer {
+    Answer(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "MethodNotAllowed",
+        "The method is not allowed on this path.".to_owned(),
+    )
+}
+
 pub(super) fn parent_not_found(name: &str) -> Answer {
     Answer(
         StatusCode::NOT_FOUND,

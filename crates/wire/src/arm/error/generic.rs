@@ -12,7 +12,9 @@ use keycard_domain::resources::generic::GenericResourceError;
 use keycard_domain::resources::generic_type::{SQL_SERVER, STORAGE_ACCOUNT};
 use keycard_domain::resources::provider_registration::ProviderRegistrationError;
 
-use super::{Answer, BAD, identity_block, resource};
+use super::identity::identity_block;
+use super::resource::resource;
+use super::{Answer, BAD};
 
 pub(super) fn answer(
     error: &GenericResourceError,

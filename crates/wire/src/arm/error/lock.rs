@@ -8,7 +8,8 @@ use keycard_domain::resources::lock::{LockError, ScopeLocked};
 use keycard_domain::resources::relocation::{MoveError, TARGET_ACTION};
 
 use super::authorization::{linked_authorization_failed, scope_missing};
-use super::{Answer, BAD, resource, write};
+use super::resource::{resource, write};
+use super::{Answer, BAD};
 
 /// Something is locked.
 pub(super) fn scope_locked(refused: &ScopeLocked) -> Answer {
@@ -22,6 +23,14 @@ pub(super) fn scope_locked(refused: &ScopeLocked) -> Answer {
             refused.effect.as_str(),
             locked.join(",")
         ),
+    )
+}
+
+pub(super) fn level_invalid(level: &str) -> Answer {
+    Answer(
+        BAD,
+        "InvalidLockLevel",
+        format!("The lock level '{level}' is not valid. It must be 'CanNotDelete' or 'ReadOnly'."),
     )
 }
 
