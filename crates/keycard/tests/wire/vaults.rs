@@ -226,7 +226,7 @@ async fn a_deleted_vault_loses_its_role_assignments_and_keeps_its_name() {
 
     cloud.admin(Method::DELETE, &id, VERSION, None).await;
     let purge = format!("{}/purge", deleted("local"));
-    assert_eq!(cloud.admin(Method::POST, &purge, VERSION, None).await.status, StatusCode::OK);
+    assert_eq!(cloud.admin(Method::POST, &purge, VERSION, None).await.status, StatusCode::ACCEPTED);
     assert_eq!(
         cloud.admin(Method::POST, &purge, VERSION, None).await.status,
         StatusCode::NOT_FOUND

@@ -13,6 +13,7 @@ mod generic;
 mod identity;
 mod key_vault;
 mod lock;
+mod relocation;
 mod request;
 mod resource;
 
@@ -276,7 +277,7 @@ impl ArmError {
             Self::Feature(error) => generic::feature(error),
             Self::Lock(error) => lock::lock(error),
             Self::LockLevelInvalid(level) => lock::level_invalid(level),
-            Self::Move { error, operation } => lock::relocation(error, operation),
+            Self::Move { error, operation } => relocation::relocation(error, operation),
             Self::DiagnosticSetting { error, operation } => {
                 diagnostic_setting::answer(error, operation)
             }
@@ -340,6 +341,9 @@ impl IntoResponse for ArmError {
         let mut error = json!({ "code": code, "message": message });
         if let (Self::ConditionInvalid(reason), Some(members)) = (&self, error.as_object_mut()) {
             members.insert("details".to_owned(), json!([{ "code": code, "message": reason }]));
+        }
+        if let (Self::Move { error: refused, .. }, Some(members)) = (&self, error.as_object_mut()) {
+            members.extend(relocation::details(refused).map(|it| ("details".to_owned(), it)));
         }
         if let (Self::Deployment(refusal), Some(members)) = (&self, error.as_object_mut()) {
             members.extend(deployment::additional_info(refusal));

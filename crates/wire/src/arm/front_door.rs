@@ -7,7 +7,9 @@ use std::sync::Arc;
 use axum::response::{IntoResponse, Response};
 use http::request::Parts;
 use http::{Method, StatusCode, Uri};
+use keycard_domain::directory::directory_role;
 use keycard_domain::ids::SubscriptionId;
+use keycard_domain::operation::Principal;
 use keycard_domain::resource_id::ArmResourceId;
 use keycard_domain::resources::{ResourceError, resource_group};
 use keycard_domain::snapshot::Snapshot;
@@ -73,6 +75,19 @@ pub(super) fn subscription_text(path: &str) -> Option<&str> {
 pub(super) fn subscription(path: &str) -> Result<Option<SubscriptionId>, ArmError> {
     let Some(text) = subscription_text(path) else { return Ok(None) };
     text.parse().map(Some).map_err(|_| ArmError::SubscriptionIdInvalid(text.to_owned()))
+}
+
+/// A subscription that does not exist is forbidden to everybody. Who governs the whole directory hears which of both it is.
+// Differs from Azure: there everybody does.
+pub(super) fn missing_subscription(
+    snapshot: &Snapshot,
+    path: &str,
+    principal: &Principal,
+) -> Option<ArmError> {
+    let id = subscription(path).ok().flatten()?;
+    let is_missing = snapshot.subscription(id).is_none();
+    (is_missing && directory_role::is_global_administrator(snapshot, principal))
+        .then_some(ResourceError::SubscriptionNotFound(id).into())
 }
 
 /// Refuses what would be done in a group, or to a part of a resource, that is not there. Only for who may do it: others

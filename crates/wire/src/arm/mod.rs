@@ -73,7 +73,7 @@ use keycard_domain::limits;
 use keycard_domain::operation::{Caller, OperationContext, Principal};
 use keycard_domain::rbac::{self, Attributes, Decision, Plane, Question, RbacScope, Reason};
 use keycard_domain::records::Versioned;
-use keycard_domain::resources::{ResourceError, lock, require_scope};
+use keycard_domain::resources::{lock, require_scope};
 use keycard_domain::state::{State, WriteError};
 use keycard_domain::token::audience::Service;
 use keycard_domain::token::verify::{BearerError, TokenVerifier};
@@ -248,17 +248,6 @@ impl ArmGate {
         }
     }
 
-    /// A subscription that does not exist is forbidden to everybody. Who governs the whole directory hears which of both
-    /// it is.
-    // Differs from Azure: there everybody does.
-    fn missing_subscription(&self, params: &Params, principal: &Principal) -> Option<ArmError> {
-        let snapshot = self.0.state.snapshot();
-        let id = front_door::subscription(params.subject()).ok().flatten()?;
-        let is_missing = snapshot.subscription(id).is_none();
-        (is_missing && directory_role::is_global_administrator(&snapshot, principal))
-            .then_some(ResourceError::SubscriptionNotFound(id).into())
-    }
-
     async fn admit_principal(
         &self,
         row: &Row,
@@ -330,7 +319,10 @@ impl ArmGate {
         if decision.is_allowed() {
             return Ok(());
         }
-        if let Some(missing) = self.missing_subscription(params, principal) {
+        let snapshot = self.0.state.snapshot();
+        if let Some(missing) =
+            front_door::missing_subscription(&snapshot, params.subject(), principal)
+        {
             return Err(missing);
         }
         Err(ArmError::AuthorizationFailed(Box::new(Forbidden {

@@ -7,8 +7,8 @@ use keycard_domain::rbac::{Attributes, Plane, Question, RbacScope, may};
 use keycard_domain::resources::visible_subscriptions;
 use keycard_domain::snapshot::Snapshot;
 
-use super::Arm;
 use super::error::{ArmError, Forbidden};
+use super::{Arm, front_door};
 
 /// How much the caller is shown.
 pub(super) enum Shown {
@@ -42,6 +42,9 @@ pub(super) fn shown(
     let mut visible = visible_subscriptions(&snapshot, caller).into_iter();
     if visible.any(|subscription| scope.subscription() == Some(subscription.id)) {
         return Ok(Shown::Readable(caller.clone()));
+    }
+    if let Some(missing) = front_door::missing_subscription(&snapshot, path, caller) {
+        return Err(missing);
     }
     Err(ArmError::AuthorizationFailed(Box::new(Forbidden {
         client: caller.client_id,
