@@ -50,7 +50,7 @@ async fn an_app_gets_tokens_of_its_identities_while_it_runs() {
     }
     let bare = put(&cloud, None, json!({})).await;
     assert_eq!(bare.status, StatusCode::OK);
-    assert!(bare.body.get("identity").is_none(), "a PUT replaces everything");
+    assert_eq!(bare.body["identity"], json!({ "type": "None" }), "a PUT replaces everything");
     let list = format!("{}/providers/Microsoft.App/containerApps", cloud.subscription());
     let listed = cloud.admin(Method::GET, &list, VERSION, None).await;
     assert_eq!(listed.body["value"], json!([bare.body]));

@@ -705,6 +705,8 @@ fn logged() -> (Log, tracing::subscriber::DefaultGuard) {
 #[tokio::test]
 async fn a_failed_write_is_one_line_of_the_log_with_the_ids_of_its_answer() {
     let cloud = Cloud::start().await;
+    // Whatever the start of a server listens with, this listens now.
+    let (log, _guard) = logged();
     cloud.put_vm("stranger", true, &[]).await;
     // After the cloud's own listener, which it would otherwise be replaced by.
     let (log, _guard) = logged();

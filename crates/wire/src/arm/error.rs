@@ -13,6 +13,7 @@ mod generic;
 mod identity;
 mod key_vault;
 mod lock;
+mod relocation;
 mod request;
 mod resource;
 
@@ -282,7 +283,7 @@ impl ArmError {
             Self::ProviderUnregistered(namespace) => front_door::provider_unregistered(namespace),
             Self::Lock(error) => lock::lock(error),
             Self::LockLevelInvalid(level) => lock::level_invalid(level),
-            Self::Move { error, operation } => lock::relocation(error, operation),
+            Self::Move { error, operation } => relocation::relocation(error, operation),
             Self::DiagnosticSetting { error, operation } => {
                 diagnostic_setting::answer(error, operation)
             }
@@ -353,6 +354,9 @@ impl IntoResponse for ArmError {
         }
         if let (Self::ConditionInvalid(reason), Some(members)) = (&self, error.as_object_mut()) {
             members.insert("details".to_owned(), json!([{ "code": code, "message": reason }]));
+        }
+        if let (Self::Move { error: refused, .. }, Some(members)) = (&self, error.as_object_mut()) {
+            members.extend(relocation::details(refused).map(|it| ("details".to_owned(), it)));
         }
         if let (Self::Deployment(refusal), Some(members)) = (&self, error.as_object_mut()) {
             members.extend(deployment::additional_info(refusal));

@@ -77,8 +77,7 @@ pub(super) fn subscription(path: &str) -> Result<Option<SubscriptionId>, ArmErro
     text.parse().map(Some).map_err(|_| ArmError::SubscriptionIdInvalid(text.to_owned()))
 }
 
-/// A subscription that does not exist is forbidden to everybody. Who governs the whole directory hears which of both it
-/// is.
+/// A subscription that does not exist is forbidden to everybody. Who governs the whole directory hears which of both it is.
 // Differs from Azure: there everybody does.
 pub(super) fn missing_subscription(
     snapshot: &Snapshot,

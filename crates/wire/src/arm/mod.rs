@@ -319,9 +319,11 @@ impl ArmGate {
         if decision.is_allowed() {
             return Ok(());
         }
-        let snapshot = state.snapshot();
-        if let Some(it) = front_door::missing_subscription(&snapshot, params.subject(), principal) {
-            return Err(it);
+        let snapshot = self.0.state.snapshot();
+        if let Some(missing) =
+            front_door::missing_subscription(&snapshot, params.subject(), principal)
+        {
+            return Err(missing);
         }
         Err(ArmError::AuthorizationFailed(Box::new(Forbidden {
             client: principal.client_id,

@@ -2,18 +2,16 @@
 //!
 //! Done when it is answered. Source: Azure Resource Manager REST API, Resources - Move Resources.
 
-use axum::Json;
 use axum::extract::State;
-use axum::response::{IntoResponse, Response};
 use http::{Method, StatusCode};
+use keycard_domain::limits;
 use keycard_domain::operation::OperationContext;
 use keycard_domain::rbac::RbacScope;
 use keycard_domain::resource_id::ArmResourceId;
-use keycard_domain::resources::relocation::{self, MoveError, MoveRequest, Obstacle};
+use keycard_domain::resources::relocation::{self, MoveError, MoveRequest};
 use serde::Deserialize;
-use serde_json::json;
 
-use super::body::{JsonBody, date};
+use super::body::JsonBody;
 use super::error::ArmError;
 use super::{Arm, row};
 use crate::route::{Params, Rbac, Route};
@@ -48,7 +46,7 @@ impl MoveBody {
             |name: &str| ArmError::BodyMalformed(format!("The property '{name}' is required."));
         let target = self.target_resource_group.ok_or_else(|| missing("targetResourceGroup"))?;
         let invalid = || {
-            let shown: String = target.chars().take(200).collect();
+            let shown: String = target.chars().take(limits::VALUE_SHOWN_CHARS_MAX).collect();
             ArmError::BodyMalformed(format!("'{shown}' is no id of a resource group."))
         };
         Ok(MoveRequest {
@@ -68,11 +66,10 @@ async fn carry_out(
     State(arm): State<Arm>,
     params: Params,
     JsonBody(body): JsonBody<MoveBody>,
-) -> Result<StatusCode, Response> {
-    let request = body.read(&params).map_err(IntoResponse::into_response)?;
-    relocation::carry_out(&arm.state, &operation, &request)
-        .await
-        .map_err(|error| refusal(error, &operation))?;
+) -> Result<StatusCode, ArmError> {
+    let request = body.read(&params)?;
+    let moved = relocation::carry_out(&arm.state, &operation, &request).await;
+    moved.map_err(|error| refused(error, operation))?;
     // The local endpoints of what moved know it by its new id when this is answered.
     arm.attachments.list().await;
     Ok(StatusCode::NO_CONTENT)
@@ -83,73 +80,13 @@ async fn validate(
     State(arm): State<Arm>,
     params: Params,
     JsonBody(body): JsonBody<MoveBody>,
-) -> Result<StatusCode, Response> {
-    let request = body.read(&params).map_err(IntoResponse::into_response)?;
-    relocation::validate(&arm.state, &operation, &request)
-        .map_err(|error| refusal(error, &operation))?;
+) -> Result<StatusCode, ArmError> {
+    let request = body.read(&params)?;
+    let possible = relocation::validate(&arm.state, &operation, &request);
+    possible.map_err(|error| refused(error, operation))?;
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Each resource that cannot move is named among the details.
-fn refusal(error: MoveError, operation: &OperationContext) -> Response {
-    let obstacles = match error {
-        MoveError::Obstacles(obstacles) => obstacles,
-        error @ (MoveError::TargetNotGranted(_)
-        | MoveError::TargetInvalid(_)
-        | MoveError::ResourceCount(_)
-        | MoveError::TargetIsSource
-        | MoveError::Resource(_)) => {
-            return ArmError::Move { error, operation: Box::new(operation.clone()) }
-                .into_response();
-        }
-    };
-    let details: Vec<_> = obstacles
-        .iter()
-        .map(|(id, obstacle)| {
-            let (code, message) = words(id, *obstacle);
-            json!({ "code": code, "target": id, "message": message })
-        })
-        .collect();
-    let message = format!(
-        "The resource batch move request has '{}' validation errors. Diagnostic information: timestamp '{}', tracking Id '{}', request correlation Id '{}'.",
-        obstacles.len(),
-        date(operation.now.unix_timestamp()).unwrap_or_default(),
-        operation.request_id,
-        operation.correlation_id,
-    );
-    let code = "ResourceMoveValidationFailed";
-    let error = json!({ "code": code, "message": message, "details": details });
-    (StatusCode::CONFLICT, Json(json!({ "error": error }))).into_response()
-}
-
-fn words(id: &ArmResourceId, obstacle: Obstacle) -> (&'static str, String) {
-    let kind = id.resource_type();
-    match obstacle {
-        Obstacle::TypeUnsupported => (
-            "ResourceMoveNotSupported",
-            format!("Resource move is not supported for resource types '{kind}'."),
-        ),
-        Obstacle::NotInSource => (
-            "ResourceNotInSourceGroup",
-            format!(
-                "The resource '{id}' is not in the resource group that it is to be moved from."
-            ),
-        ),
-        Obstacle::NotFound => (
-            "ResourceNotFound",
-            format!(
-                "The Resource '{kind}/{}' under resource group '{}' was not found. For more details please go to https://aka.ms/ARMResourceNotFoundFix",
-                id.name(),
-                id.resource_group()
-            ),
-        ),
-        Obstacle::TargetTaken => (
-            "ResourceExistsInTarget",
-            format!("The target has a resource '{kind}/{}' already.", id.name()),
-        ),
-        Obstacle::Denied => (
-            "DenyAssignmentExists",
-            format!("A deny assignment is on the resource '{id}', which it would leave."),
-        ),
-    }
+fn refused(error: MoveError, operation: OperationContext) -> ArmError {
+    ArmError::Move { error, operation: Box::new(operation) }
 }

@@ -1,14 +1,11 @@
-//! What Resource Manager answers where locks are in the way, to locks that cannot be, and to moves that are refused as a
-//! whole.
+//! What Resource Manager answers where locks are in the way, and to locks that cannot be.
 
 use http::StatusCode;
 use keycard_domain::limits;
-use keycard_domain::operation::OperationContext;
 use keycard_domain::resources::lock::{LockError, ScopeLocked};
-use keycard_domain::resources::relocation::{MoveError, TARGET_ACTION};
 
-use super::authorization::{linked_authorization_failed, scope_missing};
-use super::resource::{resource, write};
+use super::authorization::scope_missing;
+use super::resource::write;
 use super::{Answer, BAD};
 
 /// Something is locked.
@@ -72,37 +69,5 @@ pub(super) fn lock(error: &LockError) -> Answer {
             format!("The lock '{name}' could not be found."),
         ),
         LockError::Write(error) => write(error),
-    }
-}
-
-/// Nothing moves; what is in the way of single resources is worded where it is listed.
-pub(super) fn relocation(error: &MoveError, operation: &OperationContext) -> Answer {
-    match error {
-        MoveError::TargetNotGranted(target) => {
-            let linked = std::slice::from_ref(target);
-            linked_authorization_failed(TARGET_ACTION, linked, &operation.scope, operation)
-        }
-        MoveError::TargetInvalid(target) => Answer(
-            BAD,
-            "InvalidRequestContent",
-            format!("'{target}' is no id of a resource group."),
-        ),
-        MoveError::ResourceCount(count) => Answer(
-            BAD,
-            "InvalidRequestContent",
-            format!(
-                "A request moves 1 to {} resources, not {count}.",
-                limits::RESOURCES_PER_MOVE_MAX
-            ),
-        ),
-        MoveError::TargetIsSource => Answer(
-            StatusCode::CONFLICT,
-            "ResourceMoveValidationFailed",
-            "The source and the target resource group of a move have to be different.".to_owned(),
-        ),
-        MoveError::Obstacles(_) => {
-            Answer(StatusCode::CONFLICT, "ResourceMoveValidationFailed", format!("{error}."))
-        }
-        MoveError::Resource(error) => resource(error),
     }
 }
