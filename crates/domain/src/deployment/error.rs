@@ -77,6 +77,9 @@ pub enum ExpressionError {
     /// The template declares no such variable.
     #[error("the variable {0} is not declared")]
     VariableUnknown(String),
+    /// The template says itself that it is not to be deployed so.
+    #[error("the template refuses: {0}")]
+    Refused(String),
     /// Parameters or variables need each other.
     #[error("{0} needs its own value")]
     Circular(String),
@@ -140,6 +143,22 @@ pub enum TemplateError {
         value: String,
         /// The allowed ones.
         allowed: Vec<String>,
+    },
+    /// An object lacks what its type asks for.
+    #[error("the parameter {name} lacks the properties {missing:?}")]
+    PropertiesMissing {
+        /// Which.
+        name: String,
+        /// What it lacks.
+        missing: Vec<String>,
+    },
+    /// An object has what its type does not allow.
+    #[error("the parameter {name} has the properties {unknown:?}, which its type has not")]
+    PropertiesUnknown {
+        /// Which.
+        name: String,
+        /// What it has.
+        unknown: Vec<String>,
     },
     /// A parameter's value is too short, too long, too small or too large.
     #[error("the parameter {name} is out of bounds")]

@@ -9,9 +9,11 @@ mod expression;
 mod function;
 pub mod hidden;
 mod index;
+mod own_function;
 pub mod parameter;
 pub mod plan;
 pub mod template;
+mod types;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -32,6 +32,14 @@ pub(super) const FUNCTIONS: &[Function] = &[
     placed("deployment", (0, 0), |evaluator, _| Ok(evaluator.place.deployment.clone())),
     placed("environment", (0, 0), |evaluator, _| Ok(evaluator.place.environment.clone())),
     placed("subscription", (0, 0), |evaluator, _| Ok(evaluator.place.subscription.clone())),
+    placed("deployer", (0, 0), |evaluator, _| Ok(evaluator.place.deployer.clone())),
+    // No deployment is at one.
+    pure("managementGroup", (0, 0), |_| {
+        Err(ExpressionError::FunctionMisplaced("managementGroup".to_owned()))
+    }),
+    // What Azure says of a place that has no zones, and none here has.
+    pure("pickZones", (3, 5), |it| it.texts_before(3).map(|_| Value::Array(Vec::new()))),
+    pure("fail", (1, 1), |it| Err(ExpressionError::Refused(it.text(0)?.to_owned()))),
     placed("tenant", (0, 0), |evaluator, _| Ok(evaluator.place.tenant.clone())),
     placed("resourceGroup", (0, 0), |evaluator, _| {
         let group = evaluator.place.resource_group.clone();
@@ -41,6 +49,10 @@ pub(super) const FUNCTIONS: &[Function] = &[
     placed("resourceId", (2, MANY), resource_id),
     placed("subscriptionResourceId", (2, MANY), subscription_resource_id),
     pure("tenantResourceId", (2, MANY), |it| below(it, "", 0)),
+    pure("managementGroupResourceId", (3, MANY), |it| {
+        let group = it.text(0)?;
+        below(it, &format!("/providers/Microsoft.Management/managementGroups/{group}"), 1)
+    }),
     pure("extensionResourceId", (3, MANY), |it| below(it, it.text(0)?.trim_end_matches('/'), 1)),
     placed("reference", (1, 3), reference),
 ];

@@ -90,6 +90,8 @@ fn template(violation: &TemplateViolation, position: (usize, usize)) -> Answer {
         | TemplateError::ParametersUndeclared { .. }
         | TemplateError::ParameterType { .. }
         | TemplateError::ParameterNotAllowed { .. }
+        | TemplateError::PropertiesMissing { .. }
+        | TemplateError::PropertiesUnknown { .. }
         | TemplateError::ParameterBounds { .. }
         | TemplateError::SegmentLengths { .. }
         | TemplateError::ResourceIdInvalid(_)
@@ -147,6 +149,14 @@ pub(in crate::arm) fn refusal_text(
         ),
         TemplateError::ParameterBounds { name, bound, limit, actual } => format!(
             "The provided value for the template parameter '{name}' {at} is not valid. The value or length '{actual}' is outside of '{bound}', which is '{limit}'."
+        ),
+        TemplateError::PropertiesMissing { name, missing } => format!(
+            "The provided value for the template parameter '{name}' {at} is not valid. The following required properties are missing: '{}'.",
+            missing.join(", ")
+        ),
+        TemplateError::PropertiesUnknown { name, unknown } => format!(
+            "The provided value for the template parameter '{name}' {at} is not valid. The following properties are not permitted: '{}'.",
+            unknown.join(", ")
         ),
         TemplateError::SegmentLengths { name, resource_type } => format!(
             "The template resource '{name}' for type '{resource_type}' {at} has incorrect segment lengths. A nested resource type must have identical number of segments as its resource name. A root resource type must have segment length one greater than its resource name. Please see https://aka.ms/arm-syntax-resources for usage details."
@@ -226,6 +236,9 @@ fn expression(error: &ExpressionError) -> String {
         ExpressionError::VariableUnknown(name) => format!(
             "The template variable '{name}' is not found. Please see https://aka.ms/arm-syntax-variables for usage details"
         ),
+        ExpressionError::Refused(words) => {
+            format!("The template function 'fail' was called: {words}")
+        }
         ExpressionError::Circular(name) => {
             format!("Circular reference detected on '{name}'")
         }
