@@ -220,6 +220,17 @@ pub struct ReferenceKey {
     pub id: String,
     /// The version to ask with.
     pub api_version: String,
+    /// What to ask it for, where that is not what it is.
+    pub list: Option<ListCall>,
+}
+
+/// A call of an action of a resource, as `listKeys`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ListCall {
+    /// The action as the template writes it.
+    pub action: String,
+    /// The body as JSON.
+    pub body: Option<String>,
 }
 
 /// Why evaluating stopped.

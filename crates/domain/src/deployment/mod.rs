@@ -219,6 +219,9 @@ pub enum DeploymentError {
     /// There is none of this name.
     #[error("deployment {0} does not exist")]
     NotFound(String),
+    /// It did nothing that is called so.
+    #[error("the deployment has no operation {0}")]
+    OperationNotFound(String),
     /// One of this name runs.
     #[error("deployment {0} is running")]
     Active(String),

@@ -80,6 +80,9 @@ impl Library {
     }
 }
 
+/// What a call takes beside what its value takes.
+const CALL: usize = 64;
+
 impl OwnFunction {
     fn read(
         path: &str,
@@ -133,6 +136,7 @@ impl OwnFunction {
         arguments: &[Expression],
     ) -> Result<Value, Halt> {
         self.check_count(arguments.len())?;
+        evaluator.budget.take(CALL)?;
         let types = &evaluator.library.types;
         let invalid = |reason| match reason {
             TemplateError::Expression(error) => error,

@@ -289,8 +289,12 @@ impl Plan {
             names.push(symbol.to_owned());
             names.extend(copies.last().map(|copy| format!("{symbol}[{}]", copy.index)));
         }
-        let entry =
-            Entry { id: Arc::clone(&resource.id), api_version: resource.api_version.clone() };
+        let entry = Entry {
+            id: Arc::clone(&resource.id),
+            resource_type: resource.resource_type.clone(),
+            name: resource.name.clone(),
+            api_version: resource.api_version.clone(),
+        };
         self.index.add(entry, names.iter().map(String::as_str));
     }
 
@@ -692,6 +696,49 @@ mod tests {
     }
 
     #[test]
+    fn what_is_listed_of_a_resource_is_a_dependency_and_asked_for_by_its_action() {
+        let resources = json!({
+            "one": resource("N.X/a", "one", json!({ "properties": {
+                "p": "[listKeys('two', 'v1', createObject('k', 1)).keys[0]]",
+                "q": "[resourceInfo('two').type]",
+                "r": "[references('many', 'Full')[1].kind]",
+            }})),
+            "two": resource("N.X/a", "two", json!({})),
+            "many": resource("N.X/m", "[format('m{0}', copyIndex())]", json!({ "copy": { "name": "many", "count": 2 } })),
+        });
+        let planned = plan(resources).unwrap();
+        let one = planned.resources().last().unwrap();
+        assert_eq!((one.name.as_str(), one.depends_on.len()), ("one", 3));
+        let mut answers = Answers::new();
+        let mut asked = Vec::new();
+        let body = loop {
+            match planned.body(one, &answers).unwrap() {
+                Step::Done(body) => break body,
+                Step::Needs(key) => {
+                    let list = key.list.clone().map(|it| (it.action, it.body));
+                    asked.push((key.id.clone(), list));
+                    answers.insert(key, json!({ "keys": ["k"], "kind": "m" }));
+                }
+            }
+        };
+        let list = Some(("listKeys".to_owned(), Some("{\"k\":1}".to_owned())));
+        assert_eq!(
+            asked,
+            [
+                ("/s/providers/n.x/a/two".to_owned(), list),
+                ("/s/providers/n.x/m/m0".to_owned(), None),
+                ("/s/providers/n.x/m/m1".to_owned(), None),
+            ]
+        );
+        assert_eq!(body["properties"], json!({ "p": "k", "q": "N.X/a", "r": "m" }));
+        check_error(
+            json!([resource("N.X/a", "[listKeys('/x', 'v1').k]", json!({}))]),
+            "resources[0].name",
+            "the function listKeys cannot be used here",
+        );
+    }
+
+    #[test]
     fn circles_are_found() {
         check_error(
             json!([
@@ -790,7 +837,7 @@ mod tests {
         )]))
         .unwrap();
         let one = planned.resources().next().unwrap();
-        let key = ReferenceKey { id: "/x/y".to_owned(), api_version: "v2".to_owned() };
+        let key = ReferenceKey { id: "/x/y".to_owned(), api_version: "v2".to_owned(), list: None };
         assert_eq!(planned.body(one, &Answers::new()), Ok(Step::Needs(key.clone())));
         let answers = Answers::from([(key, json!({ "properties": { "id": 7 } }))]);
         assert_eq!(
@@ -842,7 +889,7 @@ mod tests {
             let planned = plan(json!([nested, resource("N.X/a", "other", json!({}))])).unwrap();
             let nested = planned.resources().find(|it| it.name == "d").unwrap();
             let id = "/s/providers/n.x/a/other".to_owned();
-            let key = ReferenceKey { id, api_version: "v1".to_owned() };
+            let key = ReferenceKey { id, api_version: "v1".to_owned(), list: None };
             let answers = Answers::from([(key, json!({ "properties": { "z": 1 } }))]);
             let Ok(Step::Done(body)) = planned.body(nested, &answers) else { panic!("a body") };
             assert_eq!(body["properties"]["template"]["x"], expected);

@@ -227,6 +227,9 @@ impl Types {
     }
 }
 
+/// What looking at one declaration for one part of a value takes, beside the bytes that other work is counted in.
+const STEP: usize = 16;
+
 /// A choice that a value did not make.
 struct Choice<'a> {
     by: &'a str,
@@ -247,7 +250,7 @@ impl Visit<'_> {
         value: &Value,
         is_hidden: bool,
     ) -> Result<(), TemplateError> {
-        self.budget.take(1)?;
+        self.budget.take(STEP)?;
         let (shape, missed) = self.types.chosen(declaration, value)?;
         if value.is_null() && shape.is_nullable() {
             return Ok(());
@@ -316,7 +319,7 @@ impl Visit<'_> {
     ) -> Result<(), TemplateError> {
         let mut missing = Vec::new();
         for (name, declaration) in shape.properties().into_iter().flatten() {
-            self.budget.take(1)?;
+            self.budget.take(STEP)?;
             if members.contains_key(name) {
                 continue;
             }

@@ -86,6 +86,7 @@ const UNSUPPORTED: &[&str] = &[
     "externalInput",
     "float",
     "getSecret",
+    "listOutputsWithSecureValues",
     "parseUri",
     "providers",
     "toLogicalZone",
@@ -96,6 +97,9 @@ const UNSUPPORTED: &[&str] = &[
 
 /// Refuses a function that there is not, and a number of arguments that it does not take.
 pub(super) fn check(name: &str, count: usize) -> Result<(), ExpressionError> {
+    if is_list(name) {
+        return check_count(name, (2, 3), count);
+    }
     find(name, count).map(drop)
 }
 
@@ -105,6 +109,10 @@ pub(super) fn call(
     name: &str,
     arguments: &[Expression],
 ) -> Result<Value, Halt> {
+    if is_list(name) {
+        check_count(name, (2, 3), arguments.len())?;
+        return place::list(evaluator, name, arguments);
+    }
     find(name, arguments.len())?.apply(evaluator, arguments)
 }
 
@@ -113,28 +121,47 @@ fn find(name: &str, count: usize) -> Result<&'static Function, ExpressionError> 
     let found =
         FAMILIES.iter().copied().flatten().find(|known| known.name.eq_ignore_ascii_case(name));
     let Some(function) = found else {
-        let is_list = name.get(..4).is_some_and(|start| start.eq_ignore_ascii_case("list"));
-        let is_known = UNSUPPORTED.iter().any(|known| known.eq_ignore_ascii_case(name));
-        return Err(if is_known || (is_list && name.len() > 4) {
+        return Err(if is_unsupported(name) {
             ExpressionError::FunctionUnsupported(name.to_owned())
         } else {
             ExpressionError::FunctionUnknown(name.to_owned())
         });
     };
-    let (least, most) = function.arity;
+    check_count(function.name, function.arity, count)?;
+    Ok(function)
+}
+
+/// Whether it is the action of a resource that gives something away, which types have as they like.
+fn is_list(name: &str) -> bool {
+    let (start, rest) = name.split_at_checked(4).unwrap_or((name, ""));
+    let is_word = rest.chars().all(|c| c.is_ascii_alphanumeric());
+    start.eq_ignore_ascii_case("list") && !rest.is_empty() && is_word && !is_unsupported(name)
+}
+
+fn is_unsupported(name: &str) -> bool {
+    UNSUPPORTED.iter().any(|known| known.eq_ignore_ascii_case(name))
+}
+
+/// Whether a function of this name looks at the resource that its first argument names.
+pub(super) fn looks_at_resources(name: &str) -> bool {
+    let of_resources = ["reference", "references"];
+    is_list(name) || of_resources.iter().any(|known| known.eq_ignore_ascii_case(name))
+}
+
+fn check_count(
+    function: &str,
+    (least, most): (usize, usize),
+    count: usize,
+) -> Result<(), ExpressionError> {
     if (least..=most).contains(&count) {
-        return Ok(function);
+        return Ok(());
     }
     let expected = match (least, most) {
         (least, most) if least == most => least.to_string(),
         (least, MANY) => format!("at least {least}"),
         (least, most) => format!("{least} to {most}"),
     };
-    Err(ExpressionError::ArgumentCount {
-        function: function.name.to_owned(),
-        expected,
-        actual: count,
-    })
+    Err(ExpressionError::ArgumentCount { function: function.to_owned(), expected, actual: count })
 }
 
 impl Function {

@@ -190,6 +190,14 @@ fn place(
             "displayName": tenant.display_name,
         })
     });
+    let deployer = operation.principal().map(|principal| {
+        json!({
+            "objectId": principal.principal_id,
+            "tenantId": principal.tenant_id,
+            // Service principals have none, and nobody else deploys here.
+            "userPrincipalName": "",
+        })
+    });
     Ok(Place {
         scope: group.map_or_else(|| format!("/subscriptions/{id}"), |group| group.path()),
         subscription_id: id.to_string(),
@@ -207,6 +215,7 @@ fn place(
         }),
         environment: metadata::own_cloud(&arm.names),
         subscription: subscriptions::subscription_json(subscription),
+        deployer: deployer.unwrap_or_default(),
         tenant: tenant.unwrap_or_default(),
         resource_group: group.map(|group| resource_groups::group_json(group)),
     })

@@ -34,6 +34,11 @@ pub(super) fn answer(refusal: &DeploymentRefusal) -> Answer {
             "DeploymentNotFound",
             format!("Deployment '{name}' could not be found."),
         ),
+        DeploymentError::OperationNotFound(id) => Answer(
+            StatusCode::NOT_FOUND,
+            "DeploymentOperationNotFound",
+            format!("The deployment operation '{id}' could not be found."),
+        ),
         DeploymentError::Active(name) => Answer(
             StatusCode::CONFLICT,
             "DeploymentActive",
