@@ -14,6 +14,7 @@ pub mod parameter;
 pub mod plan;
 pub mod template;
 mod types;
+pub mod vault_parameter;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -36,6 +37,7 @@ pub use evaluate::{Fresh, Place};
 use parameter::ShownValue;
 use plan::Plan;
 use template::Template;
+use vault_parameter::VaultParameterError;
 
 /// How far a deployment is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -237,6 +239,9 @@ pub enum DeploymentError {
     /// The template or its values are wrong.
     #[error(transparent)]
     Template(#[from] TemplateViolation),
+    /// A secret does not become a parameter's value.
+    #[error(transparent)]
+    VaultParameter(Box<VaultParameterError>),
     /// Subscription, group, location or tags, or the write could not be done.
     #[error(transparent)]
     Resource(#[from] ResourceError),

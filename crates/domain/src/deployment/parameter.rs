@@ -120,11 +120,11 @@ impl Parameter {
         let malformed = |what| TemplateViolation::at(path, TemplateError::Malformed(what));
         let members =
             declaration.as_object().ok_or_else(|| malformed("a parameter is an object"))?;
-        types.check_declaration(path, declaration)?;
         let shape = types.shape(members).map_err(|reason| TemplateViolation::at(path, reason))?;
         let value_type = shape
             .value_type()
             .ok_or_else(|| malformed("a parameter has a type: string, securestring, int, bool, object, secureObject or array"))?;
+        types.check_declaration(path, declaration)?;
         Ok(Self {
             name: name.to_owned(),
             value_type,

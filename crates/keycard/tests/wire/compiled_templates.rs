@@ -230,7 +230,7 @@ async fn a_value_that_is_not_of_its_own_type_is_refused_and_named() {
         ),
         (json!({ "guests": { "value": [] } }), "'minLength', which is '1'"),
         (
-            json!({ "guests": { "value": [] }, "stay": { "value": "year" } }),
+            json!({ "guests": guests()["guests"], "stay": { "value": "year" } }),
             "the allowed value(s): 'day,week'",
         ),
     ] {
@@ -348,4 +348,104 @@ async fn deployments_are_found_by_their_state_and_operations_by_their_ids() {
     let missing = cloud.admin(Method::GET, &format!("{operations}/X"), VERSION, None).await;
     assert_eq!(missing.status, StatusCode::NOT_FOUND);
     assert_eq!(missing.body["error"]["code"], "DeploymentOperationNotFound");
+}
+
+/// A template and its module, which is given a secret of a vault.
+fn with_secret(reference: &Value) -> Value {
+    let module = json!({
+        "languageVersion": "2.0",
+        "parameters": { "password": { "type": "securestring" } },
+        "resources": { "copy": {
+            "type": "Microsoft.KeyVault/vaults/secrets", "apiVersion": "2023-07-01",
+            "name": "kv-target/copy",
+            "properties": { "value": "[parameters('password')]" },
+        }},
+    });
+    json!({ "languageVersion": "2.0", "resources": { "inner": {
+        "type": "Microsoft.Resources/deployments", "apiVersion": "2022-09-01", "name": "inner",
+        "properties": {
+            "expressionEvaluationOptions": { "scope": "inner" },
+            "mode": "Incremental",
+            "parameters": { "password": { "reference": reference } },
+            "template": module,
+        },
+    }}})
+}
+
+#[tokio::test]
+async fn a_parameter_is_a_secret_of_a_vault_that_allows_it_for_who_may() {
+    let cloud = Cloud::start().await;
+    let token = cloud.open_vault("kv-source").await;
+    let target_token = cloud.open_vault("kv-target").await;
+    let set = async |value: &str| {
+        let url = cloud.vault_url("kv-source", "/secrets/door?api-version=7.4");
+        let set = cloud.vault(Some(&token), Method::PUT, &url, Some(json!({ "value": value })));
+        let id = set.await.body["id"].as_str().unwrap().to_owned();
+        id.rsplit('/').next().unwrap().to_owned()
+    };
+    let first = set("hunter2-first").await;
+    set("hunter2-second").await;
+    let reference = |name: &str, version: Option<&str>| {
+        json!({
+            "keyVault": { "id": "[resourceId('Microsoft.KeyVault/vaults', 'kv-source')]" },
+            "secretName": name, "secretVersion": version,
+        })
+    };
+    let deploy = async |name: &str, reference: Value| {
+        cloud.deploy(name, with_secret(&reference), json!({})).await;
+        cloud.ended(&cloud.deployment(name)).await
+    };
+    let ended = deploy("d1", reference("door", None)).await.to_string();
+    assert!(ended.contains("Access denied to first party service"), "not enabled yet: {ended}");
+
+    let enable = json!({ "properties": { "enabledForTemplateDeployment": true } });
+    let enabled =
+        cloud.admin(Method::PATCH, &cloud.vault_id("kv-source"), "2023-07-01", Some(enable)).await;
+    assert!(enabled.status.is_success(), "{}", enabled.body);
+    let copied = async || {
+        let url = cloud.vault_url("kv-target", "/secrets/copy?api-version=7.4");
+        cloud.vault(Some(&target_token), Method::GET, &url, None).await.body["value"].clone()
+    };
+    for (version, expected) in [(None, "hunter2-second"), (Some(&*first), "hunter2-first")] {
+        let ended = deploy("d2", reference("door", version)).await;
+        assert_eq!(ended["properties"]["provisioningState"], "Succeeded", "{ended}");
+        assert_eq!(copied().await, expected);
+        let inner = cloud.ended(&cloud.deployment("inner")).await;
+        assert_eq!(
+            inner["properties"]["parameters"]["password"],
+            json!({ "type": "SecureString" })
+        );
+        assert!(!format!("{ended}{inner}").contains("hunter2"), "{ended} {inner}");
+    }
+    let ended = deploy("d3", reference("none", None)).await.to_string();
+    assert!(
+        ended.contains("A secret with (name/id) none was not found in this key vault"),
+        "{ended}"
+    );
+
+    // Who may write deployments and secrets, and has no right to deploy with those of this vault.
+    let vm = cloud.put_vm("deployer", true, &[]).await;
+    let principal = vm["identity"]["principalId"].as_str().unwrap();
+    cloud.grant(&cloud.group(), crate::harness::VM_CONTRIBUTOR, principal).await;
+    let token = cloud.vm_token("deployer", crate::harness::ARM_AUDIENCE, "").await;
+    let given = |vault: &str| {
+        json!({ "properties": { "mode": "Incremental", "parameters": { "p": { "reference": {
+            "keyVault": { "id": cloud.vault_id(vault) }, "secretName": "door",
+        }}}, "template": { "parameters": { "p": { "type": "securestring" } }, "resources": [] } } })
+    };
+    let put = async |body: Value| {
+        cloud.arm(Some(&token), Method::PUT, &cloud.deployment("d4"), VERSION, Some(body)).await
+    };
+    for vault in ["kv-source", "kv-none"] {
+        let refused = put(given(vault)).await;
+        assert_eq!(refused.status, StatusCode::FORBIDDEN, "{}", refused.body);
+        assert_eq!(refused.body["error"]["code"], "KeyVaultParameterReferenceAuthorizationFailed");
+    }
+    cloud.grant(&cloud.vault_id("kv-source"), crate::harness::OWNER, principal).await;
+    let deployed = put(given("kv-source")).await;
+    assert!(deployed.status.is_success(), "{}", deployed.body);
+    let mut shown = given("kv-source");
+    shown["properties"]["template"]["parameters"]["p"]["type"] = "string".into();
+    let refused = put(shown).await;
+    assert_eq!(refused.body["error"]["code"], "InvalidTemplate", "{}", refused.body);
 }

@@ -128,9 +128,6 @@ pub(super) fn check_kept(
 /// A given parameter is `{"value": …}`; a bare value is taken as well.
 fn given_value(value: &Value) -> Result<&Value, TemplateError> {
     match value.as_object() {
-        Some(members) if members.contains_key("reference") => {
-            Err(TemplateError::Unsupported("the reference of a parameter to a vault's secret"))
-        }
         Some(members) => members
             .get("value")
             .ok_or(TemplateError::Malformed("a parameter is given as an object with a value")),

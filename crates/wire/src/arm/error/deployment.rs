@@ -3,9 +3,11 @@
 //! Source: Azure Resource Manager, "Resolve errors for invalid template", "Troubleshoot common Azure deployment errors".
 
 use http::StatusCode;
+use keycard_domain::deployment::vault_parameter::VaultParameterError;
 use keycard_domain::deployment::{
     DeploymentError, ExpressionError, TemplateError, TemplateViolation,
 };
+use keycard_domain::key_vault::secret::SecretError;
 use keycard_domain::limits;
 use serde_json::{Map, Value, json};
 
@@ -64,6 +66,7 @@ pub(super) fn answer(refusal: &DeploymentRefusal) -> Answer {
                 limits::TEMPLATE_BYTES_MAX
             ),
         ),
+        DeploymentError::VaultParameter(error) => vault_parameter(error),
         DeploymentError::Template(violation) => template(violation, refusal.position),
         DeploymentError::Resource(error) => resource(error),
     }
@@ -80,6 +83,69 @@ pub(super) fn additional_info(refusal: &DeploymentRefusal) -> Map<String, Value>
     let info = json!({ "lineNumber": line, "linePosition": column, "path": path });
     let info = json!([{ "type": "TemplateViolation", "info": info }]);
     Map::from_iter([("additionalInfo".to_owned(), info)])
+}
+
+const VAULT_HELP: &str = "Please see https://aka.ms/arm-keyvault for usage details.";
+
+fn vault_parameter(error: &VaultParameterError) -> Answer {
+    let not_retrieved = |parameter: &str, status: &str, words: String| {
+        Answer(
+            BAD,
+            "KeyVaultParameterReferenceSecretRetrieveFailed",
+            format!(
+                "The secret of KeyVault parameter '{parameter}' cannot be retrieved. Http status code: '{status}'. Error message: '{words}'. {VAULT_HELP}"
+            ),
+        )
+    };
+    match error {
+        VaultParameterError::NotGranted { client, object, vault } => Answer(
+            StatusCode::FORBIDDEN,
+            "KeyVaultParameterReferenceAuthorizationFailed",
+            format!(
+                "The client '{client}' with object id '{object}' does not have authorization to perform action 'MICROSOFT.KEYVAULT/VAULTS/DEPLOY/ACTION' on the specified KeyVault resource '{vault}'. {VAULT_HELP}"
+            ),
+        ),
+        VaultParameterError::VaultMissing(vault) => Answer(
+            BAD,
+            "KeyVaultParameterReferenceNotFound",
+            format!("The specified KeyVault '{vault}' could not be found. {VAULT_HELP}"),
+        ),
+        VaultParameterError::NotEnabled { parameter, vault } => not_retrieved(
+            parameter,
+            "Forbidden",
+            format!("Access denied to first party service. Vault: {}", vault.name()),
+        ),
+        VaultParameterError::Secret { parameter, vault, secret, error } => match error {
+            SecretError::NotFound(_) => not_retrieved(
+                parameter,
+                "NotFound",
+                format!(
+                    "A secret with (name/id) {secret} was not found in this key vault. Vault: {}",
+                    vault.name()
+                ),
+            ),
+            SecretError::Disabled => not_retrieved(
+                parameter,
+                "Forbidden",
+                "Operation get is not allowed on a disabled secret.".to_owned(),
+            ),
+            SecretError::NameInvalid
+            | SecretError::ValueTooLong
+            | SecretError::TagsInvalid
+            | SecretError::TooManyVersions
+            | SecretError::DeletedNotFound(_)
+            | SecretError::VaultGone(_)
+            | SecretError::DeletedButRecoverable(_)
+            | SecretError::PurgeProtected
+            | SecretError::Unopenable
+            | SecretError::Unreadable(_)
+            | SecretError::Write(_) => not_retrieved(
+                parameter,
+                "ServiceUnavailable",
+                "The vault did not answer.".to_owned(),
+            ),
+        },
+    }
 }
 
 fn template(violation: &TemplateViolation, position: (usize, usize)) -> Answer {
