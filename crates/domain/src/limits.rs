@@ -354,6 +354,15 @@ pub const TEMPLATE_RESOURCES_MAX: usize = 800;
 pub const COPY_COUNT_MAX: usize = 800;
 /// Bytes of a template expression. Source: Azure Resource Manager, template limits.
 pub const EXPRESSION_BYTES_MAX: usize = 24_576;
+/// Functions that a template declares.
+pub const TEMPLATE_FUNCTIONS_MAX: usize = 256;
+/// Types that a template declares; the largest modules that people compile have about a hundred.
+pub const TEMPLATE_TYPES_MAX: usize = 512;
+/// How many declarations of a type may refer to each other in a row.
+pub const TYPE_REFERENCES_MAX: usize = 16;
+/// How deep evaluating a template may go: values, the calls in them, and those of own functions. The stack of a thread holds
+/// more than twice as many.
+pub const EVALUATION_DEPTH_MAX: usize = 150;
 /// How deep calls of an expression, or the parts of a value, may stand inside each other.
 pub const EXPRESSION_DEPTH_MAX: usize = 64;
 /// Bytes of the value of an expression, as JSON.

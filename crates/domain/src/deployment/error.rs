@@ -77,6 +77,9 @@ pub enum ExpressionError {
     /// The template declares no such variable.
     #[error("the variable {0} is not declared")]
     VariableUnknown(String),
+    /// The template says itself that it is not to be deployed so.
+    #[error("the template refuses: {0}")]
+    Refused(String),
     /// Parameters or variables need each other.
     #[error("{0} needs its own value")]
     Circular(String),
@@ -141,6 +144,22 @@ pub enum TemplateError {
         /// The allowed ones.
         allowed: Vec<String>,
     },
+    /// An object lacks what its type asks for.
+    #[error("the parameter {name} lacks the properties {missing:?}")]
+    PropertiesMissing {
+        /// Which.
+        name: String,
+        /// What it lacks.
+        missing: Vec<String>,
+    },
+    /// An object has what its type does not allow.
+    #[error("the parameter {name} has the properties {unknown:?}, which its type has not")]
+    PropertiesUnknown {
+        /// Which.
+        name: String,
+        /// What it has.
+        unknown: Vec<String>,
+    },
     /// A parameter's value is too short, too long, too small or too large.
     #[error("the parameter {name} is out of bounds")]
     ParameterBounds {
@@ -201,6 +220,17 @@ pub struct ReferenceKey {
     pub id: String,
     /// The version to ask with.
     pub api_version: String,
+    /// What to ask it for, where that is not what it is.
+    pub list: Option<ListCall>,
+}
+
+/// A call of an action of a resource, as `listKeys`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ListCall {
+    /// The action as the template writes it.
+    pub action: String,
+    /// The body as JSON.
+    pub body: Option<String>,
 }
 
 /// Why evaluating stopped.

@@ -12,6 +12,7 @@ use super::error::{ExpressionError, Halt, ReferenceKey};
 use super::expression::{Call, Expression, TemplateText, parse};
 use super::function::{self, member, type_name};
 use super::index::ResourceIndex;
+use super::own_function::Library;
 use crate::entropy::Entropy;
 use crate::limits;
 
@@ -28,6 +29,8 @@ pub struct Place {
     pub environment: Value,
     /// What `subscription()` is.
     pub subscription: Value,
+    /// What `deployer()` is.
+    pub deployer: Value,
     /// What `tenant()` is.
     pub tenant: Value,
     /// What `resourceGroup()` is, in a deployment to one.
@@ -130,6 +133,10 @@ impl<'a> Frame<'a> {
 pub(super) struct Evaluator<'a> {
     pub(super) place: &'a Place,
     pub(super) names: &'a Names,
+    /// What the template declares for its expressions.
+    pub(super) library: &'a Library,
+    /// How much deeper it may go, calls of own functions included.
+    pub(super) depth_left: usize,
     pub(super) budget: &'a Budget,
     /// The loops around the value, the innermost last.
     pub(super) copies: &'a [CopyIndex],
@@ -147,10 +154,19 @@ impl Evaluator<'_> {
         self.budget.take(1)?;
         match part {
             Value::String(text) => self.text(text),
-            Value::Array(items) => items.iter().map(|item| self.value(item)).collect(),
-            Value::Object(members) => self.object(members).map(Value::Object),
+            Value::Array(items) => {
+                let deeper = self.deeper()?;
+                items.iter().map(|item| deeper.value(item)).collect()
+            }
+            Value::Object(members) => self.deeper()?.object(members).map(Value::Object),
             Value::Null | Value::Bool(_) | Value::Number(_) => Ok(part.clone()),
         }
+    }
+
+    /// One step further down.
+    fn deeper(&self) -> Result<Evaluator<'_>, ExpressionError> {
+        let depth_left = self.depth_left.checked_sub(1).ok_or(ExpressionError::TooDeep)?;
+        Ok(Evaluator { depth_left, ..*self })
     }
 
     /// The value of a string of the template.
@@ -221,7 +237,7 @@ impl Evaluator<'_> {
                 Ok(text.as_str().into())
             }
             Expression::Integer(value) => Ok((*value).into()),
-            Expression::Call(call) => self.call(call),
+            Expression::Call(call) => self.deeper()?.call(call),
             Expression::Member { of, name } => {
                 let value = match self.looked_at(expression)? {
                     Some(value) => value.clone(),
@@ -258,8 +274,10 @@ impl Evaluator<'_> {
     }
 
     fn call(&self, call: &Call) -> Result<Value, Halt> {
-        let function = function::find(&call.name, call.arguments.len())?;
-        let value = function.apply(self, &call.arguments)?;
+        let value = match self.library.find(&call.name) {
+            Some(own) => own.apply(self, &call.arguments)?,
+            None => function::call(self, &call.name, &call.arguments)?,
+        };
         self.budget.take(weight(&value)?)?;
         Ok(value)
     }

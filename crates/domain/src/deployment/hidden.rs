@@ -30,6 +30,16 @@ impl Hidden {
         }
     }
 
+    /// Hides what a resource gave away when it was asked for more than it shows.
+    pub fn add_listed(&mut self, answer: &Value) {
+        match answer {
+            Value::String(text) => self.0.extend(spellings(text)),
+            Value::Array(items) => items.iter().for_each(|item| self.add_listed(item)),
+            Value::Object(members) => members.values().for_each(|value| self.add_listed(value)),
+            Value::Null | Value::Bool(_) | Value::Number(_) => {}
+        }
+    }
+
     /// A text without them: a refusal may repeat what it refuses.
     pub fn text(&self, text: &str) -> String {
         let hidden = self.0.iter().filter(|secret| secret.len() >= SECRET_BYTES_MIN);
@@ -85,6 +95,9 @@ mod tests {
         assert_eq!(hidden.text("a pin is 12345678, not abc"), "a pin is ***, not abc");
         let value = json!({ "words": null, "in": ["null", 12_345_678, 7] });
         assert_eq!(hidden.value(value), json!({ "words": null, "in": ["***", "***", 7] }));
+        let mut listed = Hidden::default();
+        listed.add_listed(&json!({ "keys": [{ "name": "key1", "value": "hunter2" }] }));
+        assert_eq!(listed.text("keys: hunter2"), "keys: ***");
         let both = Hidden::default().and(&hidden);
         assert_eq!(both.text("null"), "***");
         assert_eq!(format!("{hidden:?}"), format!("Hidden({})", hidden.0.len()));

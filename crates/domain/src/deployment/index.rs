@@ -7,6 +7,10 @@ use std::sync::Arc;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Entry {
     pub(super) id: Arc<str>,
+    /// Its type, with the namespace.
+    pub(super) resource_type: String,
+    /// Its name, with those of its parents.
+    pub(super) name: String,
     /// The version that it is deployed with.
     pub(super) api_version: String,
 }
@@ -39,8 +43,13 @@ impl ResourceIndex {
         self.names.get(&name.to_lowercase()).map_or(&[], Vec::as_slice)
     }
 
+    /// All that is called so.
+    pub(super) fn all(&self, name: &str) -> impl Iterator<Item = &Entry> {
+        self.positions(name).iter().filter_map(|position| self.entries.get(*position))
+    }
+
     /// The resource that is called so.
     pub(super) fn find(&self, name: &str) -> Option<&Entry> {
-        self.positions(name).first().and_then(|position| self.entries.get(*position))
+        self.all(name).next()
     }
 }

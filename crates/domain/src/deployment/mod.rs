@@ -9,9 +9,12 @@ mod expression;
 mod function;
 pub mod hidden;
 mod index;
+mod own_function;
 pub mod parameter;
 pub mod plan;
 pub mod template;
+mod types;
+pub mod vault_parameter;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -34,6 +37,7 @@ pub use evaluate::{Fresh, Place};
 use parameter::ShownValue;
 use plan::Plan;
 use template::Template;
+use vault_parameter::VaultParameterError;
 
 /// How far a deployment is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -217,6 +221,9 @@ pub enum DeploymentError {
     /// There is none of this name.
     #[error("deployment {0} does not exist")]
     NotFound(String),
+    /// It did nothing that is called so.
+    #[error("the deployment has no operation {0}")]
+    OperationNotFound(String),
     /// One of this name runs.
     #[error("deployment {0} is running")]
     Active(String),
@@ -232,6 +239,9 @@ pub enum DeploymentError {
     /// The template or its values are wrong.
     #[error(transparent)]
     Template(#[from] TemplateViolation),
+    /// A secret does not become a parameter's value.
+    #[error(transparent)]
+    VaultParameter(Box<VaultParameterError>),
     /// Subscription, group, location or tags, or the write could not be done.
     #[error(transparent)]
     Resource(#[from] ResourceError),

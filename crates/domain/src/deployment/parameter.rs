@@ -6,8 +6,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::error::{TemplateError, TemplateViolation};
-use super::function::{as_text, type_name};
-use crate::limits;
+use super::evaluate::Budget;
+use super::function::type_name;
+use super::types::Types;
 
 /// The type of a parameter or an output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -91,47 +92,45 @@ pub struct ShownValue {
 }
 
 impl ShownValue {
-    pub(super) fn new(name: &str, value_type: ValueType, value: Value) -> Self {
-        let value = (!value_type.is_secure()).then_some(value);
+    /// Shows what may be shown of a value, by its type.
+    pub(super) fn new(name: &str, value_type: ValueType, value: Option<Value>) -> Self {
+        let value = value.filter(|_| !value_type.is_secure());
         Self { name: name.to_owned(), value_type, value }
     }
 }
 
-/// A declared parameter.
+/// A declared parameter, of a template or of one of its functions.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Parameter {
     pub(super) name: String,
     pub(super) value_type: ValueType,
     pub(super) default: Option<Value>,
-    allowed: Option<Vec<Value>>,
-    /// `minLength`, `maxLength`, `minValue`, `maxValue`, as far as they are there.
-    bounds: Vec<(&'static str, i64)>,
+    pub(super) declaration: Map<String, Value>,
     is_nullable: bool,
 }
 
-const BOUNDS: [&str; 4] = ["minLength", "maxLength", "minValue", "maxValue"];
-
 impl Parameter {
-    /// Reads a declaration.
-    pub(super) fn read(name: &str, declaration: &Value) -> Result<Self, TemplateViolation> {
-        let path = format!("parameters.{name}");
-        let malformed = |what| TemplateViolation::at(path.clone(), TemplateError::Malformed(what));
+    /// Reads a declaration, which may refer to definitions.
+    pub(super) fn read(
+        path: &str,
+        name: &str,
+        declaration: &Value,
+        types: &Types,
+    ) -> Result<Self, TemplateViolation> {
+        let malformed = |what| TemplateViolation::at(path, TemplateError::Malformed(what));
         let members =
             declaration.as_object().ok_or_else(|| malformed("a parameter is an object"))?;
-        if members.contains_key("$ref") {
-            let reason = TemplateError::Unsupported("the definition of own types");
-            return Err(TemplateViolation::at(path, reason));
-        }
-        let value_type = ValueType::of(members)
+        let shape = types.shape(members).map_err(|reason| TemplateViolation::at(path, reason))?;
+        let value_type = shape
+            .value_type()
             .ok_or_else(|| malformed("a parameter has a type: string, securestring, int, bool, object, secureObject or array"))?;
-        let bound = |name: &'static str| Some((name, members.get(name)?.as_i64()?));
+        types.check_declaration(path, declaration)?;
         Ok(Self {
             name: name.to_owned(),
             value_type,
             default: members.get("defaultValue").cloned(),
-            allowed: members.get("allowedValues").and_then(Value::as_array).cloned(),
-            bounds: BOUNDS.into_iter().filter_map(bound).collect(),
-            is_nullable: members.get("nullable") == Some(&Value::Bool(true)),
+            is_nullable: shape.is_nullable(),
+            declaration: members.clone(),
         })
     }
 
@@ -141,53 +140,13 @@ impl Parameter {
     }
 
     /// Refuses a value that the declaration does not allow.
-    pub(super) fn check(&self, value: &Value) -> Result<(), TemplateError> {
-        if self.is_nullable && value.is_null() {
-            return Ok(());
-        }
-        let name = self.name.clone();
-        if !self.value_type.covers(value) {
-            let (expected, actual) = (self.value_type.json_name(), type_name(value));
-            return Err(TemplateError::ParameterType { name, expected, actual });
-        }
-        self.check_allowed(value)?;
-        let length = match value {
-            Value::String(text) => Some(text.chars().count()),
-            Value::Array(items) => Some(items.len()),
-            Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_) => None,
-        };
-        let length = length.and_then(|length| i64::try_from(length).ok());
-        for (bound, limit) in &self.bounds {
-            let actual = if bound.ends_with("Length") { length } else { value.as_i64() };
-            let Some(actual) = actual else { continue };
-            let is_broken =
-                if bound.starts_with("min") { actual < *limit } else { actual > *limit };
-            if is_broken {
-                return Err(TemplateError::ParameterBounds { name, bound, limit: *limit, actual });
-            }
-        }
-        Ok(())
-    }
-
-    /// One of the allowed values, or an array of them. Texts ignore case, as Resource Manager has it.
-    fn check_allowed(&self, value: &Value) -> Result<(), TemplateError> {
-        let Some(allowed) = &self.allowed else { return Ok(()) };
-        let is_same = |one: &Value, other: &Value| match (one, other) {
-            (Value::String(one), Value::String(other)) => one.eq_ignore_ascii_case(other),
-            (one, other) => one == other,
-        };
-        let is_one = |value: &Value| allowed.iter().any(|known| is_same(known, value));
-        let are_all = value.as_array().is_some_and(|items| items.iter().all(is_one));
-        if is_one(value) || are_all {
-            return Ok(());
-        }
-        let shown =
-            |value: &Value| as_text(value).chars().take(limits::VALUE_SHOWN_CHARS_MAX).collect();
-        Err(TemplateError::ParameterNotAllowed {
-            name: self.name.clone(),
-            value: if self.value_type.is_secure() { String::new() } else { shown(value) },
-            allowed: allowed.iter().take(limits::NAMES_SHOWN_MAX).map(shown).collect(),
-        })
+    pub(super) fn check(
+        &self,
+        types: &Types,
+        budget: &Budget,
+        value: &Value,
+    ) -> Result<(), TemplateError> {
+        types.check(budget, &self.name, &self.declaration, value)
     }
 }
 
@@ -202,8 +161,10 @@ mod tests {
     use serde_json::json;
 
     fn check(declaration: Value, value: Value, expected: Result<(), &str>) {
-        let parameter = Parameter::read("p", &declaration).unwrap();
-        let checked = parameter.check(&value).map_err(|error| error.to_string());
+        let types = Types::default();
+        let parameter = Parameter::read("p", "p", &declaration, &types).unwrap();
+        let checked = parameter.check(&types, &Budget::default(), &value);
+        let checked = checked.map_err(|error| error.to_string());
         assert_eq!(checked, expected.map_err(str::to_owned), "{declaration} {value}");
     }
 
@@ -237,10 +198,12 @@ mod tests {
     #[test]
     fn a_secure_value_is_shown_nowhere() {
         let declaration = json!({ "type": "secureString", "allowedValues": ["a"] });
-        let parameter = Parameter::read("p", &declaration).unwrap();
-        let refused = parameter.check(&json!("hunter2")).unwrap_err();
+        let types = Types::default();
+        let parameter = Parameter::read("p", "p", &declaration, &types).unwrap();
+        let budget = Budget::default();
+        let refused = parameter.check(&types, &budget, &json!("hunter2")).unwrap_err();
         assert!(!format!("{refused:?}").contains("hunter2"), "{refused:?}");
-        let shown = ShownValue::new("p", parameter.value_type, json!("hunter2"));
+        let shown = ShownValue::new("p", parameter.value_type, Some(json!("hunter2")));
         assert_eq!(shown.value, None);
     }
 }

@@ -19,7 +19,8 @@ use super::expression::is_expression;
 use super::function::join_id;
 use super::hidden::Hidden;
 use super::index::{Entry, ResourceIndex};
-use super::parameter::{ShownValue, ValueType};
+use super::own_function::Library;
+use super::parameter::ShownValue;
 use super::template::{Declaration, NESTED_TYPE, Template, has_own_template, is_nested};
 use crate::limits;
 use values::check_kept;
@@ -51,6 +52,7 @@ pub struct PlannedResource {
 pub struct Plan {
     place: Place,
     names: Names,
+    library: Arc<Library>,
     budget: Budget,
     /// In an order in which they can be deployed.
     resources: Vec<PlannedResource>,
@@ -83,6 +85,7 @@ impl Template {
         let mut plan = Plan {
             place,
             names: Names::default(),
+            library: Arc::clone(&self.library),
             budget: Budget::default(),
             resources: Vec::new(),
             index: ResourceIndex::default(),
@@ -163,6 +166,8 @@ impl Plan {
         Evaluator {
             place: &self.place,
             names: &self.names,
+            library: &self.library,
+            depth_left: limits::EVALUATION_DEPTH_MAX,
             budget: &self.budget,
             copies,
             lambdas: None,
@@ -284,8 +289,12 @@ impl Plan {
             names.push(symbol.to_owned());
             names.extend(copies.last().map(|copy| format!("{symbol}[{}]", copy.index)));
         }
-        let entry =
-            Entry { id: Arc::clone(&resource.id), api_version: resource.api_version.clone() };
+        let entry = Entry {
+            id: Arc::clone(&resource.id),
+            resource_type: resource.resource_type.clone(),
+            name: resource.name.clone(),
+            api_version: resource.api_version.clone(),
+        };
         self.index.add(entry, names.iter().map(String::as_str));
     }
 
@@ -435,10 +444,8 @@ impl Plan {
         let mut shown = Vec::new();
         for (name, output) in &self.outputs {
             let path = format!("outputs.{name}");
-            match stepped(&path, self.output(&evaluator, &path, output)?)? {
-                Step::Done(Some((value_type, value))) => {
-                    shown.push(ShownValue::new(name, value_type, value));
-                }
+            match stepped(&path, self.output(&evaluator, name, output)?)? {
+                Step::Done(Some(output)) => shown.push(output),
                 Step::Done(None) => {}
                 Step::Needs(key) => return Ok(Step::Needs(key)),
             }
@@ -450,13 +457,17 @@ impl Plan {
     fn output(
         &self,
         evaluator: &Evaluator<'_>,
-        path: &str,
+        name: &str,
         output: &Value,
-    ) -> Result<Result<Option<(ValueType, Value)>, Halt>, TemplateViolation> {
-        let malformed = |what| TemplateViolation::at(path, TemplateError::Malformed(what));
+    ) -> Result<Result<Option<ShownValue>, Halt>, TemplateViolation> {
+        let path = format!("outputs.{name}");
+        let at = |reason: TemplateError| TemplateViolation::at(path.as_str(), reason);
+        let malformed = |what| at(TemplateError::Malformed(what));
         let members = output.as_object().ok_or_else(|| malformed("an output is an object"))?;
+        let types = &self.library.types;
+        let shape = types.shape(members).map_err(at)?;
         let value_type =
-            ValueType::of(members).ok_or_else(|| malformed("an output has a type and a value"))?;
+            shape.value_type().ok_or_else(|| malformed("an output has a type and a value"))?;
         let evaluate = || -> Result<Option<Value>, Halt> {
             if let Some(condition) = members.get("condition")
                 && evaluator.value(condition)? == Value::Bool(false)
@@ -472,13 +483,18 @@ impl Plan {
         };
         match evaluate() {
             Ok(None) => Ok(Ok(None)),
-            Ok(Some(Value::Null)) if members.get("nullable") == Some(&Value::Bool(true)) => {
-                Ok(Ok(None))
+            Ok(Some(Value::Null)) if shape.is_nullable() => Ok(Ok(None)),
+            Ok(Some(value)) if value_type.covers(&value) => {
+                types.check(&self.budget, name, members, &value).map_err(
+                    |reason| match reason {
+                        TemplateError::Expression(error) => at(error.into()),
+                        _ => malformed("the value of an output is not of its type"),
+                    },
+                )?;
+                let shown = types.shown(members, &value, &mut Hidden::default());
+                Ok(Ok(Some(ShownValue::new(name, value_type, shown))))
             }
-            Ok(Some(value)) if value_type.covers(&value) => Ok(Ok(Some((value_type, value)))),
-            Ok(Some(value)) => {
-                Err(TemplateViolation::at(path, type_wrong(value_type.json_name(), &value)))
-            }
+            Ok(Some(value)) => Err(at(type_wrong(value_type.json_name(), &value).into())),
             Err(halt) => Ok(Err(halt)),
         }
     }
@@ -562,6 +578,7 @@ mod tests {
             deployment: Value::Null,
             environment: Value::Null,
             subscription: Value::Null,
+            deployer: Value::Null,
             tenant: Value::Null,
             resource_group: None,
         };
@@ -679,6 +696,49 @@ mod tests {
     }
 
     #[test]
+    fn what_is_listed_of_a_resource_is_a_dependency_and_asked_for_by_its_action() {
+        let resources = json!({
+            "one": resource("N.X/a", "one", json!({ "properties": {
+                "p": "[listKeys('two', 'v1', createObject('k', 1)).keys[0]]",
+                "q": "[resourceInfo('two').type]",
+                "r": "[references('many', 'Full')[1].kind]",
+            }})),
+            "two": resource("N.X/a", "two", json!({})),
+            "many": resource("N.X/m", "[format('m{0}', copyIndex())]", json!({ "copy": { "name": "many", "count": 2 } })),
+        });
+        let planned = plan(resources).unwrap();
+        let one = planned.resources().last().unwrap();
+        assert_eq!((one.name.as_str(), one.depends_on.len()), ("one", 3));
+        let mut answers = Answers::new();
+        let mut asked = Vec::new();
+        let body = loop {
+            match planned.body(one, &answers).unwrap() {
+                Step::Done(body) => break body,
+                Step::Needs(key) => {
+                    let list = key.list.clone().map(|it| (it.action, it.body));
+                    asked.push((key.id.clone(), list));
+                    answers.insert(key, json!({ "keys": ["k"], "kind": "m" }));
+                }
+            }
+        };
+        let list = Some(("listKeys".to_owned(), Some("{\"k\":1}".to_owned())));
+        assert_eq!(
+            asked,
+            [
+                ("/s/providers/n.x/a/two".to_owned(), list),
+                ("/s/providers/n.x/m/m0".to_owned(), None),
+                ("/s/providers/n.x/m/m1".to_owned(), None),
+            ]
+        );
+        assert_eq!(body["properties"], json!({ "p": "k", "q": "N.X/a", "r": "m" }));
+        check_error(
+            json!([resource("N.X/a", "[listKeys('/x', 'v1').k]", json!({}))]),
+            "resources[0].name",
+            "the function listKeys cannot be used here",
+        );
+    }
+
+    #[test]
     fn circles_are_found() {
         check_error(
             json!([
@@ -777,7 +837,7 @@ mod tests {
         )]))
         .unwrap();
         let one = planned.resources().next().unwrap();
-        let key = ReferenceKey { id: "/x/y".to_owned(), api_version: "v2".to_owned() };
+        let key = ReferenceKey { id: "/x/y".to_owned(), api_version: "v2".to_owned(), list: None };
         assert_eq!(planned.body(one, &Answers::new()), Ok(Step::Needs(key.clone())));
         let answers = Answers::from([(key, json!({ "properties": { "id": 7 } }))]);
         assert_eq!(
@@ -829,7 +889,7 @@ mod tests {
             let planned = plan(json!([nested, resource("N.X/a", "other", json!({}))])).unwrap();
             let nested = planned.resources().find(|it| it.name == "d").unwrap();
             let id = "/s/providers/n.x/a/other".to_owned();
-            let key = ReferenceKey { id, api_version: "v1".to_owned() };
+            let key = ReferenceKey { id, api_version: "v1".to_owned(), list: None };
             let answers = Answers::from([(key, json!({ "properties": { "z": 1 } }))]);
             let Ok(Step::Done(body)) = planned.body(nested, &answers) else { panic!("a body") };
             assert_eq!(body["properties"]["template"]["x"], expected);
@@ -854,12 +914,146 @@ mod tests {
     #[test]
     fn what_is_not_understood_is_refused() {
         for template in [
-            json!({ "functions": [{ "namespace": "n" }], "resources": [] }),
-            json!({ "definitions": { "t": {} }, "resources": [] }),
+            json!({ "extensions": { "graph": { "name": "MicrosoftGraph" } }, "resources": [] }),
+            json!({ "asserts": { "a": "[true()]" }, "resources": [] }),
         ] {
             let refused = plan_with(&template, json!({})).unwrap_err();
             assert!(matches!(refused.reason, TemplateError::Unsupported(_)), "{template}");
         }
+    }
+
+    /// The outputs of a template with these functions, or why there are none.
+    fn with_functions(functions: Value, output: &str) -> Result<Value, String> {
+        let template = json!({
+            "definitions": { "short": { "type": "string", "maxLength": 3 } },
+            "functions": [{ "namespace": "own", "members": functions }],
+            "parameters": { "p": { "type": "string", "defaultValue": "outer" } },
+            "variables": { "v": "outer" },
+            "resources": [],
+            "outputs": { "o": { "type": "string", "value": output } },
+        });
+        let planned = plan_with(&template, json!({})).map_err(|it| it.to_string())?;
+        match planned.outputs(&Answers::new()).map_err(|it| it.to_string())? {
+            Step::Done(shown) => Ok(shown[0].value.clone().unwrap()),
+            Step::Needs(key) => Err(format!("{key:?}")),
+        }
+    }
+
+    fn function(parameters: Value, value: &str) -> Value {
+        json!({ "parameters": parameters, "output": { "$ref": "#/definitions/short", "value": value } })
+    }
+
+    #[test]
+    fn own_functions_see_their_arguments_and_each_other() {
+        let p = json!([{ "name": "p", "$ref": "#/definitions/short" }]);
+        let check = |functions: Value, output: &str, expected: Result<&str, &str>| {
+            let expected = expected.map(Value::from).map_err(str::to_owned);
+            assert_eq!(with_functions(functions, output), expected, "{output}");
+        };
+        let one = json!({
+            "twice": function(p.clone(), "[concat(parameters('p'), parameters('p'))]"),
+            "more": function(p.clone(), "[concat(own.twice(parameters('P')), 'c')]"),
+        });
+        check(one.clone(), "[OWN.More('a')]", Ok("aac"));
+        check(
+            one.clone(),
+            "[first(map(createArray('a'), lambda('x', own.twice(lambdaVariables('x')))))]",
+            Ok("aa"),
+        );
+        check(
+            one.clone(),
+            "[own.twice('ab')]",
+            Err(
+                "outputs.o: the arguments of own.twice are wrong: the parameter output is out of bounds",
+            ),
+        );
+        check(
+            one.clone(),
+            "[own.twice(1)]",
+            Err(
+                "outputs.o: the arguments of own.twice are wrong: the parameter p is of type String, not Integer",
+            ),
+        );
+        check(
+            one.clone(),
+            "[own.twice()]",
+            Err("outputs.o.value: own.twice takes 1 arguments, not 0"),
+        );
+        check(
+            one,
+            "[own.thrice('a')]",
+            Err("outputs.o.value: the function own.thrice is not known"),
+        );
+        for (value, expected) in [
+            ("[variables('v')]", "the variable v is not declared"),
+            ("[parameters('q')]", "the parameter q is not declared"),
+            ("[nope()]", "the function nope is not known"),
+        ] {
+            let path = "functions[0].members.f.output.value";
+            let expected = format!("{path}: {expected}");
+            check(json!({ "f": function(p.clone(), value) }), "x", Err(&expected));
+        }
+        for (value, expected) in [
+            ("[reference('/a/b', 'v1').x]", "the function reference cannot be used here"),
+            ("[newGuid()]", "the function newGuid cannot be used here"),
+            ("[string(copyIndex())]", "the function copyIndex cannot be used here"),
+        ] {
+            let expected = format!("outputs.o: {expected}");
+            check(json!({ "f": function(json!([]), value) }), "[own.f()]", Err(&expected));
+        }
+    }
+
+    #[test]
+    fn own_functions_that_call_each_other_without_end_are_stopped() {
+        let p = json!([]);
+        let deep = |call: &str| format!("[{}{call}{}]", "concat(".repeat(50), ")".repeat(50));
+        for (value, other) in [(deep("own.g()"), deep("own.f()")), (deep("own.f()"), String::new())]
+        {
+            let functions =
+                json!({ "f": function(p.clone(), &value), "g": function(p.clone(), &other) });
+            let refused = with_functions(functions, "[own.f()]").unwrap_err();
+            assert_eq!(refused, "outputs.o: the expression or its value is nested too deeply");
+        }
+        // Each calls the next one many times.
+        let calls = |name: &str| {
+            let all = vec![format!("own.{name}()"); 200];
+            format!("[take(concat({}), 1)]", all.join(", "))
+        };
+        let mut functions = json!({ "f0": function(p.clone(), "x") });
+        for n in 1..7 {
+            functions[format!("f{n}")] = function(p.clone(), &calls(&format!("f{}", n - 1)));
+        }
+        let refused = with_functions(functions, "[own.f6()]").unwrap_err();
+        assert_eq!(refused, "outputs.o: the expressions of the template take too much work");
+    }
+
+    #[test]
+    fn values_of_own_types_are_checked_and_their_secrets_hidden() {
+        let template = json!({
+            "definitions": { "login": { "type": "object", "properties": {
+                "name": { "type": "string" }, "password": { "type": "securestring" },
+            }}},
+            "parameters": { "logins": { "type": "array", "items": { "$ref": "#/definitions/login" } } },
+            "resources": [],
+            "outputs": { "first": {
+                "$ref": "#/definitions/login", "nullable": true,
+                "value": "[first(parameters('logins'))]",
+            }},
+        });
+        let given = |value: Value| json!({ "logins": { "value": value } });
+        let login = json!([{ "name": "n", "password": "hunter2" }]);
+        let planned = plan_with(&template, given(login)).unwrap();
+        assert_eq!(planned.parameters()[0].value, Some(json!([{ "name": "n" }])));
+        assert_eq!(planned.hidden().text("hunter2"), "***");
+        let outputs = planned.outputs(&Answers::new());
+        let Ok(Step::Done(outputs)) = outputs else { panic!("{outputs:?}") };
+        assert_eq!(outputs[0].value, Some(json!({ "name": "n" })));
+        let refused = plan_with(&template, given(json!([{ "name": "n" }]))).unwrap_err();
+        assert_eq!(
+            refused.to_string(),
+            "parameters.logins: the parameter logins[0] lacks the properties [\"password\"]"
+        );
+        assert!(plan_with(&template, given(json!([]))).unwrap().outputs(&Answers::new()).is_ok());
     }
 
     #[test]

@@ -9,12 +9,15 @@ use serde_json::{Map, Value};
 use super::error::{ExpressionError, TemplateError, TemplateViolation};
 use super::expression::{Call, Expression, TemplateText, parse};
 use super::function::{self, member, template_hash};
+use super::own_function::Library;
 use super::parameter::Parameter;
+use super::types::Types;
 use crate::limits;
 
 /// A template that can be read.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Template {
+    pub(super) library: Arc<Library>,
     pub(super) parameters: Vec<Parameter>,
     pub(super) variables: Map<String, Value>,
     pub(super) resources: Vec<Declaration>,
@@ -37,22 +40,32 @@ pub(super) struct Declaration {
 /// The type whose resources are deployments themselves.
 pub(super) const NESTED_TYPE: &str = "Microsoft.Resources/deployments";
 
+/// Parts of a template that Azure understands and keycard does not.
+const UNSUPPORTED: [(&str, &str); 3] = [
+    ("imports", "the extensions of templates"),
+    ("extensions", "the extensions of templates"),
+    ("asserts", "the assertions of templates"),
+];
+
 impl Template {
     /// Reads a template and checks what can be checked without values.
     pub fn parse(source: &Value) -> Result<Self, TemplateViolation> {
         let malformed = |what| TemplateViolation::at("", TemplateError::Malformed(what));
         let members = source.as_object().ok_or_else(|| malformed("a template is an object"))?;
-        for (name, what) in [("functions", "own functions"), ("definitions", "own types")] {
+        for (name, what) in UNSUPPORTED {
             if members.get(name).is_some_and(|value| !is_empty(value)) {
                 return Err(TemplateViolation::at(name, TemplateError::Unsupported(what)));
             }
         }
+        let types = section(members, "definitions", limits::TEMPLATE_TYPES_MAX)?;
+        let library = Library::read(Types::read(types)?, members.get("functions"))?;
         let parameters = section(members, "parameters", limits::TEMPLATE_PARAMETERS_MAX)?;
+        let parameter = |(name, declaration): (&String, &Value)| {
+            Parameter::read(&format!("parameters.{name}"), name, declaration, &library.types)
+        };
         let template = Self {
-            parameters: parameters
-                .iter()
-                .map(|(name, declaration)| Parameter::read(name, declaration))
-                .collect::<Result<_, _>>()?,
+            parameters: parameters.iter().map(parameter).collect::<Result<_, _>>()?,
+            library: Arc::new(library),
             variables: section(members, "variables", limits::TEMPLATE_VARIABLES_MAX)?,
             resources: declarations(members.get("resources"))?,
             outputs: section(members, "outputs", limits::TEMPLATE_OUTPUTS_MAX)?,
@@ -62,7 +75,21 @@ impl Template {
         Ok(template)
     }
 
+    /// What an expression may speak of where it stands in the template itself.
+    fn visible(&self) -> Visible<'_> {
+        Visible {
+            library: &self.library,
+            parameters: &self.parameters,
+            variables: Some(&self.variables),
+        }
+    }
+
     fn check_expressions(&self, parameters: &Map<String, Value>) -> Result<(), TemplateViolation> {
+        for function in self.library.functions() {
+            let parameters = &function.parameters;
+            let visible = Visible { library: &self.library, parameters, variables: None };
+            visible.check(&function.path, &function.value)?;
+        }
         for (name, declaration) in parameters {
             let default = declaration.get("defaultValue").unwrap_or(&Value::Null);
             self.check(&format!("parameters.{name}.defaultValue"), default)?;
@@ -75,6 +102,7 @@ impl Template {
         }
         for (name, value) in &self.outputs {
             self.check(&format!("outputs.{name}"), value)?;
+            self.library.types.check_declaration(&format!("outputs.{name}"), value)?;
         }
         Ok(())
     }
@@ -115,6 +143,20 @@ impl Template {
         Ok(())
     }
 
+    fn check(&self, path: &str, value: &Value) -> Result<(), TemplateViolation> {
+        self.visible().check(path, value)
+    }
+}
+
+/// What an expression may speak of.
+struct Visible<'a> {
+    library: &'a Library,
+    parameters: &'a [Parameter],
+    /// The functions of a template see none.
+    variables: Option<&'a Map<String, Value>>,
+}
+
+impl Visible<'_> {
     /// Reads every expression in a value, without evaluating it.
     fn check(&self, path: &str, value: &Value) -> Result<(), TemplateViolation> {
         match value {
@@ -151,7 +193,10 @@ impl Template {
     }
 
     fn check_call(&self, call: &Call) -> Result<(), ExpressionError> {
-        function::find(&call.name, call.arguments.len())?;
+        match self.library.find(&call.name) {
+            Some(own) => own.check_count(call.arguments.len())?,
+            None => function::check(&call.name, call.arguments.len())?,
+        }
         let [Expression::Text(name)] = call.arguments.as_slice() else { return Ok(()) };
         let is_declared = |known: &str| known.eq_ignore_ascii_case(name);
         if call.name.eq_ignore_ascii_case("parameters")
@@ -167,9 +212,10 @@ impl Template {
 
     /// A variable stands by its name, or as a loop.
     fn has_variable(&self, name: &str) -> bool {
-        let loops = member(&self.variables, "copy").and_then(Value::as_array);
+        let Some(variables) = self.variables else { return false };
+        let loops = member(variables, "copy").and_then(Value::as_array);
         let loops = loops.into_iter().flatten().filter_map(|one| one.get("name")?.as_str());
-        let names = self.variables.keys().map(String::as_str);
+        let names = variables.keys().map(String::as_str);
         names.chain(loops).any(|known| known.eq_ignore_ascii_case(name))
     }
 }

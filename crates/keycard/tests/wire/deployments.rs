@@ -10,11 +10,11 @@ use crate::harness::{ARM_AUDIENCE, Cloud, IDENTITY_OPERATOR, OWNER, SECRETS_USER
 const VERSION: &str = "2025-04-01";
 
 impl Cloud {
-    fn deployment(&self, name: &str) -> String {
+    pub(crate) fn deployment(&self, name: &str) -> String {
         format!("{}/providers/Microsoft.Resources/deployments/{name}", self.group())
     }
 
-    async fn deploy(&self, name: &str, template: Value, parameters: Value) -> Answer {
+    pub(crate) async fn deploy(&self, name: &str, template: Value, parameters: Value) -> Answer {
         let body = json!({ "properties": {
             "mode": "Incremental", "template": template, "parameters": parameters,
         }});
@@ -22,7 +22,7 @@ impl Cloud {
     }
 
     /// A deployment as it is once it has ended.
-    async fn ended(&self, path: &str) -> Value {
+    pub(crate) async fn ended(&self, path: &str) -> Value {
         let end = async {
             loop {
                 let body = self.admin(Method::GET, path, VERSION, None).await.body;
@@ -36,7 +36,7 @@ impl Cloud {
         ended.unwrap_or_else(|_| panic!("{path} does not end"))
     }
 
-    async fn deployed(&self, name: &str, template: Value, parameters: Value) -> Value {
+    pub(crate) async fn deployed(&self, name: &str, template: Value, parameters: Value) -> Value {
         let answer = self.deploy(name, template, parameters).await;
         assert!(answer.status.is_success(), "{}", answer.body);
         let ended = self.ended(&self.deployment(name)).await;
@@ -291,8 +291,14 @@ async fn a_template_that_cannot_be_deployed_is_refused_with_its_reason() {
         (
             with_resources(json!([identity("[listKeys('x', 'y')]", json!({}))])),
             json!({}),
+            "InvalidTemplate",
+            "The template function 'listKeys' is not expected at this location.",
+        ),
+        (
+            with_resources(json!([identity("[first(providers('x'))]", json!({}))])),
+            json!({}),
             "NotImplemented",
-            "the template function 'listKeys'",
+            "the template function 'providers'",
         ),
         (
             with_resources(json!([identity("a/b", json!({}))])),

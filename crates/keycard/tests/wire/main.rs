@@ -16,6 +16,7 @@ mod async_operations;
 mod attacks;
 mod authorization;
 mod compatibility;
+mod compiled_templates;
 mod container_apps;
 mod deployments;
 mod development;

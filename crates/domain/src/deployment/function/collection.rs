@@ -30,6 +30,14 @@ pub(super) const FUNCTIONS: &[Function] = &[
         }
         Ok(found.clone())
     }),
+    pure("indexFromEnd", (2, 2), |it| {
+        let missing = || {
+            let (index, length) = (it.integer(1)?, it.array(0)?.len());
+            Err(ExpressionError::ItemMissing { index, length })
+        };
+        from_end(it)?.cloned().map_or_else(missing, Ok)
+    }),
+    pure("tryIndexFromEnd", (2, 2), |it| Ok(from_end(it)?.cloned().unwrap_or_default())),
     pure("shallowMerge", (1, 1), |it| {
         let mut merged = Map::new();
         for item in it.array(0)? {
@@ -127,6 +135,12 @@ fn intersection(it: &Arguments<'_>) -> Result<Value, ExpressionError> {
 fn items(it: &Arguments<'_>) -> Result<Value, ExpressionError> {
     let pair = |(key, value): (&String, &Value)| json!({ "key": key, "value": value });
     Ok(it.object(0)?.iter().map(pair).collect())
+}
+
+/// The item at a place counted from the end, which is 1.
+fn from_end<'a>(it: &'a Arguments<'_>) -> Result<Option<&'a Value>, ExpressionError> {
+    let back = usize::try_from(it.integer(1)?).ok().and_then(|place| place.checked_sub(1));
+    Ok(it.array(0)?.iter().rev().nth(back.unwrap_or(usize::MAX)))
 }
 
 fn flatten(it: &Arguments<'_>) -> Result<Value, ExpressionError> {

@@ -11,6 +11,11 @@ pub(super) const FUNCTIONS: &[Function] = &[
     pure("base64", (1, 1), |it| Ok(base64_encode(it.text(0)?.as_bytes()).into())),
     pure("base64ToString", (1, 1), |it| Ok(decoded(it)?.into())),
     pure("base64ToJson", (1, 1), |it| read_json(it, &decoded(it)?)),
+    pure("dataUri", (1, 1), |it| {
+        let encoded = base64_encode(super::as_text(it.value(0)).as_bytes());
+        Ok(format!("data:text/plain;charset=utf8;base64,{encoded}").into())
+    }),
+    pure("dataUriToString", (1, 1), data_uri_to_string),
     pure("json", (1, 1), |it| read_json(it, it.text(0)?)),
     pure("uri", (2, 2), uri),
     pure("uriComponent", (1, 1), |it| Ok(escaped(it.text(0)?).into())),
@@ -23,6 +28,17 @@ fn decoded(it: &Arguments<'_>) -> Result<String, ExpressionError> {
     base64_decode_any(it.text(0)?, limits::EXPRESSION_VALUE_BYTES_MAX)
         .and_then(|bytes| String::from_utf8(bytes).ok())
         .ok_or_else(|| it.invalid("it is no base64 of a text"))
+}
+
+/// The text that a URI of the scheme `data` holds. Source: RFC 2397.
+fn data_uri_to_string(it: &Arguments<'_>) -> Result<Value, ExpressionError> {
+    let content = it.text(0)?.strip_prefix("data:").and_then(|rest| rest.split_once(','));
+    let text = content.and_then(|(head, data)| match head.strip_suffix(";base64") {
+        Some(_) => base64_decode_any(data, limits::EXPRESSION_VALUE_BYTES_MAX)
+            .and_then(|bytes| String::from_utf8(bytes).ok()),
+        None => unescaped(data),
+    });
+    text.map(Value::from).ok_or_else(|| it.invalid("it is no data URI of a text"))
 }
 
 fn read_json(it: &Arguments<'_>, text: &str) -> Result<Value, ExpressionError> {

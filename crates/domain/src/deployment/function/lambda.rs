@@ -1,5 +1,7 @@
 //! Functions that apply an expression to each item of an array. Source: Azure Resource Manager, "Lambda functions".
 
+use std::collections::BTreeMap;
+
 use serde_json::{Map, Value};
 
 use super::super::error::{ExpressionError, Halt};
@@ -11,6 +13,9 @@ pub(super) const FUNCTIONS: &[Function] = &[
     lazy("map", (2, 2), map),
     lazy("filter", (2, 2), filter),
     lazy("reduce", (3, 3), reduce),
+    lazy("sort", (2, 2), sort),
+    lazy("groupBy", (2, 2), group_by),
+    lazy("mapValues", (2, 2), map_values),
     lazy("toObject", (2, 3), to_object),
     // Only ever an argument of those above, which look into it.
     lazy("lambda", (1, 3), |_, _| {
@@ -107,6 +112,72 @@ fn reduce(evaluator: &Evaluator<'_>, arguments: &[Expression]) -> Result<Value, 
         so_far = lambda.apply(evaluator, &[&so_far, item, &index.into()])?;
     }
     Ok(so_far)
+}
+
+/// The items in the order that the lambda says: whether one is before another. Equal ones stay as they are.
+fn sort(evaluator: &Evaluator<'_>, arguments: &[Expression]) -> Result<Value, Halt> {
+    let [array, lambda] = arguments else { return miscounted("sort") };
+    let lambda = Lambda::of(lambda, "sort")?;
+    let is_before = |one: &Value, other: &Value| {
+        let answer = lambda.apply(evaluator, &[one, other])?;
+        answer.as_bool().ok_or_else(|| Halt::from(type_wrong("Boolean", &answer)))
+    };
+    let mut runs: Vec<Vec<Value>> =
+        items(evaluator, array)?.into_iter().map(|item| vec![item]).collect();
+    while runs.len() > 1 {
+        let mut merged = Vec::new();
+        let mut pairs = runs.into_iter();
+        while let Some(first) = pairs.next() {
+            merged.push(match pairs.next() {
+                Some(second) => merge(first, second, &is_before)?,
+                None => first,
+            });
+        }
+        runs = merged;
+    }
+    Ok(runs.pop().unwrap_or_default().into())
+}
+
+/// Two sorted runs as one.
+fn merge(
+    first: Vec<Value>,
+    second: Vec<Value>,
+    is_before: &impl Fn(&Value, &Value) -> Result<bool, Halt>,
+) -> Result<Vec<Value>, Halt> {
+    let mut merged = Vec::with_capacity(first.len() + second.len());
+    let (mut first, mut second) = (first.into_iter().peekable(), second.into_iter().peekable());
+    while let (Some(one), Some(other)) = (first.peek(), second.peek()) {
+        let next = if is_before(other, one)? { second.next() } else { first.next() };
+        merged.extend(next);
+    }
+    merged.extend(first);
+    merged.extend(second);
+    Ok(merged)
+}
+
+/// Arrays of the items that the lambda gives the same name.
+fn group_by(evaluator: &Evaluator<'_>, arguments: &[Expression]) -> Result<Value, Halt> {
+    let [array, lambda] = arguments else { return miscounted("groupBy") };
+    let lambda = Lambda::of(lambda, "groupBy")?;
+    let mut groups: BTreeMap<String, Vec<Value>> = BTreeMap::new();
+    for item in items(evaluator, array)? {
+        let name = text_of(lambda.apply(evaluator, &[&item])?)?;
+        groups.entry(name).or_default().push(item);
+    }
+    Ok(groups.into_iter().map(|(name, items)| (name, items.into())).collect::<Map<_, _>>().into())
+}
+
+/// The object with other values under its names.
+fn map_values(evaluator: &Evaluator<'_>, arguments: &[Expression]) -> Result<Value, Halt> {
+    let [object, lambda] = arguments else { return miscounted("mapValues") };
+    let lambda = Lambda::of(lambda, "mapValues")?;
+    let value = evaluator.expression(object)?;
+    let Value::Object(members) = value else { return Err(type_wrong("Object", &value).into()) };
+    members
+        .into_iter()
+        .map(|(name, value)| Ok((name, lambda.apply(evaluator, &[&value])?)))
+        .collect::<Result<Map<_, _>, Halt>>()
+        .map(Value::Object)
 }
 
 /// Names by the first lambda; values by the second one, or the items themselves.

@@ -2,6 +2,7 @@
 //!
 //! Source: Azure Resource Manager, "ARM template functions".
 
+mod cidr;
 mod collection;
 mod date;
 mod encoding;
@@ -67,6 +68,7 @@ const fn lazy(
 }
 
 const FAMILIES: &[&[Function]] = &[
+    cidr::FUNCTIONS,
     collection::FUNCTIONS,
     date::FUNCTIONS,
     encoding::FUNCTIONS,
@@ -80,68 +82,91 @@ const FAMILIES: &[&[Function]] = &[
 
 /// Functions of Azure that keycard does not have.
 const UNSUPPORTED: &[&str] = &[
-    "cidrHost",
-    "cidrSubnet",
-    "dataUri",
-    "dataUriToString",
-    "deployer",
-    "fail",
+    "buildUri",
+    "externalInput",
     "float",
     "getSecret",
-    "groupBy",
-    "indexFromEnd",
-    "managementGroup",
-    "mapValues",
-    "parseCidr",
-    "pickZones",
+    "listOutputsWithSecureValues",
+    "parseUri",
     "providers",
-    "references",
-    "resourceInfo",
-    "sort",
     "toLogicalZone",
     "toLogicalZones",
     "toPhysicalZone",
     "toPhysicalZones",
-    "tryGet",
-    "tryIndexFromEnd",
 ];
 
+/// Refuses a function that there is not, and a number of arguments that it does not take.
+pub(super) fn check(name: &str, count: usize) -> Result<(), ExpressionError> {
+    if is_list(name) {
+        return check_count(name, (2, 3), count);
+    }
+    find(name, count).map(drop)
+}
+
+/// The value of a function of the language.
+pub(super) fn call(
+    evaluator: &Evaluator<'_>,
+    name: &str,
+    arguments: &[Expression],
+) -> Result<Value, Halt> {
+    if is_list(name) {
+        check_count(name, (2, 3), arguments.len())?;
+        return place::list(evaluator, name, arguments);
+    }
+    find(name, arguments.len())?.apply(evaluator, arguments)
+}
+
 /// The function of this name, for so many arguments. Names ignore case.
-pub(super) fn find(name: &str, count: usize) -> Result<&'static Function, ExpressionError> {
+fn find(name: &str, count: usize) -> Result<&'static Function, ExpressionError> {
     let found =
         FAMILIES.iter().copied().flatten().find(|known| known.name.eq_ignore_ascii_case(name));
     let Some(function) = found else {
-        let is_list = name.get(..4).is_some_and(|start| start.eq_ignore_ascii_case("list"));
-        let is_known = UNSUPPORTED.iter().any(|known| known.eq_ignore_ascii_case(name));
-        return Err(if is_known || (is_list && name.len() > 4) {
+        return Err(if is_unsupported(name) {
             ExpressionError::FunctionUnsupported(name.to_owned())
         } else {
             ExpressionError::FunctionUnknown(name.to_owned())
         });
     };
-    let (least, most) = function.arity;
+    check_count(function.name, function.arity, count)?;
+    Ok(function)
+}
+
+/// Whether it is the action of a resource that gives something away, which types have as they like.
+fn is_list(name: &str) -> bool {
+    let (start, rest) = name.split_at_checked(4).unwrap_or((name, ""));
+    let is_word = rest.chars().all(|c| c.is_ascii_alphanumeric());
+    start.eq_ignore_ascii_case("list") && !rest.is_empty() && is_word && !is_unsupported(name)
+}
+
+fn is_unsupported(name: &str) -> bool {
+    UNSUPPORTED.iter().any(|known| known.eq_ignore_ascii_case(name))
+}
+
+/// Whether a function of this name looks at the resource that its first argument names.
+pub(super) fn looks_at_resources(name: &str) -> bool {
+    let of_resources = ["reference", "references"];
+    is_list(name) || of_resources.iter().any(|known| known.eq_ignore_ascii_case(name))
+}
+
+fn check_count(
+    function: &str,
+    (least, most): (usize, usize),
+    count: usize,
+) -> Result<(), ExpressionError> {
     if (least..=most).contains(&count) {
-        return Ok(function);
+        return Ok(());
     }
     let expected = match (least, most) {
         (least, most) if least == most => least.to_string(),
         (least, MANY) => format!("at least {least}"),
         (least, most) => format!("{least} to {most}"),
     };
-    Err(ExpressionError::ArgumentCount {
-        function: function.name.to_owned(),
-        expected,
-        actual: count,
-    })
+    Err(ExpressionError::ArgumentCount { function: function.to_owned(), expected, actual: count })
 }
 
 impl Function {
     /// The function's value.
-    pub(super) fn apply(
-        &self,
-        evaluator: &Evaluator<'_>,
-        arguments: &[Expression],
-    ) -> Result<Value, Halt> {
+    fn apply(&self, evaluator: &Evaluator<'_>, arguments: &[Expression]) -> Result<Value, Halt> {
         let values = || -> Result<Arguments<'_>, Halt> {
             let values = arguments.iter().map(|argument| evaluator.expression(argument));
             Ok(Arguments { function: self.name, values: values.collect::<Result<_, _>>()? })
@@ -211,9 +236,14 @@ impl Arguments<'_> {
         self.value(index).as_object().ok_or_else(|| self.wrong(index, "Object"))
     }
 
+    /// The arguments before this one as texts.
+    fn texts_before(&self, end: usize) -> Result<Vec<&str>, ExpressionError> {
+        (0..end).map(|index| self.text(index)).collect()
+    }
+
     /// All arguments as texts.
     fn texts(&self) -> Result<Vec<&str>, ExpressionError> {
-        (0..self.values.len()).map(|index| self.text(index)).collect()
+        self.texts_before(self.values.len())
     }
 }
 
@@ -258,8 +288,10 @@ mod tests {
     use time::UtcDateTime;
 
     use super::super::evaluate::{Budget, CopyIndex, Fresh, Names, Place};
+    use super::super::own_function::Library;
     use super::*;
     use crate::entropy::SeededEntropy;
+    use crate::limits;
 
     fn place() -> Place {
         Place {
@@ -268,6 +300,7 @@ mod tests {
             deployment: json!({ "name": "d1" }),
             environment: json!({ "suffixes": { "keyVaultDns": ".vault" } }),
             subscription: json!({ "id": "/subscriptions/s1", "subscriptionId": "s1" }),
+            deployer: json!({ "objectId": "o1" }),
             tenant: json!({ "tenantId": "t1" }),
             resource_group: Some(json!({ "id": "/subscriptions/s1/resourceGroups/rg1" })),
         }
@@ -287,6 +320,8 @@ mod tests {
         Evaluator {
             place: &place(),
             names: &names,
+            library: &Library::default(),
+            depth_left: limits::EVALUATION_DEPTH_MAX,
             budget: &Budget::default(),
             copies: &copies,
             lambdas: None,
@@ -441,6 +476,114 @@ mod tests {
         check(
             "shallowMerge(createArray(createObject('a', 1), createObject('a', 2, 'b', 3)))",
             json!({ "a": 2, "b": 3 }),
+        );
+    }
+
+    #[test]
+    fn lambdas_order_group_and_change() {
+        check(
+            "sort(createArray(3, 1, 2), lambda('a', 'b', less(lambdaVariables('a'), lambdaVariables('b'))))",
+            json!([1, 2, 3]),
+        );
+        // What is neither before nor after stays where it was.
+        check(
+            "sort(createArray('bb', 'a', 'aa', 'c'), lambda('a', 'b', less(length(lambdaVariables('a')), length(lambdaVariables('b')))))",
+            json!(["a", "c", "bb", "aa"]),
+        );
+        check("sort(createArray(), lambda('a', 'b', true()))", json!([]));
+        check_error(
+            "sort(createArray(1, 2), lambda('a', 'b', 1))",
+            "expected Boolean, found Integer",
+        );
+        check_error(
+            "sort(range(0, 10000), lambda('a', 'b', empty(range(0, 10000))))",
+            "the expressions of the template take too much work",
+        );
+        check(
+            "groupBy(createArray('foo', 'bar', 'baz'), lambda('x', substring(lambdaVariables('x'), 0, 1)))",
+            json!({ "f": ["foo"], "b": ["bar", "baz"] }),
+        );
+        check_error("groupBy(range(0, 1), lambda('x', 1))", "expected String, found Integer");
+        check(
+            "mapValues(createObject('a', 1, 'b', 2), lambda('x', mul(lambdaVariables('x'), 2)))",
+            json!({ "a": 2, "b": 4 }),
+        );
+        check("indexFromEnd(createArray('a', 'b', 'c'), 1)", json!("c"));
+        check("tryIndexFromEnd(createArray('a'), 2)", Value::Null);
+        check_error("indexFromEnd(createArray('a'), 2)", "there is no item 2 among 1");
+    }
+
+    /// Source: Azure Resource Manager, "CIDR functions", their examples.
+    #[test]
+    fn networks_are_those_of_azures_examples() {
+        check(
+            "parseCidr('10.144.0.0/20')",
+            json!({
+                "network": "10.144.0.0", "netmask": "255.255.240.0", "broadcast": "10.144.15.255",
+                "firstUsable": "10.144.0.1", "lastUsable": "10.144.15.254", "cidr": 20,
+            }),
+        );
+        check(
+            "parseCidr('fdad:3236:5555::/48')",
+            json!({
+                "network": "fdad:3236:5555::", "netmask": "ffff:ffff:ffff::",
+                "firstUsable": "fdad:3236:5555::",
+                "lastUsable": "fdad:3236:5555:ffff:ffff:ffff:ffff:ffff", "cidr": 48,
+            }),
+        );
+        check(
+            "map(range(0, 5), lambda('i', cidrSubnet('10.144.0.0/20', 24, lambdaVariables('i'))))",
+            json!([
+                "10.144.0.0/24",
+                "10.144.1.0/24",
+                "10.144.2.0/24",
+                "10.144.3.0/24",
+                "10.144.4.0/24"
+            ]),
+        );
+        check("cidrSubnet('fdad:3236:5555::/48', 52, 3)", json!("fdad:3236:5555:3000::/52"));
+        check("cidrHost('10.144.3.0/24', 0)", json!("10.144.3.1"));
+        check("cidrHost('10.144.3.0/24', 253)", json!("10.144.3.254"));
+        check("cidrHost('fdad:3236:5555:3000::/52', 4)", json!("fdad:3236:5555:3000::5"));
+        check("cidrSubnet('0.0.0.0/0', 32, 1)", json!("0.0.0.1/32"));
+        check("cidrSubnet('::/0', 128, 1)", json!("::1/128"));
+        for wrong in [
+            "parseCidr('10.0.0.0')",
+            "parseCidr('10.0.0.0/33')",
+            "parseCidr('10.0.0/8')",
+            "cidrSubnet('10.144.0.0/20', 24, 16)",
+            "cidrSubnet('10.144.0.0/20', 19, 0)",
+            "cidrSubnet('10.144.0.0/20', 33, 0)",
+            "cidrHost('10.144.3.0/24', 254)",
+            "cidrHost('10.144.3.0/24', -1)",
+        ] {
+            let refused = evaluate(&format!("[{wrong}]"));
+            assert!(
+                matches!(refused, Err(Halt::Error(ExpressionError::ArgumentInvalid { .. }))),
+                "{wrong}: {refused:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn data_uris_zones_and_refusals_are_those_of_azure() {
+        check("dataUri('Hello')", json!("data:text/plain;charset=utf8;base64,SGVsbG8="));
+        check("dataUriToString('data:;base64,SGVsbG8sIFdvcmxkIQ==')", json!("Hello, World!"));
+        check("dataUriToString(dataUri('é'))", json!("é"));
+        check("dataUriToString('data:,a%20b')", json!("a b"));
+        check("pickZones('Microsoft.Compute', 'virtualMachines', 'local')", json!([]));
+        check("deployer().objectId", json!("o1"));
+        check(
+            "managementGroupResourceId('mg', 'Microsoft.Authorization/policyDefinitions', 'p')",
+            json!(
+                "/providers/Microsoft.Management/managementGroups/mg/providers/Microsoft.Authorization/policyDefinitions/p"
+            ),
+        );
+        check_error("fail('not here')", "the template refuses: not here");
+        check_error("managementGroup()", "the function managementGroup cannot be used here");
+        check_error(
+            "dataUriToString('x')",
+            "the arguments of dataUriToString are wrong: it is no data URI of a text",
         );
     }
 

@@ -1,10 +1,11 @@
 //! Functions of the deployment: its values, where it is, what it refers to. Source: Azure Resource Manager, "Resource
 //! functions", "Scope functions", "Deployment functions".
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use super::super::error::{ExpressionError, Halt, ReferenceKey};
-use super::super::evaluate::{Evaluator, Named};
+use super::super::error::{ExpressionError, Halt, ListCall, ReferenceKey};
+use super::super::evaluate::{Evaluator, Named, References, weight};
+use super::super::expression::Expression;
 use super::{Arguments, Function, MANY, placed, pure};
 
 pub(super) const FUNCTIONS: &[Function] = &[
@@ -32,6 +33,14 @@ pub(super) const FUNCTIONS: &[Function] = &[
     placed("deployment", (0, 0), |evaluator, _| Ok(evaluator.place.deployment.clone())),
     placed("environment", (0, 0), |evaluator, _| Ok(evaluator.place.environment.clone())),
     placed("subscription", (0, 0), |evaluator, _| Ok(evaluator.place.subscription.clone())),
+    placed("deployer", (0, 0), |evaluator, _| Ok(evaluator.place.deployer.clone())),
+    // No deployment is at one.
+    pure("managementGroup", (0, 0), |_| {
+        Err(ExpressionError::FunctionMisplaced("managementGroup".to_owned()))
+    }),
+    // What Azure says of a place that has no zones, and none here has.
+    pure("pickZones", (3, 5), |it| it.texts_before(3).map(|_| Value::Array(Vec::new()))),
+    pure("fail", (1, 1), |it| Err(ExpressionError::Refused(it.text(0)?.to_owned()))),
     placed("tenant", (0, 0), |evaluator, _| Ok(evaluator.place.tenant.clone())),
     placed("resourceGroup", (0, 0), |evaluator, _| {
         let group = evaluator.place.resource_group.clone();
@@ -41,8 +50,14 @@ pub(super) const FUNCTIONS: &[Function] = &[
     placed("resourceId", (2, MANY), resource_id),
     placed("subscriptionResourceId", (2, MANY), subscription_resource_id),
     pure("tenantResourceId", (2, MANY), |it| below(it, "", 0)),
+    pure("managementGroupResourceId", (3, MANY), |it| {
+        let group = it.text(0)?;
+        below(it, &format!("/providers/Microsoft.Management/managementGroups/{group}"), 1)
+    }),
     pure("extensionResourceId", (3, MANY), |it| below(it, it.text(0)?.trim_end_matches('/'), 1)),
     placed("reference", (1, 3), reference),
+    placed("references", (1, 2), references),
+    placed("resourceInfo", (1, 1), resource_info),
 ];
 
 /// The position in the loop, of the one around it or of a named one.
@@ -135,11 +150,73 @@ fn subscription_resource_id(evaluator: &Evaluator<'_>, it: &Arguments<'_>) -> Re
     Ok(below(it, &format!("/subscriptions/{subscription}"), position.unwrap_or(0))?)
 }
 
+fn visible<'a>(
+    evaluator: &Evaluator<'a>,
+    function: &str,
+) -> Result<References<'a>, ExpressionError> {
+    let misplaced = || ExpressionError::FunctionMisplaced(function.to_owned());
+    evaluator.references.ok_or_else(misplaced)
+}
+
+/// As [`reference`], of all that a loop made.
+fn references(evaluator: &Evaluator<'_>, it: &Arguments<'_>) -> Result<Value, Halt> {
+    let references = visible(evaluator, "references")?;
+    let (named, is_full) = (it.text(0)?, it.has(1));
+    if is_full && !it.text(1)?.eq_ignore_ascii_case("Full") {
+        return Err(it.invalid("argument 2 has to be 'Full'").into());
+    }
+    let found = references.index.all(named);
+    let all = found.map(|one| looked_at(&references, &one.id, &one.api_version, is_full));
+    all.collect()
+}
+
+/// What the template itself says of a resource.
+fn resource_info(evaluator: &Evaluator<'_>, it: &Arguments<'_>) -> Result<Value, Halt> {
+    let references = visible(evaluator, "resourceInfo")?;
+    let named = it.text(0)?;
+    let undefined = || it.invalid(format!("'{named}' is not defined in the template"));
+    let found = references.index.find(named).ok_or_else(undefined)?;
+    Ok(json!({
+        "id": &*found.id,
+        "name": found.name,
+        "type": found.resource_type,
+        "apiVersion": found.api_version,
+    }))
+}
+
+/// The result of a POST to a resource: `listKeys`, `listSecrets` and whatever else a type has.
+pub(super) fn list(
+    evaluator: &Evaluator<'_>,
+    name: &str,
+    arguments: &[Expression],
+) -> Result<Value, Halt> {
+    let references = visible(evaluator, name)?;
+    let values = arguments.iter().map(|argument| evaluator.expression(argument));
+    let it = Arguments { function: name, values: values.collect::<Result<_, _>>()? };
+    let named = it.text(0)?;
+    let id = match references.index.find(named) {
+        Some(found) => &*found.id,
+        None if named.starts_with('/') => named,
+        None => return Err(it.invalid(format!("'{named}' is not defined in the template")).into()),
+    };
+    let body = if it.has(2) { Some(it.object(2)?.clone().into()) } else { None };
+    let key = ReferenceKey {
+        id: id.to_ascii_lowercase(),
+        api_version: it.text(1)?.to_owned(),
+        list: Some(ListCall { action: name.to_owned(), body: body.as_ref().map(Value::to_string) }),
+    };
+    match references.answers.get(&key) {
+        Some(answer) => {
+            evaluator.budget.take(weight(answer)?)?;
+            Ok(answer.clone())
+        }
+        None => Err(Halt::Reference(key)),
+    }
+}
+
 /// The properties of a resource as they are now, or all of it.
 fn reference(evaluator: &Evaluator<'_>, it: &Arguments<'_>) -> Result<Value, Halt> {
-    let Some(references) = evaluator.references else {
-        return Err(ExpressionError::FunctionMisplaced("reference".to_owned()).into());
-    };
+    let references = visible(evaluator, "reference")?;
     let named = it.text(0)?;
     let found = references.index.find(named);
     let id = match found {
@@ -158,7 +235,21 @@ fn reference(evaluator: &Evaluator<'_>, it: &Arguments<'_>) -> Result<Value, Hal
     if is_full && !it.text(2)?.eq_ignore_ascii_case("Full") {
         return Err(it.invalid("argument 3 has to be 'Full'").into());
     }
-    let key = ReferenceKey { id: id.to_ascii_lowercase(), api_version: api_version.to_owned() };
+    looked_at(&references, id, api_version, is_full)
+}
+
+/// What a resource was found to be.
+fn looked_at(
+    references: &References<'_>,
+    id: &str,
+    api_version: &str,
+    is_full: bool,
+) -> Result<Value, Halt> {
+    let key = ReferenceKey {
+        id: id.to_ascii_lowercase(),
+        api_version: api_version.to_owned(),
+        list: None,
+    };
     let Some(answer) = references.answers.get(&key) else { return Err(Halt::Reference(key)) };
     if !is_full {
         return Ok(answer.get("properties").cloned().unwrap_or_default());

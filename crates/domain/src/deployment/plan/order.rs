@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::super::error::{TemplateError, TemplateViolation};
 use super::super::expression::{TemplateText, parse};
+use super::super::function;
 use super::super::template::{calls, has_own_template};
 use super::{OF_DEPLOYMENT, Plan, PlannedResource};
 use crate::limits;
@@ -78,7 +79,7 @@ impl Plan {
             read_bytes += text.len();
             let Ok(TemplateText::Expression(expression)) = parse(text) else { return };
             calls(&expression, &mut |call| {
-                let is_reference = call.name.eq_ignore_ascii_case("reference");
+                let is_reference = function::looks_at_resources(&call.name);
                 let Some(named) = call.arguments.first().filter(|_| is_reference) else { return };
                 // What cannot be found yet is looked for when the body is made.
                 if let Ok(Value::String(named)) = evaluator.expression(named) {

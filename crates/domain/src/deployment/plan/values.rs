@@ -27,7 +27,7 @@ impl Template {
             match member(given, &parameter.name) {
                 Some(value) => {
                     let value = given_value(value).map_err(at)?;
-                    parameter.check(value).map_err(at)?;
+                    parameter.check(&self.library.types, &plan.budget, value).map_err(at)?;
                     plan.names.parameters.insert(key, Some(value.clone()));
                 }
                 None => {
@@ -47,11 +47,12 @@ impl Template {
             let value = plan.names.parameters.get(&parameter.name.to_lowercase()).cloned();
             let value = value.flatten().unwrap_or_default();
             let path = format!("parameters.{}", parameter.name);
-            parameter.check(&value).map_err(|reason| TemplateViolation::at(path, reason))?;
-            if parameter.value_type.is_secure() {
-                plan.hidden.add(&value);
-            }
-            plan.parameters.push(ShownValue::new(&parameter.name, parameter.value_type, value));
+            let types = &self.library.types;
+            parameter
+                .check(types, &plan.budget, &value)
+                .map_err(|reason| TemplateViolation::at(path, reason))?;
+            let shown = types.shown(&parameter.declaration, &value, &mut plan.hidden);
+            plan.parameters.push(ShownValue::new(&parameter.name, parameter.value_type, shown));
         }
         check_kept("parameters", &plan.parameters)
     }
@@ -127,9 +128,6 @@ pub(super) fn check_kept(
 /// A given parameter is `{"value": …}`; a bare value is taken as well.
 fn given_value(value: &Value) -> Result<&Value, TemplateError> {
     match value.as_object() {
-        Some(members) if members.contains_key("reference") => {
-            Err(TemplateError::Unsupported("the reference of a parameter to a vault's secret"))
-        }
         Some(members) => members
             .get("value")
             .ok_or(TemplateError::Malformed("a parameter is given as an object with a value")),

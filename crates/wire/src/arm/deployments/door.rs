@@ -7,6 +7,7 @@ use axum::response::Response;
 use bytes::Bytes;
 use http::{Method, Request, StatusCode, header};
 use keycard_domain::deployment::TemplateViolation;
+use keycard_domain::deployment::hidden::Hidden;
 use keycard_domain::deployment::plan::{Answers, Plan, Step};
 use keycard_domain::limits;
 use keycard_domain::snapshot::Snapshot;
@@ -68,6 +69,11 @@ impl Door {
         self.nesting.note_made(id);
     }
 
+    /// What nothing that is kept or shown may hold.
+    pub(super) fn hidden(&self, plan: &Plan) -> Hidden {
+        self.nesting.hides(plan.hidden())
+    }
+
     /// Sends a request; the answer, or the refusal.
     pub(super) async fn send(
         &self,
@@ -76,6 +82,7 @@ impl Door {
         api_version: &str,
         body: Option<&Value>,
     ) -> Result<(StatusCode, Value), Refusal> {
+        let body = body.map(Value::to_string);
         let (status, bytes) = self.ask(method, id, api_version, body).await?;
         Ok((status, serde_json::from_slice(&bytes).unwrap_or_default()))
     }
@@ -86,7 +93,7 @@ impl Door {
         method: Method,
         id: &str,
         api_version: &str,
-        body: Option<&Value>,
+        body: Option<String>,
     ) -> Result<(StatusCode, Bytes), Refusal> {
         let version = utf8_percent_encode(api_version, NON_ALPHANUMERIC);
         let request = Request::builder()
@@ -96,7 +103,7 @@ impl Door {
             .header("x-ms-correlation-request-id", self.correlation_id.to_string())
             .extension(self.caller.clone())
             .extension(self.nesting.clone())
-            .body(body.map_or_else(Body::empty, |body| Body::from(body.to_string())));
+            .body(body.map_or_else(Body::empty, Body::from));
         let Ok(request) = request else {
             return Err((StatusCode::BAD_REQUEST, format!("'{id}' is no path.")));
         };
@@ -125,13 +132,23 @@ impl Door {
             if known.answers.len() >= limits::DEPLOYMENT_REFERENCES_MAX {
                 return Err(too_large("The template refers to too many resources."));
             }
-            let asked = self.ask(Method::GET, &key.id, &key.api_version, None).await;
+            let asked = match &key.list {
+                None => self.ask(Method::GET, &key.id, &key.api_version, None).await,
+                Some(list) => {
+                    let path = format!("{}/{}", key.id, list.action);
+                    self.ask(Method::POST, &path, &key.api_version, list.body.clone()).await
+                }
+            };
             let (_, bytes) = asked.map_err(Unsettled::Refused)?;
             known.bytes = known.bytes.saturating_add(bytes.len());
             if known.bytes > limits::DEPLOYMENT_REFERENCE_BYTES_MAX {
                 return Err(too_large("The resources that the template refers to are too large."));
             }
-            known.answers.insert(key, serde_json::from_slice(&bytes).unwrap_or_default());
+            let answer = serde_json::from_slice(&bytes).unwrap_or_default();
+            if key.list.is_some() {
+                self.nesting.note_listed(&answer);
+            }
+            known.answers.insert(key, answer);
         }
     }
 }

@@ -155,9 +155,20 @@ pub(super) fn operations(deployment: &Deployment) -> Vec<(String, Value)> {
     all.map(|(index, it)| (format!("{index:04}"), operation(deployment, index, it))).collect()
 }
 
+/// One of the things that a deployment did.
+pub(super) fn find_operation(deployment: &Deployment, id: &str) -> Option<Value> {
+    let mut all = deployment.operations.iter().enumerate();
+    let is_it = |index| operation_id(deployment, index).eq_ignore_ascii_case(id);
+    all.find(|(index, _)| is_it(*index)).map(|(index, it)| operation(deployment, index, it))
+}
+
+/// The id has to be the same whenever it is asked for.
+fn operation_id(deployment: &Deployment, index: usize) -> String {
+    format!("{}{index:04X}", deployment.run_id.simple()).to_uppercase()
+}
+
 fn operation(deployment: &Deployment, index: usize, done: &DeploymentOperation) -> Value {
-    // The id has to be the same whenever it is asked for.
-    let operation_id = format!("{}{index:04X}", deployment.run_id.simple()).to_uppercase();
+    let operation_id = operation_id(deployment, index);
     let status = http::StatusCode::from_u16(done.status).ok();
     let reason = status.and_then(|status| status.canonical_reason()).unwrap_or_default();
     let state = if done.refusal.is_some() { "Failed" } else { "Succeeded" };

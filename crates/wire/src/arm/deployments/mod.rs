@@ -74,12 +74,9 @@ pub(super) fn routes() -> Vec<Route<Arm>> {
             row(Method::GET, place.status, read, status),
         ]);
         for operations in place.operations {
-            routes.push(row(
-                Method::GET,
-                operations,
-                "Microsoft.Resources/deployments/operations/read",
-                list_operations,
-            ));
+            let read = "Microsoft.Resources/deployments/operations/read";
+            routes.push(row(Method::GET, operations.all, read, list_operations));
+            routes.push(row(Method::GET, operations.one, read, show_operation));
         }
     }
     routes
@@ -95,7 +92,13 @@ struct PlacePaths {
     export: &'static str,
     status: &'static str,
     /// Azure CLI leaves the provider out.
-    operations: [&'static str; 2],
+    operations: [OperationPaths; 2],
+}
+
+/// The paths of what a deployment did.
+struct OperationPaths {
+    all: &'static str,
+    one: &'static str,
 }
 
 const GROUP: PlacePaths = PlacePaths {
@@ -107,8 +110,14 @@ const GROUP: PlacePaths = PlacePaths {
     export: "/subscriptions/{subscription}/resourceGroups/{group}/providers/Microsoft.Resources/deployments/{name}/exportTemplate",
     status: "/subscriptions/{subscription}/resourceGroups/{group}/providers/Microsoft.Resources/deployments/{name}/operationStatuses/{operation}",
     operations: [
-        "/subscriptions/{subscription}/resourceGroups/{group}/providers/Microsoft.Resources/deployments/{name}/operations",
-        "/subscriptions/{subscription}/resourceGroups/{group}/deployments/{name}/operations",
+        OperationPaths {
+            all: "/subscriptions/{subscription}/resourceGroups/{group}/providers/Microsoft.Resources/deployments/{name}/operations",
+            one: "/subscriptions/{subscription}/resourceGroups/{group}/providers/Microsoft.Resources/deployments/{name}/operations/{operation}",
+        },
+        OperationPaths {
+            all: "/subscriptions/{subscription}/resourceGroups/{group}/deployments/{name}/operations",
+            one: "/subscriptions/{subscription}/resourceGroups/{group}/deployments/{name}/operations/{operation}",
+        },
     ],
 };
 
@@ -121,8 +130,14 @@ const SUBSCRIPTION: PlacePaths = PlacePaths {
     export: "/subscriptions/{subscription}/providers/Microsoft.Resources/deployments/{name}/exportTemplate",
     status: "/subscriptions/{subscription}/providers/Microsoft.Resources/deployments/{name}/operationStatuses/{operation}",
     operations: [
-        "/subscriptions/{subscription}/providers/Microsoft.Resources/deployments/{name}/operations",
-        "/subscriptions/{subscription}/deployments/{name}/operations",
+        OperationPaths {
+            all: "/subscriptions/{subscription}/providers/Microsoft.Resources/deployments/{name}/operations",
+            one: "/subscriptions/{subscription}/providers/Microsoft.Resources/deployments/{name}/operations/{operation}",
+        },
+        OperationPaths {
+            all: "/subscriptions/{subscription}/deployments/{name}/operations",
+            one: "/subscriptions/{subscription}/deployments/{name}/operations/{operation}",
+        },
     ],
 };
 
@@ -151,6 +166,8 @@ pub(super) struct Nesting {
     outer: Vec<Arc<Deployment>>,
     /// What they keep to themselves: it can stand in a template that they evaluated.
     hidden: Arc<Hidden>,
+    /// What resources gave away to any of them.
+    listed: Arc<Mutex<Hidden>>,
     /// The ids, in lower case, of what it and all deployments around and inside it have made in this run.
     made: Arc<Mutex<BTreeSet<String>>>,
 }
@@ -166,6 +183,15 @@ impl Nesting {
     /// Whether all of them run still: who stops one stops what stands inside it.
     fn runs(&self, snapshot: &Snapshot) -> bool {
         self.outer.iter().all(|outer| deployment::is_running(snapshot, outer))
+    }
+
+    fn note_listed(&self, answer: &Value) {
+        self.listed.lock().unwrap_or_else(PoisonError::into_inner).add_listed(answer);
+    }
+
+    /// These secrets and what resources gave away.
+    fn hides(&self, secrets: &Hidden) -> Hidden {
+        secrets.and(&self.listed.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn note_made(&self, id: &str) {
@@ -200,7 +226,7 @@ async fn put(
     }
     let scope = scope(&arm, &params)?;
     let mut prepared = body.prepare(&arm, &operation, scope, params.get("name")).await?;
-    prepared.new.template = nesting.hidden.value(prepared.new.template);
+    prepared.new.template = nesting.hides(&nesting.hidden).value(prepared.new.template);
     let plan = (&prepared.template, &prepared.plan);
     let begun = deployment::begin(&arm.state, &operation, &prepared.new, plan).await?;
     let started = begun.deployment;
@@ -264,12 +290,23 @@ async fn list(
 ) -> Result<Json<Value>, ArmError> {
     let scope = scope(&arm, &params)?;
     let query = Parameters::of(&uri);
-    if let Some(filter) = query.non_empty("$filter") {
-        return Err(filter::unsupported(filter));
-    }
-    let found = deployment::list(&arm.state.snapshot(), &scope);
+    let state = query.non_empty("$filter").map(filtered_state).transpose()?;
+    let mut found = deployment::list(&arm.state.snapshot(), &scope);
+    found.retain(|it| state.is_none_or(|state| state.eq_ignore_ascii_case(it.state.as_str())));
     let items = found.iter().map(|it| (it.name.to_ascii_lowercase(), json::deployment(it)));
     Ok(Json(page(&uri, &arm.names.url("management"), items.collect())))
+}
+
+/// The state that a filter asks for, as in `provisioningState eq 'Succeeded'`, which is the only one there is.
+fn filtered_state(filter: &str) -> Result<&str, ArmError> {
+    let mut words = filter.split_whitespace();
+    let (name, operator, value) = (words.next(), words.next(), words.next());
+    let is_known = name.is_some_and(|name| name.eq_ignore_ascii_case("provisioningState"))
+        && operator.is_some_and(|operator| operator.eq_ignore_ascii_case("eq"))
+        && words.next().is_none();
+    let value = value.and_then(|value| value.strip_prefix('\'')?.strip_suffix('\''));
+    let unsupported = || ArmError::FilterUnsupported(filter.chars().take(200).collect());
+    value.filter(|_| is_known).ok_or_else(unsupported)
 }
 
 async fn remove(
@@ -362,4 +399,17 @@ async fn list_operations(
     let snapshot = arm.state.snapshot();
     let found: &Deployment = deployment::find(&snapshot, &scope, params.get("name"))?;
     Ok(Json(page(&uri, &arm.names.url("management"), json::operations(found))))
+}
+
+async fn show_operation(
+    Rbac(_): Rbac,
+    State(arm): State<Arm>,
+    params: Params,
+) -> Result<Json<Value>, ArmError> {
+    let scope = scope(&arm, &params)?;
+    let snapshot = arm.state.snapshot();
+    let found: &Deployment = deployment::find(&snapshot, &scope, params.get("name"))?;
+    let id = params.get("operation");
+    let operation = json::find_operation(found, id);
+    Ok(Json(operation.ok_or_else(|| DeploymentError::OperationNotFound(id.to_owned()))?))
 }

@@ -10,6 +10,7 @@ use keycard_domain::deployment::plan::Plan;
 use keycard_domain::deployment::template::Template;
 use keycard_domain::deployment::{
     self, DeploymentError, DeploymentMode, Fresh, NewDeployment, Place, TemplateViolation,
+    vault_parameter,
 };
 use keycard_domain::limits;
 use keycard_domain::operation::OperationContext;
@@ -95,7 +96,7 @@ impl DeploymentBody {
         let Self { body, text } = self;
         let properties = body.properties;
         refuse_unsupported(&properties)?;
-        let given = properties.parameters.unwrap_or_default();
+        let mut given = properties.parameters.unwrap_or_default();
         let mut new = NewDeployment {
             mode: mode(properties.mode.as_deref(), &scope)?,
             scope,
@@ -109,27 +110,39 @@ impl DeploymentBody {
         let place = place(arm, &snapshot, operation, &new)?;
         let (now, entropy) = (operation.now, Arc::clone(&arm.state.entropy));
         let source = std::mem::take(&mut new.template);
+        let (parsed, source) = planned(move || (Template::parse(&source), source)).await?;
+        new.template = source;
+        let at = |violation| refusal(&text, violation);
+        let template = parsed.map_err(at)?;
+        for reference in template.vault_references(&given).map_err(at)? {
+            let secret = vault_parameter::secret_of(&arm.state, operation, &reference).await?;
+            given.retain(|name, _| !name.eq_ignore_ascii_case(&reference.parameter));
+            given.insert(reference.parameter, json!({ "value": secret.expose() }));
+        }
         let planning = move || {
             let fresh = Fresh { now, entropy: entropy.as_ref() };
-            let planned = Template::parse(&source)
-                .and_then(|template| Ok((template.plan(&given, place, fresh)?, template)));
-            (planned, source)
+            (template.plan(&given, place, fresh), template)
         };
-        let unavailable = |reason: String| WriteError::Unavailable(reason);
-        let turn = PLANNING.acquire().await.map_err(|error| unavailable(error.to_string()))?;
-        let planned = tokio::task::spawn_blocking(planning).await;
-        drop(turn);
-        let (planned, source) = planned.map_err(|error| unavailable(error.to_string()))?;
-        new.template = source;
-        match planned {
-            Ok((plan, template)) => Ok(Prepared { new, template, plan, text }),
-            Err(violation) => {
-                let position = position(&text, &violation);
-                let error = DeploymentError::Template(violation);
-                Err(ArmError::Deployment(Box::new(DeploymentRefusal { error, position })))
-            }
-        }
+        let (plan, template) = planned(planning).await?;
+        Ok(Prepared { new, template, plan: plan.map_err(at)?, text })
     }
+}
+
+/// Does work on a template when its turn has come.
+async fn planned<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, WriteError> {
+    let unavailable = |reason: String| WriteError::Unavailable(reason);
+    let turn = PLANNING.acquire().await.map_err(|error| unavailable(error.to_string()))?;
+    let done = tokio::task::spawn_blocking(work).await;
+    drop(turn);
+    done.map_err(|error| unavailable(error.to_string()))
+}
+
+fn refusal(text: &str, violation: TemplateViolation) -> ArmError {
+    let position = position(text, &violation);
+    let error = DeploymentError::Template(violation);
+    ArmError::Deployment(Box::new(DeploymentRefusal { error, position }))
 }
 
 fn refuse_unsupported(properties: &Properties) -> Result<(), ArmError> {
@@ -190,6 +203,14 @@ fn place(
             "displayName": tenant.display_name,
         })
     });
+    let deployer = operation.principal().map(|principal| {
+        json!({
+            "objectId": principal.principal_id,
+            "tenantId": principal.tenant_id,
+            // Service principals have none, and nobody else deploys here.
+            "userPrincipalName": "",
+        })
+    });
     Ok(Place {
         scope: group.map_or_else(|| format!("/subscriptions/{id}"), |group| group.path()),
         subscription_id: id.to_string(),
@@ -207,6 +228,7 @@ fn place(
         }),
         environment: metadata::own_cloud(&arm.names),
         subscription: subscriptions::subscription_json(subscription),
+        deployer: deployer.unwrap_or_default(),
         tenant: tenant.unwrap_or_default(),
         resource_group: group.map(|group| resource_groups::group_json(group)),
     })

@@ -130,7 +130,7 @@ impl Run {
 
     /// What is wrong with the template, to be kept.
     fn words(&self, violation: &TemplateViolation) -> String {
-        self.plan.hidden().text(&refusal_text(violation, position(&self.text, violation)))
+        self.door.hidden(&self.plan).text(&refusal_text(violation, position(&self.text, violation)))
     }
 
     /// Waits for a deployment inside this one; its refusal, where it failed. All else is done when it is answered.
@@ -175,7 +175,7 @@ impl Run {
     }
 
     fn kept(&self, refusal: &str) -> String {
-        let told = self.plan.hidden().text(refusal);
+        let told = self.door.hidden(&self.plan).text(refusal);
         told.chars().take(limits::DEPLOYMENT_REFUSAL_BYTES_MAX).collect()
     }
 

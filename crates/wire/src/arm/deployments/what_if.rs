@@ -28,7 +28,7 @@ pub(super) async fn foretell(arm: &Arm, door: &Door, prepared: &Prepared) -> Val
     }
     changes.extend(others(arm, door, &prepared.new, &prepared.plan).await);
     // The template may put secure parameters where nothing of them is ever shown.
-    let changes = prepared.plan.hidden().value(changes.into());
+    let changes = door.hidden(&prepared.plan).value(changes.into());
     json!({ "status": "Succeeded", "properties": { "changes": changes } })
 }
 

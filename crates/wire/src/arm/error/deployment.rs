@@ -3,9 +3,11 @@
 //! Source: Azure Resource Manager, "Resolve errors for invalid template", "Troubleshoot common Azure deployment errors".
 
 use http::StatusCode;
+use keycard_domain::deployment::vault_parameter::VaultParameterError;
 use keycard_domain::deployment::{
     DeploymentError, ExpressionError, TemplateError, TemplateViolation,
 };
+use keycard_domain::key_vault::secret::SecretError;
 use keycard_domain::limits;
 use serde_json::{Map, Value, json};
 
@@ -35,6 +37,11 @@ pub(super) fn answer(refusal: &DeploymentRefusal) -> Answer {
             "DeploymentNotFound",
             format!("Deployment '{name}' could not be found."),
         ),
+        DeploymentError::OperationNotFound(id) => Answer(
+            StatusCode::NOT_FOUND,
+            "DeploymentOperationNotFound",
+            format!("The deployment operation '{id}' could not be found."),
+        ),
         DeploymentError::Active(name) => Answer(
             StatusCode::CONFLICT,
             "DeploymentActive",
@@ -60,6 +67,7 @@ pub(super) fn answer(refusal: &DeploymentRefusal) -> Answer {
                 limits::TEMPLATE_BYTES_MAX
             ),
         ),
+        DeploymentError::VaultParameter(error) => vault_parameter(error),
         DeploymentError::Template(violation) => template(violation, refusal.position),
         DeploymentError::Resource(error) => resource(error),
     }
@@ -78,6 +86,69 @@ pub(super) fn additional_info(refusal: &DeploymentRefusal) -> Map<String, Value>
     Map::from_iter([("additionalInfo".to_owned(), info)])
 }
 
+const VAULT_HELP: &str = "Please see https://aka.ms/arm-keyvault for usage details.";
+
+fn vault_parameter(error: &VaultParameterError) -> Answer {
+    let not_retrieved = |parameter: &str, status: &str, words: String| {
+        Answer(
+            BAD,
+            "KeyVaultParameterReferenceSecretRetrieveFailed",
+            format!(
+                "The secret of KeyVault parameter '{parameter}' cannot be retrieved. Http status code: '{status}'. Error message: '{words}'. {VAULT_HELP}"
+            ),
+        )
+    };
+    match error {
+        VaultParameterError::NotGranted { client, object, vault } => Answer(
+            StatusCode::FORBIDDEN,
+            "KeyVaultParameterReferenceAuthorizationFailed",
+            format!(
+                "The client '{client}' with object id '{object}' does not have authorization to perform action 'MICROSOFT.KEYVAULT/VAULTS/DEPLOY/ACTION' on the specified KeyVault resource '{vault}'. {VAULT_HELP}"
+            ),
+        ),
+        VaultParameterError::VaultMissing(vault) => Answer(
+            BAD,
+            "KeyVaultParameterReferenceNotFound",
+            format!("The specified KeyVault '{vault}' could not be found. {VAULT_HELP}"),
+        ),
+        VaultParameterError::NotEnabled { parameter, vault } => not_retrieved(
+            parameter,
+            "Forbidden",
+            format!("Access denied to first party service. Vault: {}", vault.name()),
+        ),
+        VaultParameterError::Secret { parameter, vault, secret, error } => match error {
+            SecretError::NotFound(_) => not_retrieved(
+                parameter,
+                "NotFound",
+                format!(
+                    "A secret with (name/id) {secret} was not found in this key vault. Vault: {}",
+                    vault.name()
+                ),
+            ),
+            SecretError::Disabled => not_retrieved(
+                parameter,
+                "Forbidden",
+                "Operation get is not allowed on a disabled secret.".to_owned(),
+            ),
+            SecretError::NameInvalid
+            | SecretError::ValueTooLong
+            | SecretError::TagsInvalid
+            | SecretError::TooManyVersions
+            | SecretError::DeletedNotFound(_)
+            | SecretError::VaultGone(_)
+            | SecretError::DeletedButRecoverable(_)
+            | SecretError::PurgeProtected
+            | SecretError::Unopenable
+            | SecretError::Unreadable(_)
+            | SecretError::Write(_) => not_retrieved(
+                parameter,
+                "ServiceUnavailable",
+                "The vault did not answer.".to_owned(),
+            ),
+        },
+    }
+}
+
 fn template(violation: &TemplateViolation, position: (usize, usize)) -> Answer {
     match &violation.reason {
         TemplateError::Unsupported(what) => not_supported(what),
@@ -91,6 +162,8 @@ fn template(violation: &TemplateViolation, position: (usize, usize)) -> Answer {
         | TemplateError::ParametersUndeclared { .. }
         | TemplateError::ParameterType { .. }
         | TemplateError::ParameterNotAllowed { .. }
+        | TemplateError::PropertiesMissing { .. }
+        | TemplateError::PropertiesUnknown { .. }
         | TemplateError::ParameterBounds { .. }
         | TemplateError::SegmentLengths { .. }
         | TemplateError::ResourceIdInvalid(_)
@@ -148,6 +221,14 @@ pub(in crate::arm) fn refusal_text(
         ),
         TemplateError::ParameterBounds { name, bound, limit, actual } => format!(
             "The provided value for the template parameter '{name}' {at} is not valid. The value or length '{actual}' is outside of '{bound}', which is '{limit}'."
+        ),
+        TemplateError::PropertiesMissing { name, missing } => format!(
+            "The provided value for the template parameter '{name}' {at} is not valid. The following required properties are missing: '{}'.",
+            missing.join(", ")
+        ),
+        TemplateError::PropertiesUnknown { name, unknown } => format!(
+            "The provided value for the template parameter '{name}' {at} is not valid. The following properties are not permitted: '{}'.",
+            unknown.join(", ")
         ),
         TemplateError::SegmentLengths { name, resource_type } => format!(
             "The template resource '{name}' for type '{resource_type}' {at} has incorrect segment lengths. A nested resource type must have identical number of segments as its resource name. A root resource type must have segment length one greater than its resource name. Please see https://aka.ms/arm-syntax-resources for usage details."
@@ -227,6 +308,9 @@ fn expression(error: &ExpressionError) -> String {
         ExpressionError::VariableUnknown(name) => format!(
             "The template variable '{name}' is not found. Please see https://aka.ms/arm-syntax-variables for usage details"
         ),
+        ExpressionError::Refused(words) => {
+            format!("The template function 'fail' was called: {words}")
+        }
         ExpressionError::Circular(name) => {
             format!("Circular reference detected on '{name}'")
         }
