@@ -207,6 +207,9 @@ pub const DELETED_OBJECTS_KEPT_MAX: usize = 100_000;
 pub const DELETED_OBJECTS_PURGED_PER_COMMIT: usize = 500;
 /// How deep objects and arrays of a body may stand inside each other.
 pub const BODY_DEPTH_MAX: usize = 100;
+/// Bytes of a stored record: twice the largest body, so that whatever one request says fits, and no number of changes makes
+/// a record that each write takes seconds with.
+pub const RECORD_BYTES_MAX: usize = 2 * CONTROL_PLANE_BODY_BYTES_MAX;
 /// How deep they may in a stored record, which is a body and what it is wrapped in: a deeper one could not be read again.
 pub const RECORD_DEPTH_MAX: usize = 120;
 /// Bytes of a body at Microsoft Graph: a thousand ids, and change.

@@ -18,6 +18,7 @@ use crate::entropy::Entropy;
 use crate::limits::{self, Limits};
 use crate::operation::OperationContext;
 use crate::rbac::journal::Journal;
+use crate::rbac::taken_along::{self, Denied};
 use crate::rbac::{Decision, Question, decide};
 use crate::records::{Record, STATE_PREFIX, UnreadableRecord, encode, json_depth, state_key};
 use crate::request_rates::RequestRates;
@@ -91,6 +92,18 @@ pub enum WriteError {
     /// A management lock forbids it.
     #[error(transparent)]
     Locked(Box<ScopeLocked>),
+    /// A deny assignment is on something that would go along.
+    #[error(transparent)]
+    Denied(Box<Denied>),
+    /// A record would have more bytes than it may.
+    #[error("{0} would be too large")]
+    TooLarge(StoreKey),
+}
+
+impl From<Denied> for WriteError {
+    fn from(denied: Denied) -> Self {
+        Self::Denied(Box::new(denied))
+    }
 }
 
 impl From<ScopeLocked> for WriteError {
@@ -240,6 +253,7 @@ impl State {
             }
             if rule == LockRule::Obey {
                 lock::guard(&snapshot, &mut changes, operation).map_err(WriteError::from)?;
+                taken_along::guard(&snapshot, operation).map_err(WriteError::from)?;
             }
             activity::record(self, operation, &mut changes);
             match self.commit_at(changes).await {
@@ -404,8 +418,16 @@ impl Changes {
         })
     }
 
-    /// Refuses what could be written and not read again, however it came about: it would end every later start.
+    /// Refuses what could be written and not read again, however it came about: it would end every later start. So does
+    /// what grows without end, as each write of it would take longer and hold up all others.
     fn check_readable(&self) -> Result<(), WriteError> {
+        let is_too_large = |write: &&Write| match write {
+            Write::Put(_, value) => value.len() > limits::RECORD_BYTES_MAX,
+            Write::Delete(_) => false,
+        };
+        if let Some(Write::Put(key, _)) = self.writes.values().find(is_too_large) {
+            return Err(WriteError::TooLarge(key.clone()));
+        }
         let is_too_deep = |write: &&Write| match write {
             Write::Put(_, value) => json_depth(value) > limits::RECORD_DEPTH_MAX,
             Write::Delete(_) => false,

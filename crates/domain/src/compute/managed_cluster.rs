@@ -15,6 +15,7 @@ use crate::directory::identity_block::{ASSIGN_ACTION, IdentityBlockError, UserAs
 use crate::directory::user_assigned_identity::{self, UserAssignedIdentityRequest};
 use crate::limits;
 use crate::operation::OperationContext;
+use crate::rbac::taken_along;
 use crate::rbac::{self, Attributes, Plane, Question, RbacScope, linked_access};
 use crate::records::Versioned;
 use crate::resource_id::ArmResourceId;
@@ -215,14 +216,20 @@ fn plan_kubelet(
     let own = in_node_group(cluster, group, "Microsoft.ManagedIdentity", &type_and_name)?;
     let made = plan.snapshot.user_assigned_identities.get(&own.key());
     let present = cluster.cluster.as_ref().and_then(|present| present.kubelet.as_ref());
+    // What somebody else made at that path, after the cluster's own was gone, is brought like any other.
+    let is_own = present
+        .zip(made)
+        .is_some_and(|(it, made)| it.identity == own && it.principal_id == made.principal_id);
+    let is_anothers = made.is_some() && !is_own && !cluster.identity.is_empty();
     let brought = match (&request.kubelet, present) {
         (Some(given), _) if *given != own => Some(plan_brought(plan, cluster, present, given)?),
         (None, Some(present)) if present.identity != own => Some(present.clone()),
+        (Some(_) | None, _) if is_anothers => Some(plan_brought(plan, cluster, present, &own)?),
         (Some(_) | None, _) => None,
     };
     if cluster.identity.is_empty() || brought.is_some() {
-        if let Some(made) = made {
-            require_unlocked(plan.snapshot, made.id.as_str())?;
+        if let Some(made) = made.filter(|_| is_own) {
+            require_free(plan.snapshot, plan.operation, &made.id)?;
             user_assigned_identity::plan_delete(plan.snapshot, changes, plan.operation, made);
         }
         return Ok(brought.filter(|_| !cluster.identity.is_empty()));
@@ -353,13 +360,13 @@ fn plan_nodes(
         if cluster.power_state != PowerState::Running {
             set.instances.switch_all(PowerState::Deallocated);
         }
-        changes.put(snapshot, &set);
+        plan_write(snapshot, changes, &set)?;
     }
     let gone = before.iter().flat_map(|before| &before.pools);
     for pool in gone.filter(|pool| !after.pools.contains(pool)) {
         let id = set_id(cluster, &after.node_resource_group, pool)?;
         if let Some(set) = snapshot.compute_resources.get(&id.key()) {
-            require_unlocked(snapshot, set.id.as_str())?;
+            require_free(snapshot, operation, &set.id)?;
             plan_delete_resource(snapshot, changes, operation, set)?;
         }
     }
@@ -371,8 +378,8 @@ pub(super) fn plan_power_state(
     snapshot: &Snapshot,
     changes: &mut Changes,
     resource: &ComputeResource,
-) {
-    let Some(cluster) = &resource.cluster else { return };
+) -> Result<(), WriteError> {
+    let Some(cluster) = &resource.cluster else { return Ok(()) };
     let power_state = match resource.power_state {
         PowerState::Running => PowerState::Running,
         PowerState::Stopped | PowerState::Deallocated => PowerState::Deallocated,
@@ -383,16 +390,36 @@ pub(super) fn plan_power_state(
         if let Some(set) = set {
             let mut set = set.record.as_ref().clone();
             set.instances.switch_all(power_state);
-            changes.put(snapshot, &set);
+            plan_write(snapshot, changes, &set)?;
         }
     }
+    Ok(())
 }
 
-/// What a cluster takes away in the group of its nodes is not at or below what the request names, where locks are looked for
-/// anyway.
-fn require_unlocked(snapshot: &Snapshot, path: &str) -> Result<(), WriteError> {
-    let Ok(scope) = RbacScope::parse(path) else { return Ok(()) };
-    Ok(lock::check(snapshot, Effect::Delete, &scope)?)
+/// Puts a set of nodes that is another than it was, unless a lock keeps it as it is.
+fn plan_write(
+    snapshot: &Snapshot,
+    changes: &mut Changes,
+    set: &ComputeResource,
+) -> Result<(), WriteError> {
+    let present = snapshot.compute_resources.get(&set.id.key());
+    if present.is_some_and(|present| *present.record == *set) {
+        return Ok(());
+    }
+    lock::check(snapshot, Effect::Write, &RbacScope::from(&set.id))?;
+    changes.put(snapshot, set);
+    Ok(())
+}
+
+/// What a cluster takes away in the group of its nodes is not at or below what the request names, where locks and denies are
+/// looked for anyway.
+fn require_free(
+    snapshot: &Snapshot,
+    operation: &OperationContext,
+    id: &ArmResourceId,
+) -> Result<(), WriteError> {
+    lock::check(snapshot, Effect::Delete, &RbacScope::from(id))?;
+    Ok(taken_along::check(snapshot, operation, id)?)
 }
 
 /// The group of the nodes goes with the cluster, with everything in it, unless it is another one of the same name.
@@ -407,7 +434,10 @@ pub(super) fn plan_delete(
     if let Ok(group) = resource_group::find(snapshot, subscription, &cluster.node_resource_group)
         && group.managed_by.as_ref() == Some(&resource.id)
     {
-        require_unlocked(snapshot, &group.path())?;
+        if let Ok(scope) = RbacScope::parse(&group.path()) {
+            lock::check(snapshot, Effect::Delete, &scope)?;
+            taken_along::check_below(snapshot, operation, &scope)?;
+        }
         resource_group::plan_delete(snapshot, changes, operation, group)?;
     }
     Ok(())

@@ -378,7 +378,7 @@ pub async fn set_power_state(
             let mut resource = existing.record.as_ref().clone();
             resource.switch(power_state, operation.now);
             resource.starts += u64::from(power_state == PowerState::Running);
-            managed_cluster::plan_power_state(snapshot, changes, &resource);
+            managed_cluster::plan_power_state(snapshot, changes, &resource)?;
             changes.put(snapshot, &resource);
             Ok(())
         })

@@ -21,6 +21,7 @@ pub mod provider_operations;
 pub mod role_definition;
 pub mod scope;
 pub mod standing;
+pub mod taken_along;
 
 pub use action::{Action, ActionPattern};
 pub use assignment::RoleAssignment;

@@ -225,7 +225,7 @@ pub(crate) fn rely_on_locks_of(
 }
 
 /// What an operation does, and where, when a lock could forbid it: in a subscription.
-fn target(operation: &OperationContext) -> Option<(Effect, RbacScope)> {
+pub(crate) fn target(operation: &OperationContext) -> Option<(Effect, RbacScope)> {
     let effect = effect_of(operation.action)?;
     let scope = RbacScope::parse(&operation.scope).ok()?;
     scope.subscription().map(|_| (effect, scope))

@@ -18,6 +18,7 @@ use crate::ids::SubscriptionId;
 use crate::key_vault::Vault;
 use crate::limits;
 use crate::operation::OperationContext;
+use crate::rbac::taken_along;
 use crate::rbac::{RbacScope, assignment, linked_access};
 use crate::records::{Record, Versioned};
 use crate::resource_id::ArmResourceId;
@@ -163,7 +164,7 @@ fn plan(
     if source.record_id() == target.record_id() {
         return Err(MoveError::TargetIsSource);
     }
-    let movables = find_movables(snapshot, request, &target.path())?;
+    let movables = find_movables(snapshot, operation, request, &target.path())?;
     check_locks(snapshot, changes, &movables, (&source.path(), &target.path()))?;
     changes.rely_on(snapshot, source.record.as_ref());
     changes.rely_on(snapshot, target.record.as_ref());
@@ -277,6 +278,7 @@ fn plan_compute(
 /// The resources with their new ids, or all that is in the way.
 fn find_movables(
     snapshot: &Snapshot,
+    operation: &OperationContext,
     request: &MoveRequest,
     target: &str,
 ) -> Result<Vec<(Movable, ArmResourceId)>, MoveError> {
@@ -286,7 +288,7 @@ fn find_movables(
         if !seen.insert(id.key()) {
             continue;
         }
-        match find_movable(snapshot, request, id, target) {
+        match find_movable(snapshot, operation, request, id, target) {
             Ok(movable) => movables.push(movable),
             Err(obstacle) => obstacles.push((id.clone(), obstacle)),
         }
@@ -296,6 +298,7 @@ fn find_movables(
 
 fn find_movable(
     snapshot: &Snapshot,
+    operation: &OperationContext,
     request: &MoveRequest,
     id: &ArmResourceId,
     target: &str,
@@ -319,6 +322,10 @@ fn find_movable(
     if is_denied(format!("{}|", scope.key())) || is_denied(format!("{}/", scope.key())) {
         return Err(Obstacle::Denied);
     }
+    // Nor does anybody get it out of the reach of a deny that is above it.
+    taken_along::check(snapshot, operation, own)
+        .and_then(|()| taken_along::check_below(snapshot, operation, &scope))
+        .map_err(|_| Obstacle::Denied)?;
     Ok((movable, present))
 }
 

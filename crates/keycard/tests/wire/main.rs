@@ -50,6 +50,7 @@ mod sites;
 mod subscriptions;
 mod sweep;
 mod tags;
+mod taken_along;
 mod templates;
 mod tenants;
 mod tidy;

@@ -98,7 +98,8 @@ pub(super) fn require_above(
     params: &Params,
 ) -> Result<(), ArmError> {
     const IN_GROUP: &str = "/subscriptions/{subscription}/resourceGroups/{group}/";
-    if !row.path.starts_with(IN_GROUP) {
+    // Only a row's own rule says who may do it: where the handler asks, it also answers for what is not there.
+    if !row.path.starts_with(IN_GROUP) || !matches!(row.access, Access::Rbac(_)) {
         return Ok(());
     }
     if let Some(id) = subscription(params.resource())? {

@@ -47,49 +47,79 @@ pub(super) fn read(body: &Map<String, Value>) -> Result<ResourceBody, ArmError> 
             .transpose()
             .map_err(malformed)?
             .map(without_secrets),
-        other: KEPT.iter().filter_map(kept).collect(),
+        other: without_secrets(KEPT.iter().filter_map(kept).collect()),
     })
 }
 
-/// How the names of members end that hold secrets, in lower case: passwords, keys of accounts, scripts with who knows what
-/// in them. A member that only refers to a secret, as `secretUri` does, ends otherwise.
+/// How the names of members end that hold secrets, in lower case: passwords, keys, certificates with their private part,
+/// scripts with who knows what in them. A member that only refers to a secret, as `secretUri` does, ends otherwise.
 const SECRET_ENDINGS: &[&str] = &[
     "password",
+    "passwords",
+    "passwordhash",
     "passphrase",
+    "pwd",
     "secret",
     "secrets",
     "secretvalue",
-    "clientsecret",
-    "accesskey",
-    "accountkey",
-    "storageaccountkey",
-    "sharedkey",
-    "primarykey",
-    "secondarykey",
-    "privatekey",
-    "workspacekey",
+    "securevalue",
+    "credential",
+    "credentials",
+    "token",
+    "key",
+    "key1",
+    "key2",
+    "keyvalue",
+    "keys",
+    "keypem",
+    "certificatevalue",
+    "encodedcertificate",
+    "pfx",
     "connectionstring",
     "connectionstrings",
+    "sasuri",
+    "sasurl",
     "appsettings",
     "customdata",
     "userdata",
     "additionalunattendcontent",
     "protectedsettings",
-    "securevalue",
-    "sastoken",
-    "accesstoken",
+];
+
+/// How the names of keys end that are no secrets: public ones, and those by which something is found.
+const PLAIN_KEY_ENDINGS: &[&str] = &[
+    "publickey",
+    "publickeys",
+    "partitionkey",
+    "partitionkeys",
+    "shardkey",
+    "hashkey",
+    "rowkey",
+    "sortkey",
+    "uniquekey",
+    "uniquekeys",
+    "encryptionkey",
+    "activekey",
+    "customermanagedkey",
+    "requireinfrastructureencryptionkey",
 ];
 
 fn is_secret(name: &str) -> bool {
+    let name: String = name.chars().filter(|c| *c != '_' && *c != '-').collect();
     let name = name.to_ascii_lowercase();
-    SECRET_ENDINGS.iter().any(|ending| name.ends_with(ending))
+    let ends = |endings: &[&str]| endings.iter().any(|ending| name.ends_with(ending));
+    ends(SECRET_ENDINGS) && !ends(PLAIN_KEY_ENDINGS)
 }
 
 /// The properties without what is secret in them, however deep it stands.
 pub(super) fn without_secrets(properties: Map<String, Value>) -> Map<String, Value> {
+    // Beside its password, a certificate's data is its private part too.
+    let has_password = properties.keys().any(|name| name.eq_ignore_ascii_case("password"));
+    let is_kept =
+        |name: &str| !is_secret(name) && !(has_password && name.eq_ignore_ascii_case("data"));
     properties
         .into_iter()
-        .filter(|(name, _)| !is_secret(name))
+        .filter(|(name, _)| is_kept(name))
         .map(|(name, value)| (name, value_without_secrets(value)))
         .collect()
 }
@@ -117,7 +147,15 @@ mod tests {
                 "UserData": "x",
                 "administratorLoginPassword": "x",
                 "list": [{ "customdata": "x", "secretUri": "https://v/secrets/s" }],
+                "ssh": { "publicKeys": [{ "keyData": "k" }] },
+                "primary_key": "x",
+                "qnaAzureSearchEndpointKey": "x",
+                "repositoryToken": "x",
+                "partitionKey": { "paths": ["/id"] },
+                "sslCertificates": [{ "properties": { "data": "x", "password": "x" } }],
+                "data": "plain",
             },
+            "sku": { "name": "S", "password": "x" },
             "systemData": {},
             "Kind": "app",
         });
@@ -129,8 +167,12 @@ mod tests {
             json!({
                 "osProfile": { "name": "n", "linuxConfiguration": { "disablePasswordAuthentication": true } },
                 "list": [{ "secretUri": "https://v/secrets/s" }],
+                "ssh": { "publicKeys": [{ "keyData": "k" }] },
+                "partitionKey": { "paths": ["/id"] },
+                "sslCertificates": [{ "properties": {} }],
+                "data": "plain",
             })
         );
-        assert_eq!(Value::Object(request.other), json!({ "kind": "app" }));
+        assert_eq!(Value::Object(request.other), json!({ "kind": "app", "sku": { "name": "S" } }));
     }
 }

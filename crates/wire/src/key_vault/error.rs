@@ -323,6 +323,15 @@ fn secret_answer(error: &SecretError) -> Answer {
             None,
         ),
         // Locks bind the control plane, and nothing of this face.
+        SecretError::Write(WriteError::Denied(denied)) => {
+            Answer(StatusCode::FORBIDDEN, "Forbidden", denied.to_string(), None)
+        }
+        SecretError::Write(WriteError::TooLarge(_)) => Answer(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "RequestEntityTooLarge",
+            "The secret would be too large.".to_owned(),
+            None,
+        ),
         SecretError::Write(WriteError::Locked(locked)) => {
             Answer(StatusCode::CONFLICT, "Conflict", locked.to_string(), None)
         }

@@ -30,7 +30,7 @@ use tracing::Instrument;
 use super::async_operations::{ASYNC_OPERATION, RETRY_AFTER};
 use super::body::page;
 use super::error::{ArmError, DeploymentRefusal};
-use super::{Arm, Vouched, filter, row};
+use super::{Arm, Vouched, row};
 use crate::request::Parameters;
 use crate::route::{Params, Rbac, Route, Unread};
 use door::Door;

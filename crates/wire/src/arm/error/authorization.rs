@@ -9,6 +9,7 @@ use keycard_domain::operation::OperationContext;
 use keycard_domain::rbac::assignment::AssignmentError;
 use keycard_domain::rbac::custom_role::CustomRoleError;
 use keycard_domain::rbac::deny_assignment::DenyAssignmentError;
+use keycard_domain::rbac::taken_along::Denied;
 use keycard_domain::rbac::{Decision, RbacScope, Reason};
 use keycard_domain::resources::management_group::{self, ManagementGroupError, WRITE_ACTION};
 use keycard_domain::resources::{ResourceError, ScopeMissing};
@@ -28,6 +29,22 @@ pub(in crate::arm) struct Forbidden {
 
 pub(super) fn forbidden(forbidden: &Forbidden) -> Answer {
     let Forbidden { client, object, action, scope, decision } = forbidden;
+    refused(*client, *object, action, scope, decision)
+}
+
+/// What would go along with what is deleted or moved, and may not.
+pub(super) fn denied_along(denied: &Denied) -> Answer {
+    let Denied { client, object, action, scope, decision } = denied;
+    refused(*client, *object, action, scope.as_str(), decision)
+}
+
+fn refused(
+    client: ClientId,
+    object: PrincipalId,
+    action: &str,
+    scope: &str,
+    decision: &Decision,
+) -> Answer {
     let who = format!("The client '{client}' with object id '{object}'");
     let refresh = "If access was recently granted, please refresh your credentials.";
     match &decision.reason {

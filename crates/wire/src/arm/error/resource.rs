@@ -3,12 +3,13 @@
 //! Source: "Troubleshoot common Azure deployment errors".
 
 use http::StatusCode;
+use keycard_domain::limits;
 use keycard_domain::resource_id::ArmResourceId;
 use keycard_domain::resources::ResourceError;
 use keycard_domain::resources::subscription::SubscriptionError;
 use keycard_domain::state::WriteError;
 
-use super::{Answer, BAD, front_door, lock, unavailable};
+use super::{Answer, BAD, authorization, front_door, lock, unavailable};
 
 pub(super) fn resource(error: &ResourceError) -> Answer {
     match error {
@@ -98,6 +99,12 @@ pub(super) fn write(error: &WriteError) -> Answer {
         ),
         WriteError::PreconditionFailed => front_door::precondition_failed(),
         WriteError::Locked(locked) => lock::scope_locked(locked),
+        WriteError::Denied(denied) => authorization::denied_along(denied),
+        WriteError::TooLarge(_) => Answer(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "RequestContentTooLarge",
+            format!("The resource would have more than {} bytes.", limits::RECORD_BYTES_MAX),
+        ),
     }
 }
 

@@ -58,6 +58,14 @@ fn write(error: &WriteError) -> Answer {
             "The object is not there in the required version.".to_owned(),
         ),
         // Locks are in subscriptions, where nothing of the directory is.
+        WriteError::Denied(denied) => {
+            Answer(StatusCode::FORBIDDEN, "Authorization_RequestDenied", denied.to_string())
+        }
+        WriteError::TooLarge(_) => Answer(
+            StatusCode::BAD_REQUEST,
+            "Request_BadRequest",
+            "The object would be too large.".to_owned(),
+        ),
         WriteError::Locked(locked) => Answer(StatusCode::CONFLICT, SAME_KEY, locked.to_string()),
     }
 }
