@@ -317,6 +317,13 @@ fn find_movable(
     if snapshot.compute_resources.get(&present.key()).is_some() {
         return Err(Obstacle::TargetTaken);
     }
+    let parts = format!("{}/", own.key());
+    let compute = snapshot.compute_resources.below(&parts).map(|part| &part.id);
+    let generic = snapshot.generic_resources.below(&parts).map(|part| &part.id);
+    // No part stays behind because its id would be too long.
+    if compute.chain(generic).any(|part| part.moved_along(own, &present).is_none()) {
+        return Err(Obstacle::NotFound);
+    }
     let scope = RbacScope::from(own);
     let is_denied = |prefix: String| snapshot.deny_assignments.below(&prefix).next().is_some();
     if is_denied(format!("{}|", scope.key())) || is_denied(format!("{}/", scope.key())) {
