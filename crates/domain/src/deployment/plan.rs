@@ -492,12 +492,12 @@ impl Plan {
             Ok(None) => Ok(Ok(None)),
             Ok(Some(Value::Null)) if shape.is_nullable() => Ok(Ok(None)),
             Ok(Some(value)) if value_type.covers(&value) => {
-                types.check(&self.budget, name, members, &value).map_err(
-                    |reason| match reason {
-                        TemplateError::Expression(error) => at(error.into()),
-                        _ => malformed("the value of an output is not of its type"),
-                    },
-                )?;
+                types.check(&self.budget, name, members, &value).map_err(|reason| {
+                    if matches!(reason, TemplateError::Expression(_)) {
+                        return at(reason);
+                    }
+                    malformed("the value of an output is not of its type")
+                })?;
                 let shown = types.shown(members, &value, &mut Hidden::default());
                 Ok(Ok(Some(ShownValue::new(name, value_type, shown))))
             }

@@ -22,8 +22,8 @@ pub(super) struct Shape<'a>(Vec<&'a Map<String, Value>>);
 #[derive(Clone, Copy)]
 enum Spot<'a> {
     Whole(&'a str),
-    Member(&'a Spot<'a>, &'a str),
-    Item(&'a Spot<'a>, usize),
+    Member(&'a Self, &'a str),
+    Item(&'a Self, usize),
 }
 
 impl Spot<'_> {
