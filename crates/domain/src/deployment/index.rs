@@ -38,6 +38,16 @@ impl ResourceIndex {
         self.entries.push(entry);
     }
 
+    /// Notes a name that perhaps nothing has: a loop can go round no times.
+    pub(super) fn declare(&mut self, name: &str) {
+        self.names.entry(name.to_lowercase()).or_default();
+    }
+
+    /// Whether something is called so, or could be.
+    pub(super) fn is_declared(&self, name: &str) -> bool {
+        self.names.contains_key(&name.to_lowercase())
+    }
+
     /// The positions of all that is called so: one resource, or those of a loop.
     pub(super) fn positions(&self, name: &str) -> &[usize] {
         self.names.get(&name.to_lowercase()).map_or(&[], Vec::as_slice)

@@ -138,12 +138,12 @@ impl OwnFunction {
         self.check_count(arguments.len())?;
         evaluator.budget.take(CALL)?;
         let types = &evaluator.library.types;
-        let invalid = |reason| match reason {
-            TemplateError::Expression(error) => error,
-            reason => ExpressionError::ArgumentInvalid {
-                function: self.name.clone(),
-                reason: reason.to_string(),
-            },
+        let invalid = |reason: TemplateError| {
+            if let TemplateError::Expression(error) = reason {
+                return error;
+            }
+            let (function, reason) = (self.name.clone(), reason.to_string());
+            ExpressionError::ArgumentInvalid { function, reason }
         };
         let mut names = Names::default();
         for (parameter, argument) in self.parameters.iter().zip(arguments) {

@@ -223,6 +223,9 @@ impl Plan {
             .evaluator(outer, None, None)
             .count(copy.get("count").unwrap_or(&Value::Null))
             .map_err(|halt| halted(&format!("{path}.count"), halt))?;
+        for called in [Some(&name), declaration.symbol.as_ref()].into_iter().flatten() {
+            self.index.declare(called);
+        }
         for index in 0..count {
             let mut copies = outer.to_vec();
             copies.push(CopyIndex { name: name.clone(), index });
@@ -309,6 +312,10 @@ impl Plan {
             let part = members.get(name).unwrap_or(&Value::Null);
             self.text(&format!("{path}.{name}"), copies, part)
         };
+        if members.contains_key("@options") {
+            let reason = TemplateError::Unsupported("the options of resources in templates");
+            return Err(TemplateViolation::at(path, reason));
+        }
         let (own_type, own_name) = (text("type")?, text("name")?);
         let (resource_type, name) = match parent {
             Some(parent) => (
@@ -485,12 +492,12 @@ impl Plan {
             Ok(None) => Ok(Ok(None)),
             Ok(Some(Value::Null)) if shape.is_nullable() => Ok(Ok(None)),
             Ok(Some(value)) if value_type.covers(&value) => {
-                types.check(&self.budget, name, members, &value).map_err(
-                    |reason| match reason {
-                        TemplateError::Expression(error) => at(error.into()),
-                        _ => malformed("the value of an output is not of its type"),
-                    },
-                )?;
+                types.check(&self.budget, name, members, &value).map_err(|reason| {
+                    if matches!(reason, TemplateError::Expression(_)) {
+                        return at(reason);
+                    }
+                    malformed("the value of an output is not of its type")
+                })?;
                 let shown = types.shown(members, &value, &mut Hidden::default());
                 Ok(Ok(Some(ShownValue::new(name, value_type, shown))))
             }
@@ -800,6 +807,14 @@ mod tests {
             &["N.X/a/n1", "N.X/a/n3", "N.X/b/after"],
         );
         check(json!([resource("N.X/a", "x", json!({ "condition": false }))]), &[]);
+        let none = json!({ "copy": { "name": "loop", "count": 0 } });
+        check(
+            json!({
+                "a": resource("N.X/b", "after", json!({ "dependsOn": ["none", "loop"] })),
+                "none": resource("N.X/a", "[string(copyIndex())]", none),
+            }),
+            &["N.X/b/after"],
+        );
         check_error(
             json!([resource("N.X/a", "x", json!({ "condition": "yes" }))]),
             "resources[0].condition",
@@ -916,6 +931,7 @@ mod tests {
         for template in [
             json!({ "extensions": { "graph": { "name": "MicrosoftGraph" } }, "resources": [] }),
             json!({ "asserts": { "a": "[true()]" }, "resources": [] }),
+            json!({ "resources": [resource("N.X/a", "x", json!({ "@options": { "onlyIfNotExists": true } }))] }),
         ] {
             let refused = plan_with(&template, json!({})).unwrap_err();
             assert!(matches!(refused.reason, TemplateError::Unsupported(_)), "{template}");

@@ -22,8 +22,8 @@ pub(super) struct Shape<'a>(Vec<&'a Map<String, Value>>);
 #[derive(Clone, Copy)]
 enum Spot<'a> {
     Whole(&'a str),
-    Member(&'a Spot<'a>, &'a str),
-    Item(&'a Spot<'a>, usize),
+    Member(&'a Self, &'a str),
+    Item(&'a Self, usize),
 }
 
 impl Spot<'_> {
@@ -191,11 +191,11 @@ impl Types {
         value: &Value,
         hidden: &mut Hidden,
     ) -> Option<Value> {
-        let Ok((shape, _)) = self.chosen(declaration, value) else { return Some(value.clone()) };
-        if shape.is_secure() {
+        let shape = self.chosen(declaration, value).ok().map(|(shape, _)| shape);
+        let Some(shape) = shape.filter(|shape| !shape.is_secure()) else {
             hidden.add(value);
             return None;
-        }
+        };
         match value {
             Value::Object(members) => {
                 let mut shown = Map::new();

@@ -71,6 +71,19 @@ pub enum VaultParameterError {
     },
 }
 
+impl VaultParameterError {
+    /// What a vault would have answered.
+    const fn status(&self) -> u16 {
+        match self {
+            Self::NotGranted { .. }
+            | Self::NotEnabled { .. }
+            | Self::Secret { error: SecretError::Disabled, .. } => 403,
+            Self::VaultMissing(_) | Self::Secret { error: SecretError::NotFound(_), .. } => 404,
+            Self::Secret { .. } => 503,
+        }
+    }
+}
+
 impl Template {
     /// The secrets that the given parameters refer to.
     pub fn vault_references(
@@ -122,13 +135,7 @@ pub async fn secret_of(
         resource_id: reference.vault.as_str().to_uppercase(),
         operation_name: "SecretGet".to_owned(),
         result_type: if outcome.is_ok() { "Success" } else { "Failure" },
-        http_status_code: match &outcome {
-            Ok(_) => 200,
-            Err(
-                VaultParameterError::NotGranted { .. } | VaultParameterError::NotEnabled { .. },
-            ) => 403,
-            Err(VaultParameterError::VaultMissing(_) | VaultParameterError::Secret { .. }) => 404,
-        },
+        http_status_code: outcome.as_ref().map_or_else(VaultParameterError::status, |_| 200),
         principal_id: caller.map(|caller| caller.principal_id.to_string()),
         app_id: caller.map(|caller| caller.client_id.to_string()),
         object: format!("/secrets/{}", shown(reference)),
@@ -181,6 +188,11 @@ async fn read_secret(
 
 #[cfg(test)]
 mod tests {
+    #![expect(
+        clippy::needless_pass_by_value,
+        reason = "tables of cases read best without ceremony"
+    )]
+
     use serde_json::json;
 
     use super::*;

@@ -366,8 +366,8 @@ async fn a_template_that_cannot_be_deployed_is_refused_with_its_reason() {
         (
             parameter(json!({ "type": "string" })),
             json!({ "p": { "reference": {} } }),
-            "NotImplemented",
-            "the reference of a parameter to a vault's secret",
+            "InvalidTemplate",
+            "a parameter that refers to a vault's secret is of the type securestring",
         ),
         (
             json!({ "variables": { "a": "[variables('b')]", "b": "[variables('a')]" }, "resources": [] }),

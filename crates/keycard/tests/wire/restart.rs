@@ -211,7 +211,7 @@ fn the_command_line_tells_misuse_from_failure() {
 }
 
 /// The records of the audit log, without their chain.
-fn records(directory: &Path) -> Vec<Value> {
+pub(crate) fn records(directory: &Path) -> Vec<Value> {
     let mut records = Vec::new();
     for (path, bytes) in files(&directory.join("data/audit")) {
         if path.ends_with(".jsonl") {

@@ -7,7 +7,7 @@ use http::Method;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::restart::Up;
+use crate::restart::{Up, records};
 
 const TEMPLATE: &str = r#"{
     // Of a resource group.
@@ -145,5 +145,52 @@ async fn a_deployment_that_ran_when_the_server_was_killed_has_failed_after_the_r
     assert_eq!(answer["properties"]["error"]["code"], "DeploymentInterrupted");
     up.administration.arm(Method::PUT, &deployment, Some(&template(3))).await.unwrap();
     assert_eq!(state(&up).await, "Succeeded");
+    up.kill();
+}
+
+/// A vault's secret that becomes a parameter is a read of the vault, by whoever deploys.
+#[tokio::test]
+async fn a_secret_that_becomes_a_parameter_is_on_the_audit_log() {
+    let directory = TempDir::new().unwrap();
+    let up = Up::start(directory.path()).await;
+    let group = format!("/subscriptions/{}/resourceGroups/rg1", up.description.subscription_id);
+    let vault = format!("{group}/providers/Microsoft.KeyVault/vaults/kv1");
+    let put = async |path: &str, version: &str, body: Value| {
+        let path = format!("{path}?api-version={version}");
+        up.administration.arm(Method::PUT, &path, Some(&body)).await
+    };
+    put(&group, "2024-11-01", json!({ "location": "local" })).await.unwrap();
+    let settings = json!({
+        "tenantId": up.description.tenant_id, "enableRbacAuthorization": true,
+        "enabledForTemplateDeployment": true,
+    });
+    let body = json!({ "location": "local", "properties": settings });
+    put(&vault, "2023-07-01", body).await.unwrap();
+    let secret = json!({ "properties": { "value": "hunter2-door" } });
+    put(&format!("{vault}/secrets/door"), "2023-07-01", secret).await.unwrap();
+    let deploy = async |name: &str, secret: &str| {
+        let given = json!({ "keyVault": { "id": vault }, "secretName": secret });
+        let body = json!({ "properties": {
+            "mode": "Incremental", "parameters": { "p": { "reference": given } },
+            "template": { "resources": [], "parameters": { "p": { "type": "securestring" } } },
+        }});
+        let path = format!("{group}/providers/Microsoft.Resources/deployments/{name}");
+        put(&path, "2025-04-01", body).await.is_ok()
+    };
+    assert!(deploy("d1", "door").await);
+    assert!(!deploy("d2", "window").await);
+    let records = records(directory.path());
+    let of = |object: &str, status: u16| {
+        let is_it = |record: &&Value| {
+            record["operationName"] == "SecretGet"
+                && record["object"] == object
+                && record["httpStatusCode"] == status
+                && record["resourceId"] == vault.to_uppercase()
+                && record["principalId"] == up.description.administrator.object_id.as_str()
+        };
+        records.iter().filter(is_it).count()
+    };
+    assert_eq!((of("/secrets/door", 200), of("/secrets/window", 404)), (1, 1), "{records:?}");
+    assert!(!format!("{records:?}").contains("hunter2-door"));
     up.kill();
 }

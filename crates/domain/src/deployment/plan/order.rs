@@ -60,7 +60,7 @@ impl Plan {
         let mut needed = BTreeSet::new();
         for name in &resource.dependency_names {
             let positions = self.index.positions(name);
-            if positions.is_empty() {
+            if !self.index.is_declared(name) {
                 let path = format!("{}.dependsOn", resource.path);
                 let shown = name.chars().take(limits::VALUE_SHOWN_CHARS_MAX).collect();
                 return Err(TemplateViolation::at(path, TemplateError::DependencyUnknown(shown)));
