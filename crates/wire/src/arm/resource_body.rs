@@ -115,11 +115,11 @@ fn is_secret(name: &str) -> bool {
 pub(super) fn without_secrets(properties: Map<String, Value>) -> Map<String, Value> {
     // Beside its password, a certificate's data is its private part too.
     let has_password = properties.keys().any(|name| name.eq_ignore_ascii_case("password"));
-    let is_kept =
-        |name: &str| !is_secret(name) && !(has_password && name.eq_ignore_ascii_case("data"));
+    let is_lost =
+        |name: &str| is_secret(name) || (has_password && name.eq_ignore_ascii_case("data"));
     properties
         .into_iter()
-        .filter(|(name, _)| is_kept(name))
+        .filter(|(name, _)| !is_lost(name))
         .map(|(name, value)| (name, value_without_secrets(value)))
         .collect()
 }
