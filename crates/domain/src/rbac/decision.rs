@@ -96,18 +96,13 @@ pub fn may(snapshot: &Snapshot, principal: &Principal, action: &str, scope: &Rba
 
 /// Decides a question.
 pub fn decide(snapshot: &Snapshot, question: &Question<'_>) -> Decision {
-    let reason = match Ancestry::of(snapshot, question.tenant, question.scope) {
-        None => Reason::NoAssignment,
-        Some(above) => Search {
-            snapshot,
-            question,
-            action: Action::new(question.action),
-            above,
-            principals: standings(snapshot, question.principal),
-        }
-        .reason(),
-    };
-    Decision { reason }
+    let search = Search::of(snapshot, question);
+    Decision { reason: search.map_or(Reason::NoAssignment, |search| search.reason()) }
+}
+
+/// The deny assignment that forbids what is asked, whether a role grants it or not.
+pub fn denied_by(snapshot: &Snapshot, question: &Question<'_>) -> Option<Arc<DenyAssignment>> {
+    Search::of(snapshot, question)?.deny().map(Arc::clone)
 }
 
 /// A question with what is looked up once for it.
@@ -119,6 +114,19 @@ struct Search<'a> {
     above: Ancestry<'a>,
     /// Who asks, with all its groups, and what is known of each.
     principals: Vec<(PrincipalId, Option<&'a Standing>)>,
+}
+
+impl<'a> Search<'a> {
+    /// `None` where the scope is none of the directory's.
+    fn of(snapshot: &'a Snapshot, question: &'a Question<'a>) -> Option<Self> {
+        Some(Self {
+            snapshot,
+            question,
+            action: Action::new(question.action),
+            above: Ancestry::of(snapshot, question.tenant, question.scope)?,
+            principals: standings(snapshot, question.principal),
+        })
+    }
 }
 
 impl Search<'_> {

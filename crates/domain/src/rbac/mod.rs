@@ -26,7 +26,7 @@ pub mod taken_along;
 pub use action::{Action, ActionPattern};
 pub use assignment::RoleAssignment;
 pub use condition::{AttributeSource, Attributes, Condition};
-pub use decision::{Decision, Plane, Question, Reason, decide, may};
+pub use decision::{Decision, Plane, Question, Reason, decide, denied_by, may};
 pub use deny_assignment::DenyAssignment;
 pub use role_definition::{Permission, RoleDefinition, RoleType};
 pub use scope::RbacScope;

@@ -1,11 +1,15 @@
 //! What a deletion or a move takes along: a deny assignment that keeps the caller from deleting something stops it, though
 //! its own scope is free.
 //!
-//! Only denies are looked for. Who may delete a whole may delete its parts, whatever is granted on them.
+//! Only denies are looked for, and they count whether a role grants anything there or not: who may delete a whole may
+//! delete its parts, as a cluster's writer may the group of its nodes.
 //! Source: Azure, "Understand Azure deny assignments".
 
+use std::sync::Arc;
+
 use super::condition::Attributes;
-use super::decision::{Decision, Question, Reason, decide};
+use super::decision::{Question, denied_by};
+use super::deny_assignment::DenyAssignment;
 use super::{Plane, RbacScope};
 use crate::ids::{ClientId, PrincipalId};
 use crate::key_vault::vault;
@@ -26,8 +30,8 @@ pub struct Denied {
     pub action: String,
     /// To what.
     pub scope: RbacScope,
-    /// Why it is not.
-    pub decision: Decision,
+    /// What forbids it.
+    pub deny: Arc<DenyAssignment>,
 }
 
 /// Refuses an operation that deletes its scope while something below may not be deleted by its caller.
@@ -61,29 +65,18 @@ pub(crate) fn check(
         return Ok(());
     }
     let (action, scope) = (format!("{}/delete", id.resource_type()), RbacScope::from(id));
-    let decision = decide(
-        snapshot,
-        &Question {
-            tenant: caller.tenant_id,
-            principal: caller.principal_id,
-            plane: Plane::Control,
-            action: &action,
-            scope: &scope,
-            sub_operation: None,
-            attributes: &Attributes::of_environment(operation.now),
-        },
-    );
-    match decision.reason {
-        Reason::Denied { .. } => {
-            let (client, object) = (caller.client_id, caller.principal_id);
-            Err(Denied { client, object, action, scope, decision })
-        }
-        Reason::Granted(_)
-        | Reason::GrantedByCondition(_)
-        | Reason::NoAssignment
-        | Reason::ConditionNotMet(_)
-        | Reason::AttributeMissing(_) => Ok(()),
-    }
+    let question = Question {
+        tenant: caller.tenant_id,
+        principal: caller.principal_id,
+        plane: Plane::Control,
+        action: &action,
+        scope: &scope,
+        sub_operation: None,
+        attributes: &Attributes::of_environment(operation.now),
+    };
+    let Some(deny) = denied_by(snapshot, &question) else { return Ok(()) };
+    let (client, object) = (caller.client_id, caller.principal_id);
+    Err(Denied { client, object, action, scope, deny })
 }
 
 /// The resources below a scope, parts included, and what denies are about that has no record of its own.

@@ -1,6 +1,6 @@
 //! Functions of networks. Source: Azure Resource Manager, "CIDR functions".
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use serde_json::{Value, json};
 

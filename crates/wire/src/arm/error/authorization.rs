@@ -10,7 +10,7 @@ use keycard_domain::rbac::assignment::AssignmentError;
 use keycard_domain::rbac::custom_role::CustomRoleError;
 use keycard_domain::rbac::deny_assignment::DenyAssignmentError;
 use keycard_domain::rbac::taken_along::Denied;
-use keycard_domain::rbac::{Decision, RbacScope, Reason};
+use keycard_domain::rbac::{Decision, DenyAssignment, RbacScope, Reason};
 use keycard_domain::resources::management_group::{self, ManagementGroupError, WRITE_ACTION};
 use keycard_domain::resources::{ResourceError, ScopeMissing};
 
@@ -29,35 +29,10 @@ pub(in crate::arm) struct Forbidden {
 
 pub(super) fn forbidden(forbidden: &Forbidden) -> Answer {
     let Forbidden { client, object, action, scope, decision } = forbidden;
-    refused(*client, *object, action, scope, decision)
-}
-
-/// What would go along with what is deleted or moved, and may not.
-pub(super) fn denied_along(denied: &Denied) -> Answer {
-    let Denied { client, object, action, scope, decision } = denied;
-    refused(*client, *object, action, scope.as_str(), decision)
-}
-
-fn refused(
-    client: ClientId,
-    object: PrincipalId,
-    action: &str,
-    scope: &str,
-    decision: &Decision,
-) -> Answer {
     let who = format!("The client '{client}' with object id '{object}'");
     let refresh = "If access was recently granted, please refresh your credentials.";
     match &decision.reason {
-        Reason::Denied { deny, .. } => Answer(
-            StatusCode::FORBIDDEN,
-            "DenyAssignmentAuthorizationFailed",
-            format!(
-                "{who} has permission to perform action '{action}' on scope '{scope}'; however, the access is denied because of the deny assignment with name '{}' and Id '{}' at scope '{}'.",
-                deny.name,
-                deny.id.as_uuid().simple(),
-                deny.scope
-            ),
-        ),
+        Reason::Denied { deny, .. } => denied(&who, (action, scope), deny),
         Reason::ConditionNotMet(_) | Reason::AttributeMissing(_) => Answer(
             StatusCode::FORBIDDEN,
             "AuthorizationFailed",
@@ -73,6 +48,26 @@ fn refused(
             ),
         ),
     }
+}
+
+fn denied(who: &str, (action, scope): (&str, &str), deny: &DenyAssignment) -> Answer {
+    Answer(
+        StatusCode::FORBIDDEN,
+        "DenyAssignmentAuthorizationFailed",
+        format!(
+            "{who} has permission to perform action '{action}' on scope '{scope}'; however, the access is denied because of the deny assignment with name '{}' and Id '{}' at scope '{}'.",
+            deny.name,
+            deny.id.as_uuid().simple(),
+            deny.scope
+        ),
+    )
+}
+
+/// What would go along with what is deleted or moved, and may not.
+pub(super) fn denied_along(along: &Denied) -> Answer {
+    let Denied { client, object, action, scope, deny } = along;
+    let who = format!("The client '{client}' with object id '{object}'");
+    denied(&who, (action, scope.as_str()), deny)
 }
 
 /// A right that a request needs on scopes other than its own.
