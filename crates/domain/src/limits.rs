@@ -366,6 +366,10 @@ pub const TYPE_REFERENCES_MAX: usize = 16;
 /// How deep evaluating a template may go: values, the calls in them, and those of own functions. The stack of a thread holds
 /// more than twice as many.
 pub const EVALUATION_DEPTH_MAX: usize = 150;
+/// Texts that a template keeps hidden: each is looked for in everything that is shown or kept of the deployment.
+pub const HIDDEN_TEXTS_MAX: usize = 2_000;
+/// Bytes of the name of a loop or of a resource's symbol: each copy of a resource has them.
+pub const LOOP_NAME_BYTES_MAX: usize = 256;
 /// How deep calls of an expression, or the parts of a value, may stand inside each other.
 pub const EXPRESSION_DEPTH_MAX: usize = 64;
 /// Bytes of the value of an expression, as JSON.

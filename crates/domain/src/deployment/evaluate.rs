@@ -210,6 +210,9 @@ impl Evaluator<'_> {
 
     /// The values of an input at each position of a loop.
     pub(super) fn copies_of(&self, name: &str, count: usize, input: &Value) -> Result<Value, Halt> {
+        if name.len() > limits::LOOP_NAME_BYTES_MAX {
+            return Err(ExpressionError::TooLong.into());
+        }
         let mut items = Vec::new();
         for index in 0..count {
             let mut copies = self.copies.to_vec();
@@ -239,11 +242,13 @@ impl Evaluator<'_> {
             Expression::Integer(value) => Ok((*value).into()),
             Expression::Call(call) => self.deeper()?.call(call),
             Expression::Member { of, name } => {
-                let value = match self.looked_at(expression)? {
+                // A member is a step down the tree as a call is: both take stack.
+                let deeper = self.deeper()?;
+                let value = match deeper.looked_at(expression)? {
                     Some(value) => value.clone(),
                     None => {
-                        let (of, name) = (self.expression(of)?, self.expression(name)?);
-                        selected(&of, &name)?.clone()
+                        let (of, name) = (deeper.expression(of)?, deeper.expression(name)?);
+                        self.select(&of, &name)?.clone()
                     }
                 };
                 self.budget.take(weight(&value)?)?;
@@ -255,22 +260,33 @@ impl Evaluator<'_> {
     /// The part of a parameter or variable that an expression names, where it stands: one who takes a name out of a large
     /// value does not pay for all of it.
     fn looked_at(&self, expression: &Expression) -> Result<Option<&Value>, Halt> {
-        match expression {
-            Expression::Call(Call { name, arguments }) => {
-                let [Expression::Text(of)] = arguments.as_slice() else { return Ok(None) };
-                let named = match name.to_ascii_lowercase().as_str() {
-                    "parameters" => self.names.parameter(of),
-                    "variables" => self.names.variable(of),
-                    _ => return Ok(None),
-                };
-                Ok(if let Named::Known(value) = named { Some(value) } else { None })
-            }
-            Expression::Member { of, name } => match self.looked_at(of)? {
-                Some(value) => Ok(Some(selected(value, &self.expression(name)?)?)),
-                None => Ok(None),
-            },
-            Expression::Text(_) | Expression::Integer(_) => Ok(None),
+        let (mut names, mut at) = (Vec::new(), expression);
+        while let Expression::Member { of, name } = at {
+            names.push(name);
+            at = of;
         }
+        let Expression::Call(Call { name, arguments }) = at else { return Ok(None) };
+        let [Expression::Text(of)] = arguments.as_slice() else { return Ok(None) };
+        let named = match name.to_ascii_lowercase().as_str() {
+            "parameters" => self.names.parameter(of),
+            "variables" => self.names.variable(of),
+            _ => return Ok(None),
+        };
+        let Named::Known(mut value) = named else { return Ok(None) };
+        for name in names.into_iter().rev() {
+            value = self.select(value, &self.expression(name)?)?;
+        }
+        Ok(Some(value))
+    }
+
+    /// A member or an item. A name in another case than it was written in is looked for among all, which is work.
+    fn select<'v>(&self, of: &'v Value, by: &Value) -> Result<&'v Value, Halt> {
+        if let (Value::Object(members), Value::String(name)) = (of, by)
+            && !members.contains_key(name)
+        {
+            self.budget.take(members.len())?;
+        }
+        Ok(selected(of, by)?)
     }
 
     fn call(&self, call: &Call) -> Result<Value, Halt> {

@@ -57,7 +57,7 @@ pub(super) fn parse(text: &str) -> Result<TemplateText, ExpressionError> {
     if text.len() > limits::EXPRESSION_BYTES_MAX {
         return Err(ExpressionError::TooLong);
     }
-    let mut parser = Parser { text, rest: text.get(1..).unwrap_or_default() };
+    let mut parser = Parser { text, rest: text.get(1..).unwrap_or_default(), height: 0 };
     let expression = parser.expression(0)?;
     parser.expect("]", "RightSquareBracket")?;
     if !parser.rest.is_empty() {
@@ -70,6 +70,9 @@ struct Parser<'a> {
     text: &'a str,
     /// What is not read yet.
     rest: &'a str,
+    /// How high the tree is that was read last: members and arguments stand on each other, and whoever walks the tree, or
+    /// drops it, takes stack for each.
+    height: usize,
 }
 
 impl<'a> Parser<'a> {
@@ -77,21 +80,23 @@ impl<'a> Parser<'a> {
         if depth > limits::EXPRESSION_DEPTH_MAX {
             return Err(ExpressionError::TooDeep);
         }
+        self.height = 0;
         let mut expression = self.operand(depth)?;
-        let mut members = depth;
+        let mut height = self.height + 1;
         loop {
             let name = if self.takes(".") {
                 Expression::Text(self.name()?.to_owned())
             } else if self.takes("[") {
                 let name = self.expression(depth + 1)?;
+                height = height.max(self.height);
                 self.expect("]", "RightSquareBracket")?;
                 name
             } else {
+                self.height = height;
                 return Ok(expression);
             };
-            // A chain of members stands as deep in the tree as it is long.
-            members += 1;
-            if members > limits::EXPRESSION_DEPTH_MAX {
+            height += 1;
+            if height > limits::EXPRESSION_DEPTH_MAX {
                 return Err(ExpressionError::TooDeep);
             }
             expression = Expression::Member { of: Box::new(expression), name: Box::new(name) };
@@ -141,12 +146,14 @@ impl<'a> Parser<'a> {
             name.push_str(self.name()?);
         }
         self.expect("(", "LeftParenthesis")?;
-        let mut arguments = Vec::new();
+        let (mut arguments, mut height) = (Vec::new(), 0);
         if self.takes(")") {
             return Ok(Call { name, arguments });
         }
         loop {
             arguments.push(self.expression(depth + 1)?);
+            height = height.max(self.height);
+            self.height = height;
             if !self.takes(",") {
                 self.expect(")", "RightParenthesis")?;
                 return Ok(Call { name, arguments });
@@ -275,6 +282,11 @@ mod tests {
         assert_eq!(parse(&deep), Err(ExpressionError::TooDeep));
         let chain = format!("[f(){}]", ".a".repeat(200));
         assert_eq!(parse(&chain), Err(ExpressionError::TooDeep));
+        // Members on arguments that have members themselves: no level is deep, the tree is.
+        let bushy = (1..=58).rev().fold("createObject('a', 1)".to_owned(), |inner, depth| {
+            format!("array({inner}){}", "[0]".repeat(60 - depth))
+        });
+        assert_eq!(parse(&format!("[{bushy}]")), Err(ExpressionError::TooDeep));
         let long = format!("['{}']", "x".repeat(limits::EXPRESSION_BYTES_MAX));
         assert_eq!(parse(&long), Err(ExpressionError::TooLong));
     }

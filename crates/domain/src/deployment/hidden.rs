@@ -16,6 +16,11 @@ impl std::fmt::Debug for Hidden {
 }
 
 impl Hidden {
+    /// How many texts there are.
+    pub(super) const fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// Hides the texts and numbers of a value, and the names of its members.
     pub(super) fn add(&mut self, value: &Value) {
         match value {

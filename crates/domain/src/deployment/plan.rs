@@ -212,6 +212,9 @@ impl Plan {
             (None, Some(symbol)) => symbol.clone(),
             (None, None) => return Err(malformed("a loop has a name and a count")),
         };
+        if name.len() > limits::LOOP_NAME_BYTES_MAX {
+            return Err(malformed("the name of a loop is too long"));
+        }
         let mode = copy.get("mode").and_then(Value::as_str).unwrap_or("parallel");
         if !["parallel", "serial"].iter().any(|known| known.eq_ignore_ascii_case(mode)) {
             return Err(malformed("the mode of a loop is parallel or serial"));

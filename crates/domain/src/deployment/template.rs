@@ -294,6 +294,10 @@ fn declarations(resources: Option<&Value>) -> Result<Vec<Declaration>, TemplateV
         Some(Value::Object(members)) => members
             .iter()
             .map(|(symbol, item)| {
+                if symbol.len() > limits::LOOP_NAME_BYTES_MAX {
+                    let reason = TemplateError::Malformed("the symbol of a resource is too long");
+                    return Err(TemplateViolation::at("resources", reason));
+                }
                 declaration(format!("resources.{symbol}"), Some(symbol.clone()), item)
             })
             .collect(),

@@ -1,7 +1,7 @@
 //! Templates as the Bicep compiler writes them: symbols, types, functions, modules and loops.
 
 use http::{Method, StatusCode};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::harness::Cloud;
 
@@ -448,4 +448,45 @@ async fn a_parameter_is_a_secret_of_a_vault_that_allows_it_for_who_may() {
     shown["properties"]["template"]["parameters"]["p"]["type"] = "string".into();
     let refused = put(shown).await;
     assert_eq!(refused.body["error"]["code"], "InvalidTemplate", "{}", refused.body);
+}
+
+/// What stands on what in an expression takes stack, whether it is a call or a member.
+#[tokio::test]
+async fn a_small_template_does_not_outgrow_the_stack_or_the_patience() {
+    let cloud = Cloud::start().await;
+    let bushy = (1..=58).rev().fold("createObject('a', 1)".to_owned(), |inner, depth| {
+        format!("array({inner}){}", "[0]".repeat(60 - depth))
+    });
+    let endless = json!([{ "namespace": "own", "members": { "f": {
+        "parameters": [],
+        "output": { "type": "string", "value": "[own.f().a.a.a.a.a.a.a.a]" },
+    }}}]);
+    // Each look-up of a name in another case goes through all of them.
+    let wide: Map<String, Value> =
+        (0..20_000).map(|number| (format!("k{number:05}"), json!(1))).collect();
+    let rounds = "[length(map(range(0, 10000), lambda('x', variables('wide').K19999)))]".to_owned();
+    let secrets: Vec<String> = (0..5_000).map(|number| format!("{number:06}zq")).collect();
+    for (members, parameters) in [
+        (json!({ "variables": { "v": format!("[{bushy}]") } }), json!({})),
+        (json!({ "functions": endless, "variables": { "v": "[own.f()]" } }), json!({})),
+        (json!({ "variables": { "wide": wide, "v": rounds } }), json!({})),
+        (
+            json!({ "parameters": { "s": { "type": "secureObject" } } }),
+            json!({ "s": { "value": { "a": secrets } } }),
+        ),
+    ] {
+        let mut template = json!({
+            "$schema": "https://schema.management.azure.com/schemas/2019-04-01/deploymentTemplate.json#",
+            "contentVersion": "1.0.0.0",
+            "resources": [],
+        });
+        template.as_object_mut().unwrap().extend(members.as_object().unwrap().clone());
+        let body = json!({ "properties": {
+            "mode": "Incremental", "template": template, "parameters": parameters,
+        }});
+        let path =
+            format!("{}/providers/Microsoft.Resources/deployments/d/validate", cloud.group());
+        let refused = cloud.admin(Method::POST, &path, "2025-04-01", Some(body)).await;
+        assert_eq!(refused.status, StatusCode::BAD_REQUEST, "{}", refused.body);
+    }
 }

@@ -51,39 +51,43 @@ pub(super) fn read(body: &Map<String, Value>) -> Result<ResourceBody, ArmError> 
     })
 }
 
-/// How the names of members end that hold secrets, in lower case: passwords, keys, certificates with their private part,
-/// scripts with who knows what in them. A member that only refers to a secret, as `secretUri` does, ends otherwise.
+/// How the names of members end that hold nothing but secrets, in lower case: they go with all that is in them.
 const SECRET_ENDINGS: &[&str] = &[
     "password",
     "passwords",
-    "passwordhash",
     "passphrase",
-    "pwd",
-    "secret",
     "secrets",
-    "secretvalue",
-    "securevalue",
-    "credential",
     "credentials",
-    "token",
-    "key",
-    "key1",
-    "key2",
-    "keyvalue",
-    "keys",
-    "keypem",
-    "certificatevalue",
-    "encodedcertificate",
-    "pfx",
-    "connectionstring",
     "connectionstrings",
-    "sasuri",
-    "sasurl",
     "appsettings",
     "customdata",
     "userdata",
     "additionalunattendcontent",
     "protectedsettings",
+];
+
+/// How the names of members end whose text is a secret; an object of such a name describes one. A member that only refers
+/// to a secret, as `secretUri` does, ends otherwise.
+const SECRET_TEXT_ENDINGS: &[&str] = &[
+    "passwordhash",
+    "pwd",
+    "secret",
+    "secretvalue",
+    "securevalue",
+    "credential",
+    "token",
+    "key",
+    "key1",
+    "key2",
+    "keys",
+    "keyvalue",
+    "keypem",
+    "certificatevalue",
+    "encodedcertificate",
+    "pfx",
+    "connectionstring",
+    "sasuri",
+    "sasurl",
 ];
 
 /// How the names of keys end that are no secrets: public ones, and those by which something is found.
@@ -101,25 +105,37 @@ const PLAIN_KEY_ENDINGS: &[&str] = &[
     "encryptionkey",
     "activekey",
     "customermanagedkey",
-    "requireinfrastructureencryptionkey",
 ];
 
-fn is_secret(name: &str) -> bool {
-    let name: String = name.chars().filter(|c| *c != '_' && *c != '-').collect();
+/// Whether a member holds a secret. Names with dashes or underscores are a client's own, such as those of a workflow's
+/// steps: Azure's members have none.
+fn is_secret(name: &str, value: &Value) -> bool {
+    if name.contains(['_', '-']) {
+        return false;
+    }
     let name = name.to_ascii_lowercase();
     let ends = |endings: &[&str]| endings.iter().any(|ending| name.ends_with(ending));
-    ends(SECRET_ENDINGS) && !ends(PLAIN_KEY_ENDINGS)
+    let is_text = !matches!(value, Value::Object(_) | Value::Bool(_) | Value::Null);
+    ends(SECRET_ENDINGS) || (is_text && ends(SECRET_TEXT_ENDINGS) && !ends(PLAIN_KEY_ENDINGS))
 }
 
 /// The properties without what is secret in them, however deep it stands.
 pub(super) fn without_secrets(properties: Map<String, Value>) -> Map<String, Value> {
-    // Beside its password, a certificate's data is its private part too.
+    // Beside its password, a certificate's data is its private part too; and a value may be said to be secure.
     let has_password = properties.keys().any(|name| name.eq_ignore_ascii_case("password"));
-    let is_lost =
-        |name: &str| is_secret(name) || (has_password && name.eq_ignore_ascii_case("data"));
+    let is_secure = properties.iter().any(|(name, value)| {
+        let of = value.as_str().unwrap_or_default().to_ascii_lowercase();
+        name.eq_ignore_ascii_case("type") && matches!(of.as_str(), "securestring" | "secureobject")
+    });
+    let is_lost = |name: &str, value: &Value| {
+        let is = |known: &str| name.eq_ignore_ascii_case(known);
+        is_secret(name, value)
+            || (has_password && is("data"))
+            || (is_secure && (is("value") || is("defaultValue")))
+    };
     properties
         .into_iter()
-        .filter(|(name, _)| !is_lost(name))
+        .filter(|(name, value)| !is_lost(name, value))
         .map(|(name, value)| (name, value_without_secrets(value)))
         .collect()
 }
@@ -148,7 +164,9 @@ mod tests {
                 "administratorLoginPassword": "x",
                 "list": [{ "customdata": "x", "secretUri": "https://v/secrets/s" }],
                 "ssh": { "publicKeys": [{ "keyData": "k" }] },
-                "primary_key": "x",
+                "actions": { "Get_secret": { "type": "Http" }, "schema": { "key": { "type": "string" } } },
+                "parameters": { "p": { "type": "SecureString", "value": "x" }, "q": { "type": "String", "value": "y" } },
+                "apiKeys": ["x"],
                 "qnaAzureSearchEndpointKey": "x",
                 "repositoryToken": "x",
                 "partitionKey": { "paths": ["/id"] },
@@ -168,6 +186,8 @@ mod tests {
                 "osProfile": { "name": "n", "linuxConfiguration": { "disablePasswordAuthentication": true } },
                 "list": [{ "secretUri": "https://v/secrets/s" }],
                 "ssh": { "publicKeys": [{ "keyData": "k" }] },
+                "actions": { "Get_secret": { "type": "Http" }, "schema": { "key": { "type": "string" } } },
+                "parameters": { "p": { "type": "SecureString" }, "q": { "type": "String", "value": "y" } },
                 "partitionKey": { "paths": ["/id"] },
                 "sslCertificates": [{ "properties": {} }],
                 "data": "plain",

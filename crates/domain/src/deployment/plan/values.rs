@@ -52,6 +52,11 @@ impl Template {
                 .check(types, &plan.budget, &value)
                 .map_err(|reason| TemplateViolation::at(path, reason))?;
             let shown = types.shown(&parameter.declaration, &value, &mut plan.hidden);
+            if plan.hidden.len() > limits::HIDDEN_TEXTS_MAX {
+                let (what, max) = ("texts in secure parameters", limits::HIDDEN_TEXTS_MAX);
+                let path = format!("parameters.{}", parameter.name);
+                return Err(TemplateViolation::at(path, TemplateError::TooMany { what, max }));
+            }
             plan.parameters.push(ShownValue::new(&parameter.name, parameter.value_type, shown));
         }
         check_kept("parameters", &plan.parameters)

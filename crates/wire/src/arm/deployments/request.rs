@@ -134,9 +134,13 @@ async fn planned<T: Send + 'static>(
 ) -> Result<T, WriteError> {
     let unavailable = |reason: String| WriteError::Unavailable(reason);
     let turn = PLANNING.acquire().await.map_err(|error| unavailable(error.to_string()))?;
-    let done = tokio::task::spawn_blocking(work).await;
-    drop(turn);
-    done.map_err(|error| unavailable(error.to_string()))
+    // The turn is over when the work is: it goes on when whoever asked for it goes away.
+    let turned = move || {
+        let done = work();
+        drop(turn);
+        done
+    };
+    tokio::task::spawn_blocking(turned).await.map_err(|error| unavailable(error.to_string()))
 }
 
 fn refusal(text: &str, violation: TemplateViolation) -> ArmError {
