@@ -47,3 +47,13 @@ def test_a_challenge_before_the_body_is_heard(subject, tmp_path, protocol):
 def test_a_refusal_by_resource_manager_before_the_body_is_heard(subject, tmp_path, protocol):
     url = f"{subject['resourceManager']}/subscriptions/{subject['subscriptionId']}/resourceGroups/any?api-version=2024-11-01"
     assert put_with_a_late_body(url, tmp_path, protocol).status == 401
+
+
+@pytest.mark.parametrize("protocol", ["--http2", "--http1.1"])
+def test_a_body_that_says_nothing_does_not_spoil_the_answer(subject, administrator_token, protocol):
+    """Some clients send one with every method."""
+    url = f"{subject['resourceManager']}{subject['resourceGroup']}?api-version=2024-11-01"
+    token = administrator_token("https://management.azure.com")
+    for _ in range(5):
+        answer = asking.curl(url, protocol, *asking.bearer(token), *asking.json_body("GET", {"location": "eastus"}))
+        assert answer.status == 200, answer

@@ -22,9 +22,12 @@ VAULT_REQUESTS = {
 }
 
 ARM_REQUESTS = {
-    "a storage account": (f"{RESOURCE_GROUP}/providers/Microsoft.Storage/storageAccounts/any", "2023-05-01"),
-    "a database server": (f"{RESOURCE_GROUP}/providers/Microsoft.Sql/servers/any", "2023-08-01"),
-    "a network": (f"{RESOURCE_GROUP}/providers/Microsoft.Network/virtualNetworks/any", "2024-01-01"),
+    "a template spec": (f"{RESOURCE_GROUP}/providers/Microsoft.Resources/templateSpecs/any", "2022-02-01"),
+    "a cloud service": (f"{RESOURCE_GROUP}/providers/Microsoft.Compute/cloudServices/any", "2022-09-04"),
+    "a blob container": (
+        f"{RESOURCE_GROUP}/providers/Microsoft.Storage/storageAccounts/any/blobServices/default/containers/any",
+        "2023-05-01",
+    ),
     "a colour": (f"{RESOURCE_GROUP}/providers/Microsoft.Colours/colours/green", "2024-01-01"),
 }
 

@@ -9,7 +9,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use axum::body::Body;
+use axum::body::{Body, HttpBody};
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::handler::Handler;
 use axum::response::Response;
@@ -455,6 +455,7 @@ impl<S: Clone + Send + Sync + 'static> Face<S> {
         body: Body,
     ) -> Response {
         let (method, uri) = (parts.method.clone(), parts.uri.clone());
+        let body = if reads_a_body(&method) { body } else { without(body).await };
         let request = Request::from_parts(parts, body);
         let response = (route.handler)(request, self.state.clone()).await;
         let response = self.gate.conclude(&method, &operation, response).await;
@@ -511,6 +512,19 @@ impl<S: Clone + Send + Sync + 'static> Face<S> {
             PathRefusal::MethodNotAllowed(allowed)
         })
     }
+}
+
+/// Whether a body says anything in a request of this method.
+fn reads_a_body(method: &Method) -> bool {
+    !matches!(*method, Method::GET | Method::HEAD | Method::DELETE)
+}
+
+/// No body, after the client has sent what it sends all the same: else HTTP/2 breaks the stream off under its answer.
+async fn without(mut body: Body) -> Body {
+    if !HttpBody::is_end_stream(&body) {
+        discard_body(&mut body).await;
+    }
+    Body::empty()
 }
 
 /// The request was led to a row that a right is needed for.
