@@ -7,12 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
-use arc_swap::ArcSwap;
 use async_trait::async_trait;
-use axum::body::Body;
-use axum::response::Response;
-use http::Request;
-use hyper::body::Incoming;
 use keycard_crypto::encoding;
 use keycard_crypto::secret::Secret;
 use keycard_domain::compute::Workload;
@@ -20,15 +15,12 @@ use keycard_domain::compute::attachment::{Attachment, AttachmentError, Attachmen
 use keycard_domain::limits;
 use keycard_domain::resource_id::ArmResourceId;
 use keycard_domain::token::throttle::Throttle;
-use keycard_wire::connection;
-use keycard_wire::local::prepared::PreparedAnswer;
-use keycard_wire::local::{LocalEndpoint, LocalFace, app_service, authorities, imds};
-use keycard_wire::route::Face;
+use keycard_wire::local::{LocalEndpoint, LocalFace, LocalFaces, authorities};
 use tokio::net::TcpListener;
 use tokio::sync::{Mutex, watch};
 use uuid::Uuid;
 
-use crate::fast_lane::FastLane;
+use crate::lane::{Lane, accept};
 use crate::token_source::HostView;
 
 /// The metadata address of every cloud.
@@ -40,17 +32,11 @@ pub const LINK_LOCAL: SocketAddr =
 pub struct Listeners {
     view: Arc<dyn HostView>,
     local: LocalFace,
-    faces: Arc<Faces>,
+    faces: Arc<LocalFaces>,
     /// The resource, by id or name, that is also served at the link-local address.
     link_local: Option<String>,
     endpoints_max: usize,
     open: Mutex<BTreeMap<(String, EndpointKind), OpenListener>>,
-}
-
-#[derive(Debug)]
-struct Faces {
-    imds: Face<LocalFace>,
-    app_service: Face<LocalFace>,
 }
 
 #[derive(Debug)]
@@ -68,14 +54,11 @@ struct OpenListener {
 impl Listeners {
     /// No listener yet.
     pub fn new(view: Arc<dyn HostView>, local: LocalFace, link_local: Option<String>) -> Self {
-        let faces = Faces {
-            imds: imds::face(local.clone()),
-            app_service: app_service::face(local.clone()),
-        };
+        let faces = Arc::new(LocalFaces::new(&local));
         Self {
             view,
             local,
-            faces: Arc::new(faces),
+            faces,
             link_local,
             endpoints_max: limits::LOCAL_ENDPOINTS_MAX,
             open: Mutex::default(),
@@ -171,11 +154,8 @@ impl Listeners {
         let unavailable = |error: std::io::Error| AttachmentError::Unavailable(error.to_string());
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.map_err(unavailable)?;
         let port = listener.local_addr().map_err(unavailable)?.port();
-        let header = (kind == EndpointKind::AppService).then(|| self.new_secret());
-        let url = match kind {
-            EndpointKind::Imds => format!("http://127.0.0.1:{port}"),
-            EndpointKind::AppService => format!("http://127.0.0.1:{port}{}", app_service::PATH),
-        };
+        let header = kind.has_secret().then(|| self.new_secret());
+        let url = keycard_wire::local::url(kind, &format!("127.0.0.1:{port}"));
         let endpoint = Arc::new(LocalEndpoint {
             resource: id.clone(),
             authorities: authorities(port),
@@ -239,141 +219,16 @@ impl Attachments for Listeners {
     }
 }
 
-/// What one listener answers with.
-#[derive(Debug)]
-struct Lane {
-    kind: EndpointKind,
-    bound: ArcSwap<Bound>,
-    faces: Arc<Faces>,
-    local: LocalFace,
-}
-
-/// Whose endpoint a lane is, with what was prepared for it.
-#[derive(Debug)]
-struct Bound {
-    endpoint: Arc<LocalEndpoint>,
-    fast: Option<FastLane>,
-}
-
-impl Lane {
-    fn new(
-        kind: EndpointKind,
-        endpoint: Arc<LocalEndpoint>,
-        faces: &Arc<Faces>,
-        local: &LocalFace,
-    ) -> Self {
-        let bound = ArcSwap::from_pointee(Self::bind(kind, endpoint, local));
-        Self { kind, bound, faces: Arc::clone(faces), local: local.clone() }
-    }
-
-    fn bind(kind: EndpointKind, endpoint: Arc<LocalEndpoint>, local: &LocalFace) -> Bound {
-        // Where requests are counted, each has to pass the router.
-        let is_fast = kind == EndpointKind::Imds && local.metadata_requests.is_none();
-        Bound { endpoint, fast: is_fast.then(FastLane::default) }
-    }
-
-    /// The same endpoint, at the same address, of a workload that has another id or another secret now.
-    fn rebind(&self, id: &ArmResourceId, header: Option<Secret>) {
-        let present = Arc::clone(&self.bound.load().endpoint);
-        let endpoint = Arc::new(LocalEndpoint {
-            resource: id.clone(),
-            authorities: present.authorities.clone(),
-            header,
-            throttle: Throttle::default(),
-        });
-        self.bound.store(Arc::new(Self::bind(self.kind, endpoint, &self.local)));
-    }
-
-    async fn answer(&self, request: Request<Incoming>) -> Response {
-        let bound = self.bound.load_full();
-        let Some(fast) = &bound.fast else { return self.route(&bound, request).await };
-        let now = self.local.clock.now().unix_timestamp();
-        if let Some(response) = fast.answer(&bound.endpoint, &request, now) {
-            return response;
-        }
-        let target = request.uri().path_and_query().map(|target| target.as_str().to_owned());
-        let mut response = self.route(&bound, request).await;
-        if let (Some(target), Some(prepared)) =
-            (target, response.extensions_mut().remove::<PreparedAnswer>())
-        {
-            fast.learn(&target, prepared);
-        }
-        response
-    }
-
-    async fn route(&self, bound: &Bound, request: Request<Incoming>) -> Response {
-        let mut request = request.map(Body::new);
-        request.extensions_mut().insert(Arc::clone(&bound.endpoint));
-        match self.kind {
-            EndpointKind::Imds => self.faces.imds.answer(request).await,
-            EndpointKind::AppService => self.faces.app_service.answer(request).await,
-        }
-    }
-}
-
-/// Serves a listener until it is closed.
-async fn accept(listener: TcpListener, lane: Arc<Lane>, closed: watch::Receiver<()>) {
-    accept_up_to(limits::LOCAL_CONNECTIONS_MAX, listener, lane, closed).await;
-}
-
-async fn accept_up_to(
-    connections_max: usize,
-    listener: TcpListener,
-    lane: Arc<Lane>,
-    closed: watch::Receiver<()>,
-) {
-    connection::accept_up_to(connections_max, listener, closed, |stream, closed| {
-        let lane = Arc::clone(&lane);
-        let answer = move |request| {
-            let lane = Arc::clone(&lane);
-            async move { lane.answer(request).await }
-        };
-        connection::serve_http1(stream, answer, closed)
-    })
-    .await;
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use keycard_domain::clock::ManualClock;
+    use crate::lane::tests::{VM, local};
     use keycard_domain::compute::scale_set::Instances;
     use keycard_domain::compute::{ComputeKind, ComputeResource, PowerState};
     use keycard_domain::directory::ServicePrincipal;
     use keycard_domain::directory::identity_block::IdentityBlock;
-    use keycard_domain::entropy::SeededEntropy;
     use keycard_domain::ids::PrincipalId;
-    use keycard_domain::operation::OperationContext;
-    use keycard_domain::token::source::{AccessToken, TokenError, TokenRequest, TokenSource};
     use serde_json::Map;
-    use time::UtcDateTime;
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    use tokio::net::TcpStream;
-
-    const VM: &str = "/subscriptions/11111111-2222-3333-4444-555555555555/resourceGroups/g/providers/Microsoft.Compute/virtualMachines/vm";
-
-    #[derive(Debug)]
-    struct NoTokens;
-
-    #[async_trait]
-    impl TokenSource for NoTokens {
-        async fn acquire(
-            &self,
-            _: &OperationContext,
-            _: TokenRequest,
-        ) -> Result<AccessToken, TokenError> {
-            Err(TokenError::IdentityNotFound)
-        }
-    }
-
-    fn local() -> LocalFace {
-        LocalFace {
-            tokens: Arc::new(NoTokens),
-            clock: Arc::new(ManualClock::at(UtcDateTime::UNIX_EPOCH)),
-            entropy: Arc::new(SeededEntropy::new(1)),
-            metadata_requests: None,
-        }
-    }
 
     /// A host of so many workloads, all of one machine's identities.
     #[derive(Debug)]
@@ -423,53 +278,6 @@ mod tests {
     }
 
     /// A listener that serves so many connections at once.
-    async fn listen(connections_max: usize) -> (SocketAddr, watch::Sender<()>) {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let local = local();
-        let faces = Arc::new(Faces {
-            imds: imds::face(local.clone()),
-            app_service: app_service::face(local.clone()),
-        });
-        let endpoint = Arc::new(LocalEndpoint {
-            resource: VM.parse().unwrap(),
-            authorities: authorities(address.port()),
-            header: None,
-            throttle: Throttle::default(),
-        });
-        let lane = Arc::new(Lane::new(EndpointKind::Imds, endpoint, &faces, &local));
-        let (open, closed) = watch::channel(());
-        tokio::spawn(accept_up_to(connections_max, listener, lane, closed));
-        (address, open)
-    }
-
-    async fn ask(stream: &mut TcpStream, address: SocketAddr) {
-        let request = format!("GET / HTTP/1.1\r\nHost: {address}\r\n\r\n");
-        stream.write_all(request.as_bytes()).await.unwrap();
-    }
-
-    async fn is_answered(stream: &mut TcpStream) -> bool {
-        let mut answer = [0; 12];
-        stream.read_exact(&mut answer).await.is_ok() && &answer == b"HTTP/1.1 400"
-    }
-
-    #[tokio::test]
-    async fn a_connection_beyond_the_bound_waits_until_another_ends() {
-        let (address, _open) = listen(1).await;
-        let mut first = TcpStream::connect(address).await.unwrap();
-        ask(&mut first, address).await;
-        assert!(is_answered(&mut first).await);
-        let mut second = TcpStream::connect(address).await.unwrap();
-        ask(&mut second, address).await;
-        ask(&mut first, address).await;
-        let mut more = [0; 64];
-        assert!(first.read(&mut more).await.unwrap() > 0);
-        let early = second.try_read(&mut more).map_err(|error| error.kind());
-        assert_eq!(early, Err(std::io::ErrorKind::WouldBlock), "the second is not served yet");
-        drop(first);
-        assert!(is_answered(&mut second).await);
-    }
-
     #[test]
     fn one_workload_is_served_at_the_link_local_address_by_id_or_name() {
         let group = VM.trim_end_matches("/virtualMachines/vm");

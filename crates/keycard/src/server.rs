@@ -43,7 +43,7 @@ use keycard_wire::entra::{self, Entra};
 use keycard_wire::graph::{self, Graph};
 use keycard_wire::host_names::{AZURE_SUFFIXES, FaceName, HostNames, host_of, requested_authority};
 use keycard_wire::key_vault::{self, KeyVault, VaultName};
-use keycard_wire::local::LocalFace;
+use keycard_wire::local::{LocalFace, LocalFaces};
 use keycard_wire::request::{ClientAddress, Segments, discard_body};
 use keycard_wire::route::{Answer, Row};
 use keycard_wire::{connection, unbuilt};
@@ -459,7 +459,7 @@ impl Faces {
             entropy: Arc::clone(&state.entropy),
             metadata_requests: state.limits.metadata_requests,
         };
-        let local_rows = local_rows(&local);
+        let local_rows = LocalFaces::new(&local).rows();
         let listeners = Arc::new(Listeners::new(view, local, options.link_local.clone()));
         let host = Host { listeners: Arc::clone(&listeners), tokens, credentials };
         let clock_control = options.turnable_clock.clone().map(|clock| {
@@ -560,14 +560,6 @@ impl Faces {
             _ => ("entra", self.entra.answer(request).await),
         }
     }
-}
-
-fn local_rows(local: &LocalFace) -> Vec<(&'static str, Row)> {
-    let imds = keycard_wire::local::imds::face(local.clone());
-    let app_service = keycard_wire::local::app_service::face(local.clone());
-    let imds = imds.rows().cloned().map(|row| ("imds", row));
-    let app_service = app_service.rows().cloned().map(|row| ("app_service", row));
-    imds.chain(app_service).collect()
 }
 
 /// Files that make clients trust the local authority.

@@ -17,6 +17,9 @@ pub enum EndpointKind {
 }
 
 impl EndpointKind {
+    /// Every kind.
+    pub const ALL: [Self; 2] = [Self::Imds, Self::AppService];
+
     /// The kind as commands and answers write it.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -25,9 +28,17 @@ impl EndpointKind {
         }
     }
 
+    /// Whether a request has to carry a secret that only the workload was given.
+    pub const fn has_secret(self) -> bool {
+        match self {
+            Self::Imds => false,
+            Self::AppService => true,
+        }
+    }
+
     /// The kind with this name.
     pub fn parse(text: &str) -> Option<Self> {
-        [Self::Imds, Self::AppService].into_iter().find(|kind| kind.as_str() == text)
+        Self::ALL.into_iter().find(|kind| kind.as_str() == text)
     }
 }
 

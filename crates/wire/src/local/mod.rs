@@ -12,6 +12,7 @@ use http::request::Parts;
 use http::{HeaderMap, header};
 use keycard_crypto::secret::Secret;
 use keycard_domain::clock::Clock;
+use keycard_domain::compute::attachment::EndpointKind;
 use keycard_domain::entropy::Entropy;
 use keycard_domain::limits::Rate;
 use keycard_domain::operation::{Caller, OperationContext};
@@ -21,6 +22,7 @@ use keycard_domain::token::throttle::Throttle;
 
 use crate::host_names::requested_authority;
 use crate::request::{Parameters, RequestIds};
+use crate::route::{Face, Row};
 
 /// What the handlers of local endpoints need.
 #[derive(Clone, Debug)]
@@ -33,6 +35,44 @@ pub struct LocalFace {
     pub entropy: Arc<dyn Entropy>,
     /// Requests per second at one metadata endpoint, where they are limited.
     pub metadata_requests: Option<Rate>,
+}
+
+/// The faces of all local endpoints, one for each kind.
+#[derive(Debug)]
+pub struct LocalFaces {
+    imds: Face<LocalFace>,
+    app_service: Face<LocalFace>,
+}
+
+impl LocalFaces {
+    /// Faces that answer with these tokens.
+    pub fn new(local: &LocalFace) -> Self {
+        Self { imds: imds::face(local.clone()), app_service: app_service::face(local.clone()) }
+    }
+
+    /// The face of a kind.
+    pub const fn of(&self, kind: EndpointKind) -> &Face<LocalFace> {
+        match kind {
+            EndpointKind::Imds => &self.imds,
+            EndpointKind::AppService => &self.app_service,
+        }
+    }
+
+    /// The rows of all faces, each with the name of its file.
+    pub fn rows(&self) -> Vec<(&'static str, Row)> {
+        let imds = self.imds.rows().cloned().map(|row| ("imds", row));
+        let app_service = self.app_service.rows().cloned().map(|row| ("app_service", row));
+        imds.chain(app_service).collect()
+    }
+}
+
+/// What a workload is told of its endpoint at this authority: the base for a metadata endpoint, the whole address for the
+/// others.
+pub fn url(kind: EndpointKind, authority: &str) -> String {
+    match kind {
+        EndpointKind::Imds => format!("http://{authority}"),
+        EndpointKind::AppService => format!("http://{authority}{}", app_service::PATH),
+    }
 }
 
 /// One resource's endpoint. Travels with each request as an extension.
