@@ -7,4 +7,5 @@ pub mod credential_store;
 pub mod fast_lane;
 mod lane;
 pub mod listen;
+mod token_cache;
 pub mod token_source;
