@@ -6,6 +6,7 @@
 pub mod credential_store;
 pub mod fast_lane;
 mod lane;
+pub mod link_local;
 pub mod listen;
 mod token_cache;
 pub mod token_source;
