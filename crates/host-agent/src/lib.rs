@@ -8,5 +8,6 @@ pub mod fast_lane;
 mod lane;
 pub mod link_local;
 pub mod listen;
+pub mod metadata_address;
 mod token_cache;
 pub mod token_source;
