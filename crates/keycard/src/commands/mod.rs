@@ -7,6 +7,7 @@ pub(crate) mod demo;
 pub(crate) mod doctor;
 pub(crate) mod env;
 pub(crate) mod record;
+pub(crate) mod run;
 pub(crate) mod signing_key;
 pub(crate) mod tenant;
 pub(crate) mod token;

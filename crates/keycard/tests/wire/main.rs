@@ -45,6 +45,7 @@ mod own_applications;
 mod resource_manager;
 mod restart;
 mod revocation;
+mod sandbox;
 mod scale_sets;
 mod sites;
 mod subscriptions;

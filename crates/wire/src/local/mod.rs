@@ -4,6 +4,7 @@
 
 pub mod app_service;
 pub mod imds;
+pub mod names;
 pub mod prepared;
 
 use std::sync::Arc;
