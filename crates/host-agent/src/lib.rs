@@ -5,6 +5,8 @@
 
 pub mod credential_store;
 pub mod fast_lane;
+pub mod faults;
+pub mod faulty_source;
 mod lane;
 pub mod listen;
 pub mod token_source;
