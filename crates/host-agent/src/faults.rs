@@ -26,6 +26,20 @@ pub trait FaultView: std::fmt::Debug + Send + Sync + 'static {
     fn revision(&self, record_id: &str) -> Option<Revision>;
 }
 
+/// The view of a host on which no fault is ever set.
+#[derive(Debug)]
+struct NothingSet;
+
+impl FaultView for NothingSet {
+    fn faults(&self, _: &ArmResourceId, _: UtcDateTime) -> Vec<Versioned<Fault>> {
+        Vec::new()
+    }
+
+    fn revision(&self, _: &str) -> Option<Revision> {
+        None
+    }
+}
+
 /// The faults of this host's workloads.
 #[derive(Debug)]
 pub struct Faults {
@@ -65,7 +79,7 @@ impl Drop for Passage {
 #[derive(Debug, Default)]
 pub struct Disturbance {
     delay: Duration,
-    _passages: Vec<Passage>,
+    passages: Vec<Passage>,
 }
 
 /// How often somebody who waits looks at the clock, which may be turned.
@@ -77,14 +91,14 @@ impl Faults {
         Self { switch, view, clock, tallies: Mutex::default() }
     }
 
+    /// None, now and later.
+    pub fn none(clock: Arc<dyn Clock>) -> Self {
+        Self::new(FaultSwitch::default(), Arc::new(NothingSet), clock)
+    }
+
     /// Whether any fault is set anywhere.
     pub fn are_set(&self) -> bool {
         self.switch.is_on()
-    }
-
-    /// Whether requests of a workload are to be looked at one by one.
-    pub fn disturb(&self, workload: &ArmResourceId) -> bool {
-        self.are_set() && !self.view.faults(workload, self.clock.now()).is_empty()
     }
 
     /// Takes a token request through the faults of its workload: it is refused, or goes on disturbed.
@@ -99,7 +113,7 @@ impl Faults {
             {
                 let gate = self.gate(&fault, workload);
                 let rate = Rate { per_second: requests_per_second, burst: requests_per_second };
-                disturbance._passages.push(pass(gate, rate, concurrent_requests, now)?);
+                disturbance.passages.push(pass(gate, rate, concurrent_requests, now)?);
             }
             let refusal = fault.effect.refusal();
             let delay = fault.effect.delay();
@@ -127,8 +141,8 @@ impl Faults {
         })
     }
 
-    /// Waits as long as a disturbed request has to, by the clock that may be turned.
-    pub async fn wait(&self, disturbance: &Disturbance) {
+    /// Waits as long as a disturbed request has to, by the clock that may be turned; the moment when that is over.
+    pub async fn wait(&self, disturbance: &Disturbance) -> UtcDateTime {
         let until = self.clock.now() + disturbance.delay;
         let waited = async {
             while self.clock.now() < until {
@@ -138,6 +152,7 @@ impl Faults {
         let longest = RealDuration::from_millis(limits::FAULT_DELAY_MILLISECONDS_MAX.into());
         // A clock that stands still does not hold a connection for ever.
         let _ = tokio::time::timeout(longest, waited).await;
+        self.clock.now()
     }
 
     /// Counts a request; whether the fault still disturbs as many.

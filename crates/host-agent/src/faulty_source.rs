@@ -36,7 +36,8 @@ impl TokenSource for FaultySource {
             return self.inner.acquire(operation, request).await;
         }
         let disturbance = self.faults.meet(workload, operation.now).map_err(TokenError::Fault)?;
-        self.faults.wait(&disturbance).await;
-        self.inner.acquire(operation, request).await
+        // Whoever waited asks when the wait is over: what is signed then is of that moment.
+        let now = self.faults.wait(&disturbance).await;
+        self.inner.acquire(&OperationContext { now, ..operation.clone() }, request).await
     }
 }

@@ -477,7 +477,7 @@ impl Faces {
             metadata_requests: state.limits.metadata_requests,
         };
         let local_rows = LocalFaces::new(&local).rows();
-        let listeners = Arc::new(Listeners::new(view, local, options.link_local.clone()));
+        let listeners = Arc::new(Listeners::new(view, local, faults, options.link_local.clone()));
         let host = Host { listeners: Arc::clone(&listeners), tokens, credentials };
         let clock_control = options.turnable_clock.clone().map(|clock| {
             let (state, host) = (Arc::clone(state), host.clone());
