@@ -9,5 +9,6 @@ pub mod fast_lane;
 pub mod faults;
 pub mod faulty_source;
 mod lane;
+pub mod link_local;
 pub mod listen;
 pub mod token_source;
