@@ -11,4 +11,5 @@ pub mod faulty_source;
 mod lane;
 pub mod link_local;
 pub mod listen;
+mod token_cache;
 pub mod token_source;
