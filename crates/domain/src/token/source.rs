@@ -8,6 +8,7 @@ use keycard_crypto::secret::Secret;
 
 use super::grant::GrantError;
 use crate::directory::lookup::DefaultRule;
+use crate::fault::EndpointFault;
 use crate::ids::{ClientId, PrincipalId};
 use crate::operation::OperationContext;
 use crate::resource_id::ArmResourceId;
@@ -32,6 +33,8 @@ pub enum Freshness {
     Cached,
     /// A new one is wanted.
     New,
+    /// Any but the one with this SHA-256: it was rejected where it was shown.
+    Unlike([u8; 32]),
 }
 
 /// What a workload asks its local endpoint for.
@@ -45,6 +48,8 @@ pub struct TokenRequest {
     pub default_rule: DefaultRule,
     /// Whether a cached token will do.
     pub freshness: Freshness,
+    /// Client capabilities to be put into the token as `xms_cc`.
+    pub capabilities: Vec<String>,
 }
 
 /// Whether something may still be given; shared by all that was given under it, and withdrawn for all at once.
@@ -113,6 +118,13 @@ pub struct AccessToken {
     pub reuse: Reuse,
 }
 
+impl AccessToken {
+    /// Whether it has not expired at this moment, Unix seconds, and may still be given.
+    pub fn is_usable_at(&self, now: i64) -> bool {
+        now < self.expires_on && !self.reuse.is_withdrawn()
+    }
+}
+
 /// Why a workload gets no token.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TokenError {
@@ -136,6 +148,9 @@ pub enum TokenError {
         /// When to try again.
         retry_after_seconds: u32,
     },
+    /// A fault was set on the workload.
+    #[error(transparent)]
+    Fault(EndpointFault),
 }
 
 /// Gives tokens to the workloads of compute resources.

@@ -17,8 +17,12 @@ use keycard_domain::token::source::{AccessToken, Freshness, Selector, TokenError
 use serde::Serialize;
 use time::macros::format_description;
 
+use super::fault::FaultAnswer;
 use super::prepared::PreparedAnswer;
-use super::{Foreign, LocalFace, SelectorError, check_origin, operation, request_ids, selector};
+use super::{
+    Foreign, LocalFace, SelectorError, capabilities, check_origin, freshness, operation,
+    request_ids, selector,
+};
 use crate::request::{Parameters, RequestIds};
 use crate::route::{Access, Entered, Face, Gate, LocalCaller, Params, PathRefusal, Row, route};
 
@@ -193,9 +197,14 @@ impl TokenQuery {
         let resource = query.non_empty("resource").ok_or(ImdsError::ResourceMissing)?.to_owned();
         let is_forced =
             query.get("bypass_cache").is_some_and(|value| value.eq_ignore_ascii_case("true"));
-        let freshness = if is_forced { Freshness::New } else { Freshness::Cached };
-        let default_rule = DefaultRule::OnlyUserAssigned;
-        Ok(Self { request: TokenRequest { resource, selector, default_rule, freshness }, echo })
+        let request = TokenRequest {
+            resource,
+            selector,
+            default_rule: DefaultRule::OnlyUserAssigned,
+            freshness: if is_forced { Freshness::New } else { freshness(&query) },
+            capabilities: capabilities(&query),
+        };
+        Ok(Self { request, echo })
     }
 }
 
@@ -359,12 +368,17 @@ fn token_error(error: &TokenError) -> Answer {
         TokenError::NotRunning => invalid("The virtual machine is stopped or deallocated"),
         TokenError::Refused(refusal) => refused(refusal),
         TokenError::Unavailable { retry_after_seconds, .. } => unavailable(*retry_after_seconds),
+        TokenError::Fault(fault) => faulty(FaultAnswer::of(*fault)),
     }
 }
 
 fn unavailable(retry_after_seconds: u32) -> Answer {
     let text = "A token cannot be had now, please try again".to_owned();
     Answer(StatusCode::SERVICE_UNAVAILABLE, "service_unavailable", text, Some(retry_after_seconds))
+}
+
+fn faulty(FaultAnswer { status, code, text, retry_after_seconds }: FaultAnswer) -> Answer {
+    Answer(status, code, text.to_owned(), retry_after_seconds)
 }
 
 fn invalid_resource() -> Answer {
