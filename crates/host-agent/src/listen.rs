@@ -4,8 +4,9 @@
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashMap};
-use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::Arc;
+use std::io::ErrorKind;
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::sync::{Arc, Weak};
 
 use async_trait::async_trait;
 use keycard_crypto::encoding;
@@ -20,12 +21,10 @@ use tokio::net::TcpListener;
 use tokio::sync::{Mutex, watch};
 use uuid::Uuid;
 
+use crate::faults::Faults;
 use crate::lane::{Lane, accept};
+use crate::metadata_address::{LinkChoice, METADATA, MetadataAddress, MetadataAddressError};
 use crate::token_source::HostView;
-
-/// The metadata address of every cloud.
-pub const LINK_LOCAL: SocketAddr =
-    SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::new(169, 254, 169, 254)), 80);
 
 /// The local endpoints of this host.
 #[derive(Debug)]
@@ -33,10 +32,23 @@ pub struct Listeners {
     view: Arc<dyn HostView>,
     local: LocalFace,
     faces: Arc<LocalFaces>,
+    faults: Arc<Faults>,
     /// The resource, by id or name, that is also served at the link-local address.
     link_local: Option<String>,
     endpoints_max: usize,
     open: Mutex<BTreeMap<(String, EndpointKind), OpenListener>>,
+    /// What is served at sockets that were made elsewhere.
+    inside: Mutex<Vec<Inside>>,
+}
+
+/// What is served in a sandbox, until the sandbox drops it.
+#[derive(Debug)]
+struct Inside {
+    id: ArmResourceId,
+    instance_id: Uuid,
+    has_secret: bool,
+    starts: u64,
+    lane: Weak<Lane>,
 }
 
 #[derive(Debug)]
@@ -53,15 +65,22 @@ struct OpenListener {
 
 impl Listeners {
     /// No listener yet.
-    pub fn new(view: Arc<dyn HostView>, local: LocalFace, link_local: Option<String>) -> Self {
+    pub fn new(
+        view: Arc<dyn HostView>,
+        local: LocalFace,
+        faults: Arc<Faults>,
+        link_local: Option<String>,
+    ) -> Self {
         let faces = Arc::new(LocalFaces::new(&local));
         Self {
             view,
             local,
             faces,
+            faults,
             link_local,
             endpoints_max: limits::LOCAL_ENDPOINTS_MAX,
             open: Mutex::default(),
+            inside: Mutex::default(),
         }
     }
 
@@ -73,6 +92,7 @@ impl Listeners {
             workloads.map(|workload| (workload.id.key(), workload)).collect();
         self.move_or_close(&wanted).await;
         self.renew_secrets(&wanted).await;
+        self.follow_inside(&wanted).await;
         let mut unopened = Vec::new();
         for workload in wanted.into_values() {
             let Some(kind) = workload.bearer.kind.endpoint() else { continue };
@@ -84,6 +104,68 @@ impl Listeners {
             let count = unopened.len();
             tracing::error!(resource = %id, %error, count, "local endpoints could not be opened");
         }
+    }
+
+    /// The workloads that are called so: by the whole id one at most, by a name perhaps several.
+    pub(crate) fn called(&self, named: &str) -> Vec<Workload> {
+        if let Some(workload) = named.parse().ok().and_then(|id| self.view.workload(&id)) {
+            return vec![workload];
+        }
+        let is_meant =
+            |workload: &Workload| Workload::name(&workload.id).eq_ignore_ascii_case(named);
+        self.view.workloads().into_iter().filter(is_meant).collect()
+    }
+
+    /// What answers for a workload at a socket in a sandbox, and the secret that its requests have to carry, if any.
+    pub(crate) async fn lane_inside(
+        &self,
+        workload: &Workload,
+        kind: EndpointKind,
+        address: SocketAddrV4,
+    ) -> (Arc<Lane>, Option<Secret>) {
+        let mut authorities = vec![address.to_string()];
+        if address.port() == 80 {
+            authorities.push(address.ip().to_string());
+        }
+        let header = kind.has_secret().then(|| self.new_secret());
+        let endpoint = Arc::new(LocalEndpoint {
+            resource: workload.id.clone(),
+            authorities,
+            header: header.clone(),
+            throttle: Throttle::default(),
+        });
+        let lane = Arc::new(Lane::new(kind, endpoint, &self.faces, &self.local, &self.faults));
+        let mut inside = self.inside.lock().await;
+        inside.retain(|known| known.lane.strong_count() > 0);
+        inside.push(Inside {
+            id: workload.id.clone(),
+            instance_id: workload.instance_id,
+            has_secret: header.is_some(),
+            starts: workload.bearer.starts,
+            lane: Arc::downgrade(&lane),
+        });
+        (lane, header)
+    }
+
+    /// What is served in sandboxes goes with a workload that moves, and its secret ends with a restart.
+    async fn follow_inside(&self, wanted: &BTreeMap<String, Workload>) {
+        let mut inside = self.inside.lock().await;
+        if inside.is_empty() {
+            return;
+        }
+        let by_instance: HashMap<Uuid, &Workload> =
+            wanted.values().map(|workload| (workload.instance_id, workload)).collect();
+        inside.retain_mut(|known| {
+            let Some(lane) = known.lane.upgrade() else { return false };
+            let Some(workload) = by_instance.get(&known.instance_id) else { return true };
+            let has_restarted = known.has_secret && known.starts != workload.bearer.starts;
+            if has_restarted || known.id != workload.id {
+                lane.rebind(&workload.id, known.has_secret.then(|| self.new_secret()));
+                known.id = workload.id.clone();
+                known.starts = workload.bearer.starts;
+            }
+            true
+        });
     }
 
     /// Whoever learnt the former secret of a workload that was started anew can do nothing with it any more; the address
@@ -163,7 +245,7 @@ impl Listeners {
             throttle: Throttle::default(),
         });
         let (open, closed) = watch::channel(());
-        let lane = Arc::new(Lane::new(kind, endpoint, &self.faces, &self.local));
+        let lane = Arc::new(Lane::new(kind, endpoint, &self.faces, &self.local, &self.faults));
         tokio::spawn(accept(listener, Arc::clone(&lane), closed.clone()));
         if kind == EndpointKind::Imds && self.is_link_local(id) {
             serve_link_local(id, Arc::clone(&lane), closed).await;
@@ -187,17 +269,30 @@ impl Listeners {
     }
 }
 
-/// The link-local address is served besides the loopback endpoint, which is there whatever becomes of this.
+/// The link-local address is served besides the loopback endpoint, which is there whatever becomes of this. Where this host
+/// does not have it, it is put there for as long as it is served.
 async fn serve_link_local(id: &ArmResourceId, lane: Arc<Lane>, closed: watch::Receiver<()>) {
-    match TcpListener::bind(LINK_LOCAL).await {
-        Ok(listener) => {
-            tracing::info!(resource = %id, "serving the metadata endpoint at {LINK_LOCAL}");
-            tokio::spawn(accept(listener, lane, closed));
+    let bound = match TcpListener::bind(METADATA).await {
+        Ok(listener) => Ok((None, listener)),
+        Err(error) if error.kind() == ErrorKind::AddrNotAvailable => put_and_listen(),
+        Err(error) => Err(error.into()),
+    };
+    match bound {
+        Ok((address, listener)) => {
+            tracing::info!(resource = %id, "serving the metadata endpoint at {METADATA}");
+            tokio::spawn(async move {
+                accept(listener, lane, closed).await;
+                drop(address);
+            });
         }
-        Err(error) => {
-            tracing::error!(resource = %id, %error, "{LINK_LOCAL} cannot be listened at; is the address on this host?");
-        }
+        Err(error) => tracing::error!(resource = %id, %error, "no link-local endpoint"),
     }
+}
+
+fn put_and_listen() -> Result<(Option<MetadataAddress>, TcpListener), MetadataAddressError> {
+    let (address, listener) = MetadataAddress::listen(&LinkChoice::Present("lo".to_owned()))?;
+    listener.set_nonblocking(true)?;
+    Ok((Some(address), TcpListener::from_std(listener)?))
 }
 
 #[async_trait]
@@ -277,7 +372,10 @@ mod tests {
         }
     }
 
-    /// A listener that serves so many connections at once.
+    fn none() -> Arc<Faults> {
+        Arc::new(Faults::none(local().clock))
+    }
+
     #[test]
     fn one_workload_is_served_at_the_link_local_address_by_id_or_name() {
         let group = VM.trim_end_matches("/virtualMachines/vm");
@@ -292,7 +390,7 @@ mod tests {
             ("web_1", VM, false),
         ] {
             let listeners =
-                Listeners::new(Arc::new(Running(0..0)), local(), Some(named.to_owned()));
+                Listeners::new(Arc::new(Running(0..0)), local(), none(), Some(named.to_owned()));
             assert_eq!(listeners.is_link_local(&id.parse().unwrap()), is_meant, "{named} {id}");
         }
     }
@@ -301,7 +399,7 @@ mod tests {
     async fn beyond_the_bound_no_endpoint_is_opened_and_the_others_stay() {
         let of = |view: Running| Listeners {
             endpoints_max: 2,
-            ..Listeners::new(Arc::new(view), local(), None)
+            ..Listeners::new(Arc::new(view), local(), none(), None)
         };
         let numbers = |all: Vec<Attachment>| -> Vec<String> {
             all.iter().map(|it| it.resource_id.name().to_owned()).collect()

@@ -10,7 +10,8 @@ use tracing_subscriber::EnvFilter;
 
 use crate::client::{Administration, Client};
 use crate::commands::{
-    attachment, audit, clock, demo, doctor, env, record, signing_key, tenant, token, up, why,
+    attachment, audit, clock, demo, doctor, env, fault, host_agent, record, run, signing_key,
+    tenant, token, up, why,
 };
 use crate::config::Places;
 use crate::description::Description;
@@ -31,6 +32,10 @@ enum Command {
     Demo(demo::Demo),
     /// Print the variables that let a program run as a resource.
     Env(env::Env),
+    Run(run::Run),
+    /// Started by `run` for `--publish`.
+    #[command(hide = true)]
+    SocketMaker(run::SocketMaker),
     /// Local token endpoints.
     #[command(subcommand)]
     Attachment(attachment::Attachment),
@@ -38,6 +43,9 @@ enum Command {
     /// What a run asks of the authorization engine, and the least-privilege role assignments that cover it.
     #[command(subcommand)]
     Record(record::Record),
+    /// Trouble for the programs that you test: throttling, outages, slow and broken answers. Only on `up`.
+    #[command(subcommand)]
+    Fault(fault::Fault),
     /// Tokens for testing your own services.
     #[command(subcommand)]
     Token(token::Token),
@@ -50,6 +58,9 @@ enum Command {
     /// The clock of a running `keycard up`.
     #[command(subcommand)]
     Clock(clock::Clock),
+    /// What runs beside the workloads of a host.
+    #[command(subcommand)]
+    HostAgent(host_agent::HostAgent),
     /// Find what keeps programs on this machine from reaching keycard, with a cure for each fault.
     Doctor(doctor::Doctor),
     /// The node's audit log.
@@ -134,21 +145,32 @@ pub fn main() -> ExitCode {
             return if error.use_stderr() { ExitCode::from(2) } else { ExitCode::SUCCESS };
         }
     };
+    // Before there is a second thread.
+    let command = cli.command;
+    if let Command::Run(run) = command {
+        return run.start();
+    }
+    if let Command::SocketMaker(maker) = command {
+        return maker.start();
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return fail(&Failure(format!("the runtime does not start: {error}"))),
     };
-    log_to_stderr(matches!(cli.command, Command::Up(_)));
+    log_to_stderr(matches!(command, Command::Up(_)));
     raise_descriptor_limit();
     let outcome = runtime.block_on(async {
-        match cli.command {
+        match command {
+            Command::Run(_) | Command::SocketMaker(_) => Ok(()),
             Command::Up(command) => command.run().await,
+            Command::HostAgent(command) => command.run().await,
             Command::Demo(command) => command.run().await,
             Command::Env(command) => command.run().await,
             Command::Attachment(command) => command.run().await,
             Command::Why(command) => command.run().await,
             Command::Record(command) => command.run().await,
             Command::Clock(command) => command.run().await,
+            Command::Fault(command) => command.run().await,
             Command::Token(command) => command.run().await,
             Command::Tenant(command) => command.run().await,
             Command::SigningKey(command) => command.run().await,

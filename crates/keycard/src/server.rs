@@ -1,5 +1,7 @@
 //! A whole keycard in this process: opens the state, makes keys and certificates, mounts the faces, listens.
 
+mod sandboxes;
+
 use std::future::Future;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -12,8 +14,8 @@ use http::Request;
 use hyper::body::Incoming;
 use keycard_crypto::seal::SealingKey;
 use keycard_crypto::signing_pool::SigningPool;
-use keycard_crypto::tls::{ServerCertificates, server_config};
-use keycard_crypto::x509::CertificateAuthority;
+use keycard_crypto::tls::{NamedCertificates, ServerCertificates, server_config};
+use keycard_crypto::x509::{CertificateAuthority, ServerCertificate, X509Error};
 use keycard_domain::audit::AuditLog;
 use keycard_domain::bootstrap::{Bootstrap, IssuerForm, bootstrap};
 use keycard_domain::clock::{Clock, ClockControl, ClockOffset};
@@ -21,6 +23,7 @@ use keycard_domain::compute::Workload;
 use keycard_domain::credential::enrolment::{IdentityNames, LocalEnrolment};
 use keycard_domain::deployment;
 use keycard_domain::entropy::Entropy;
+use keycard_domain::fault;
 use keycard_domain::limits::{self, Limits, Profile};
 use keycard_domain::operation::OperationContext;
 use keycard_domain::resource_id::ArmResourceId;
@@ -32,6 +35,8 @@ use keycard_domain::token::issuer::{Addresses, Issuer};
 use keycard_domain::token::verify::TokenVerifier;
 use keycard_domain::upkeep;
 use keycard_host_agent::credential_store::CredentialStore;
+use keycard_host_agent::faults::Faults;
+use keycard_host_agent::faulty_source::FaultySource;
 use keycard_host_agent::listen::Listeners;
 use keycard_host_agent::token_source::HostTokenSource;
 use keycard_store::audit_log::{FileAuditLog, MemoryAuditLog};
@@ -41,7 +46,9 @@ use keycard_wire::arm::{self, Arm};
 use keycard_wire::authorize::{self, Authorize};
 use keycard_wire::entra::{self, Entra};
 use keycard_wire::graph::{self, Graph};
-use keycard_wire::host_names::{AZURE_SUFFIXES, FaceName, HostNames, host_of, requested_authority};
+use keycard_wire::host_names::{
+    CLAIMED_DOMAINS, FaceName, HostNames, host_of, requested_authority,
+};
 use keycard_wire::key_vault::{self, KeyVault, VaultName};
 use keycard_wire::local::{LocalFace, LocalFaces};
 use keycard_wire::request::{ClientAddress, Segments, discard_body};
@@ -167,13 +174,16 @@ pub async fn start(options: Options) -> Result<Server, StartError> {
     let certificate = options.administrator_certificate.clone();
     let first = bootstrap(&state, &operation, (form, &login), certificate).await.map_err(other)?;
     deployment::end_interrupted(&state, &operation).await.map_err(other)?;
+    if !options.for_development {
+        clear_faults(&state, &operation).await?;
+    }
     let health = Arc::new(Health::default());
     tasks.push(tokio::spawn(keep_up(Arc::clone(&state), Arc::clone(&health), stopped.clone())));
 
     let faces = Faces::mount(&state, &names, &options, health)?;
     tasks.push(tokio::spawn(follow_hosts(Arc::clone(&state), faces.host.clone(), stopped.clone())));
 
-    let permitted: Vec<&str> = AZURE_SUFFIXES.iter().copied().chain(["localhost"]).collect();
+    let permitted: Vec<&str> = CLAIMED_DOMAINS.iter().copied().chain(["localhost"]).collect();
     let authority = keys::tls_authority(
         options.data_directory.as_deref(),
         &master_key,
@@ -184,19 +194,23 @@ pub async fn start(options: Options) -> Result<Server, StartError> {
     let run_directory = options.places.run_directory(port);
     let files = write_trust_files(&run_directory, &authority)?;
     let (metrics_listener, metrics_address) = bind_metrics(options.metrics_port).await?;
-    let description = describe(&options, &names, &first, &files, metrics_address);
+    let mut description = describe(&options, &names, &first, &files, metrics_address);
     let rows = faces.rows();
 
     let tls = Tls { authority, names: names.clone(), clock: Arc::clone(&options.tls_clock) };
+    let tls = Arc::new(tls);
     let certificates = ServerCertificates::new(&tls.issue()?).map_err(other)?;
     let acceptor =
         TlsAcceptor::from(Arc::new(server_config(Arc::clone(&certificates)).map_err(other)?));
-    tasks.push(tokio::spawn(renew_server_certificate(tls, certificates, stopped.clone())));
     let faces = Arc::new(faces);
+    let sandboxes = sandboxes::open(&options, &tls, &acceptor, &faces)?;
+    description.control_socket = sandboxes.path();
+    let named = sandboxes.serve(stopped.clone(), &mut tasks);
+    tasks.push(tokio::spawn(renew_certificates(tls, certificates, named, stopped.clone())));
     let credentials = keep_credentials(state, Arc::clone(&faces), stopped.clone());
     tasks.push(tokio::spawn(credentials));
     tasks.push(tokio::spawn(serve_metrics(metrics_listener, Arc::clone(&faces), stopped.clone())));
-    tasks.push(tokio::spawn(serve_https(listener, acceptor, faces, stopped)));
+    tasks.push(tokio::spawn(serve_https(listener, acceptor, faces, At::Own, stopped)));
     Ok(Server { description, port, rows, run_directory, stop, tasks })
 }
 
@@ -251,6 +265,15 @@ async fn open_state(options: &Options) -> Result<(Arc<State>, SealingKey), Start
         clock.restore(offset);
     }
     Ok((state, master_key))
+}
+
+/// Whoever served the data before may have left faults, which only servers for development and tests have.
+async fn clear_faults(state: &State, operation: &OperationContext) -> Result<(), StartError> {
+    let cleared = fault::clear_all(state, operation).await.map_err(other)?;
+    if cleared > 0 {
+        tracing::warn!(cleared, "faults were cleared: this server is not for development");
+    }
+    Ok(())
 }
 
 /// How long a task rests before it tries again what failed.
@@ -388,18 +411,34 @@ pub(crate) fn held_identities(state: &State) -> Vec<(ArmResourceId, IdentityName
     held
 }
 
-/// The faces of the HTTPS listener, and the host side behind the local ones.
+/// The faces of the HTTPS listeners, and the host side behind the local ones.
 #[derive(Debug)]
 struct Faces {
+    own: PublicFaces,
+    azure: PublicFaces,
+    host: Host,
+    metrics: Metrics,
+    local_rows: Vec<(&'static str, Row)>,
+}
+
+/// Where faces are met: their addresses are those that clients know there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum At {
+    /// At the server's own port.
+    Own,
+    /// At Azure's names and HTTPS's own port, in a sandbox.
+    Azure,
+}
+
+/// The faces of an HTTPS listener.
+#[derive(Debug)]
+struct PublicFaces {
     names: HostNames,
     arm: Box<dyn Answer>,
     entra: Box<dyn Answer>,
     graph: Box<dyn Answer>,
     key_vault: Box<dyn Answer>,
     authorize: Box<dyn Answer>,
-    host: Host,
-    metrics: Metrics,
-    local_rows: Vec<(&'static str, Row)>,
 }
 
 /// What the audiences of this keycard's own domain are called.
@@ -453,54 +492,84 @@ impl Faces {
         ));
         let tokens =
             Arc::new(HostTokenSource::new(view.clone(), issuer.clone(), Arc::clone(&credentials)));
+        let faults =
+            Arc::new(Faults::new(state.faults.clone(), view.clone(), Arc::clone(&state.clock)));
         let local = LocalFace {
-            tokens: tokens.clone(),
+            tokens: Arc::new(FaultySource::new(tokens.clone(), Arc::clone(&faults))),
             clock: Arc::clone(&state.clock),
             entropy: Arc::clone(&state.entropy),
             metadata_requests: state.limits.metadata_requests,
         };
         let local_rows = LocalFaces::new(&local).rows();
-        let listeners = Arc::new(Listeners::new(view, local, options.link_local.clone()));
+        let listeners = Arc::new(Listeners::new(view, local, faults, options.link_local.clone()));
         let host = Host { listeners: Arc::clone(&listeners), tokens, credentials };
         let clock_control = options.turnable_clock.clone().map(|clock| {
             let (state, host) = (Arc::clone(state), host.clone());
             Arc::new(Turning { clock, state, host, turn: Mutex::new(()) }) as Arc<dyn ClockControl>
         });
-        let arm = arm::face(Arm {
-            state: Arc::clone(state),
-            verifier: Arc::clone(&verifier),
-            names: names.clone(),
-            attachments: listeners,
-            clock_control,
-            for_development: options.for_development,
-        });
-        let entra =
-            entra::face(Entra { state: Arc::clone(state), tokens: issuer, names: names.clone() });
-        let authorize = authorize::face(Authorize {
-            state: Arc::clone(state),
-            verifier: Arc::clone(&verifier),
-            names: names.clone(),
-        });
-        let graph = graph::face(Graph {
-            state: Arc::clone(state),
-            verifier: Arc::clone(&verifier),
-            names: names.clone(),
-        });
-        let key_vault =
-            key_vault::face(KeyVault { state: Arc::clone(state), verifier, names: names.clone() });
+        let public = |names: HostNames| {
+            let (state, verifier) = (Arc::clone(state), Arc::clone(&verifier));
+            let arm = arm::face(Arm {
+                state: Arc::clone(&state),
+                verifier: Arc::clone(&verifier),
+                names: names.clone(),
+                attachments: listeners.clone(),
+                clock_control: clock_control.clone(),
+                for_development: options.for_development,
+            });
+            let entra = entra::face(Entra {
+                state: Arc::clone(&state),
+                tokens: issuer.clone(),
+                names: names.clone(),
+            });
+            let authorize = authorize::face(Authorize {
+                state: Arc::clone(&state),
+                verifier: Arc::clone(&verifier),
+                names: names.clone(),
+            });
+            let graph = graph::face(Graph {
+                state: Arc::clone(&state),
+                verifier: Arc::clone(&verifier),
+                names: names.clone(),
+            });
+            let key_vault = key_vault::face(KeyVault { state, verifier, names: names.clone() });
+            PublicFaces {
+                names,
+                arm: Box::new(arm),
+                entra: Box::new(entra),
+                graph: Box::new(graph),
+                key_vault: Box::new(key_vault),
+                authorize: Box::new(authorize),
+            }
+        };
         Ok(Self {
-            names: names.clone(),
-            arm: Box::new(arm),
-            entra: Box::new(entra),
-            graph: Box::new(graph),
-            key_vault: Box::new(key_vault),
-            authorize: Box::new(authorize),
+            own: public(names.clone()),
+            azure: public(HostNames::new(names.domain(), 443)),
             host,
             metrics: Metrics::new(Arc::clone(state), health),
             local_rows,
         })
     }
 
+    fn rows(&self) -> Vec<(&'static str, Row)> {
+        let mut rows = self.own.rows();
+        rows.extend(self.local_rows.iter().cloned());
+        rows
+    }
+
+    /// Leads a request to the face that its host means.
+    async fn answer(&self, at: At, request: Request<Incoming>) -> Response {
+        let faces = match at {
+            At::Own => &self.own,
+            At::Azure => &self.azure,
+        };
+        let (name, response) = faces.answer(request).await;
+        self.metrics.count(name, response.status());
+        response
+    }
+}
+
+impl PublicFaces {
     fn rows(&self) -> Vec<(&'static str, Row)> {
         let of = |face: &'static str, answer: &dyn Answer| {
             answer.rows().into_iter().map(move |row| (face, row)).collect::<Vec<_>>()
@@ -510,12 +579,11 @@ impl Faces {
         rows.extend(of("graph", self.graph.as_ref()));
         rows.extend(of("key_vault", self.key_vault.as_ref()));
         rows.extend(of("authorize", self.authorize.as_ref()));
-        rows.extend(self.local_rows.iter().cloned());
         rows
     }
 
-    /// Leads a request to the face that its host means.
-    async fn answer(&self, request: Request<Incoming>) -> Response {
+    /// The face that a request's host means, and its answer.
+    async fn answer(&self, request: Request<Incoming>) -> (&'static str, Response) {
         let (parts, body) = request.into_parts();
         let authority = requested_authority(&parts).unwrap_or_default();
         let host = host_of(&authority).unwrap_or_default();
@@ -525,7 +593,7 @@ impl Faces {
         if is_unbuilt {
             discard_body(request.body_mut()).await;
         }
-        let (name, response) = match face {
+        match face {
             None => ("none", unbuilt::unknown_host(&host)),
             Some(FaceName::Loopback) => self.answer_by_path(request).await,
             Some(FaceName::ResourceManager) => ("arm", self.arm.answer(request).await),
@@ -538,9 +606,7 @@ impl Faces {
             Some(FaceName::Graph) => ("graph", self.graph.answer(request).await),
             Some(FaceName::Blob(_)) => ("blob", unbuilt::blob()),
             Some(FaceName::Portal) => ("portal", unbuilt::portal()),
-        };
-        self.metrics.count(name, response.status());
-        response
+        }
     }
 
     /// `https://localhost` reaches Resource Manager, token service and Graph by path.
@@ -624,6 +690,7 @@ fn describe(
             storage: own("storage"),
             sql_server: format!(".database.{}", names.domain()),
         },
+        control_socket: None,
     }
 }
 
@@ -640,28 +707,31 @@ const SERVER_CERTIFICATE_VALIDITY: time::Duration = time::Duration::days(90);
 const SERVER_CERTIFICATE_RENEWAL: Duration = Duration::from_secs(30 * 24 * 3600);
 
 impl Tls {
-    fn issue(&self) -> Result<keycard_crypto::x509::ServerCertificate, StartError> {
+    fn issue(&self) -> Result<ServerCertificate, StartError> {
+        let addresses = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
+        self.issue_for(&self.names.certificate_names(), &addresses).map_err(other)
+    }
+
+    fn issue_for(
+        &self,
+        names: &[String],
+        addresses: &[IpAddr],
+    ) -> Result<ServerCertificate, X509Error> {
         let now: UtcDateTime = self.clock.now();
         let (from, until) = (now - time::Duration::hours(1), now + SERVER_CERTIFICATE_VALIDITY);
-        let addresses = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
-        self.authority
-            .issue_server_certificate(
-                &self.names.certificate_names(),
-                &addresses,
-                from.into(),
-                until.into(),
-            )
-            .map_err(other)
+        self.authority.issue_server_certificate(names, addresses, from.into(), until.into())
     }
 }
 
-async fn renew_server_certificate(
-    tls: Tls,
+async fn renew_certificates(
+    tls: Arc<Tls>,
     certificates: Arc<ServerCertificates>,
+    named: Arc<NamedCertificates>,
     stopped: watch::Receiver<bool>,
 ) {
     repeat(stopped, || async {
         tokio::time::sleep(SERVER_CERTIFICATE_RENEWAL).await;
+        named.forget();
         let renewed = tls.issue().and_then(|fresh| certificates.replace(&fresh).map_err(other));
         if let Err(error) = renewed {
             tracing::error!(%error, "the server's certificate could not be renewed");
@@ -670,11 +740,12 @@ async fn renew_server_certificate(
     .await;
 }
 
-async fn serve_https(
+async fn serve_https<T: Send + Sync + 'static>(
     listener: TcpListener,
     acceptor: TlsAcceptor,
     faces: Arc<Faces>,
-    stopped: watch::Receiver<bool>,
+    at: At,
+    stopped: watch::Receiver<T>,
 ) {
     connection::accept_up_to(
         limits::SERVER_CONNECTIONS_MAX,
@@ -688,7 +759,7 @@ async fn serve_https(
                 if let Some(client) = client {
                     request.extensions_mut().insert(client);
                 }
-                async move { faces.answer(request).await }
+                async move { faces.answer(at, request).await }
             };
             async move {
                 let handshake =

@@ -161,7 +161,8 @@ impl Up {
     }
 }
 
-async fn wait_for_interrupt() -> Result<(), Failure> {
+/// Until SIGINT or SIGTERM.
+pub(super) async fn wait_for_interrupt() -> Result<(), Failure> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     tokio::select! {
