@@ -155,3 +155,57 @@ fn up_puts_the_address_on_loopback_and_takes_it_away() {
     assert_eq!(end(up, Signal::TERM).status.code(), Some(0));
     assert_eq!(network.addresses(), before);
 }
+
+/// The words of the list that stands on a line of an example after `name:`.
+fn words(example: &str, name: &str) -> Vec<String> {
+    let of_line = |line: &str| {
+        let list = line.trim().strip_prefix(name)?.strip_prefix(": [")?.strip_suffix(']')?;
+        Some(list.split(", ").map(|word| word.trim_matches('"').to_owned()).collect::<Vec<_>>())
+    };
+    example.lines().find_map(of_line).unwrap_or_else(|| panic!("no {name}"))
+}
+
+/// What the examples of a sidecar say, with namespaces for containers: keycard with the capabilities that an engine gives
+/// and the one that is added, and an application with none.
+#[test]
+fn the_examples_of_a_sidecar_do_what_they_say() {
+    if !geteuid().is_root() {
+        return;
+    }
+    let compose = include_str!("../../../../../docs/examples/sidecar/compose.yaml");
+    let pod = include_str!("../../../../../docs/examples/sidecar/pod.yaml");
+    let template = include_str!("../../../../../docs/examples/sidecar/template.json");
+    let app = |example: &str, from: &str| words(&example[example.find(from).unwrap()..], "command");
+    let compose_check = words(compose, "test")[1..].to_vec();
+    let examples = [
+        (words(compose, "command"), compose_check, app(compose, "  app:")),
+        (words(pod, "args"), words(pod, "command"), app(pod, "  containers:")),
+    ];
+    for (sidecar, check, app) in examples {
+        let (directory, network) = (tempfile::TempDir::new().unwrap(), Network::new());
+        let template_file = directory.path().join("template.json");
+        fs::write(&template_file, template).unwrap();
+        let keycard = |words: &[String]| {
+            let mut command = network.inside("setpriv");
+            let capabilities = "-all,+chown,+net_bind_service,+net_admin";
+            command.args(["--bounding-set", capabilities]).arg(env!("CARGO_BIN_EXE_keycard"));
+            command.args(words).env("KEYCARD_HOME", directory.path().join("home"));
+            command.stdout(Stdio::null()).stderr(Stdio::null());
+            command
+        };
+        let file = template_file.to_string_lossy().into_owned();
+        let in_place = |word: &String| match word.as_str() {
+            "/etc/keycard/template.json" => file.clone(),
+            word => word.to_owned(),
+        };
+        let up = keycard(&sidecar.iter().map(in_place).collect::<Vec<_>>()).spawn().unwrap();
+        assert_eq!(check[0], "keycard");
+        wait_until("the sidecar is healthy", || keycard(&check[1..]).status().unwrap().success());
+        let mut asking = network.inside("setpriv");
+        let none = ["--reuid", "54321", "--regid", "54321", "--clear-groups"];
+        let answer = asking.args(none).args(&app).output().unwrap();
+        let body = text(&answer.stdout);
+        assert!(body.contains("\"access_token\":\"ey"), "{body} {}", text(&answer.stderr));
+        end(up, Signal::TERM);
+    }
+}
