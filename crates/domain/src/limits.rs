@@ -34,7 +34,7 @@ pub const JWT_BYTES_MAX: usize = 32 * 1024;
 /// Open connections of the HTTPS listener.
 pub const SERVER_CONNECTIONS_MAX: usize = 8192;
 /// Open connections of one local endpoint.
-pub const LOCAL_CONNECTIONS_MAX: usize = 1024;
+pub const LOCAL_CONNECTIONS_MAX: usize = 10_000;
 /// Sandboxes of one host at once.
 pub const SANDBOXES_MAX: usize = 256;
 /// From a command's first word at the control socket until its sockets are handed over, and from a connection to an opening

@@ -18,6 +18,7 @@ use keycard_domain::token::throttle::Throttle;
 use keycard_wire::connection::{self, Unsent};
 use keycard_wire::local::prepared::PreparedAnswer;
 use keycard_wire::local::{LocalEndpoint, LocalFace, LocalFaces};
+use rustix::process::{Resource, getrlimit};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
@@ -130,7 +131,13 @@ impl Lane {
 
 /// Serves a listener until it is closed.
 pub(crate) async fn accept(listener: TcpListener, lane: Arc<Lane>, closed: watch::Receiver<()>) {
-    accept_up_to(limits::LOCAL_CONNECTIONS_MAX, listener, lane, closed).await;
+    accept_up_to(connections_max(), listener, lane, closed).await;
+}
+
+/// One endpoint's workload takes at most half of the descriptors that this process may have.
+fn connections_max() -> usize {
+    let descriptors = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    usize::try_from(descriptors / 2).unwrap_or(usize::MAX).min(limits::LOCAL_CONNECTIONS_MAX)
 }
 
 pub(crate) async fn accept_up_to(

@@ -48,6 +48,7 @@ pub(crate) struct Keycard {
     pub(crate) description: Description,
     tls: Arc<ClientConfig>,
     port: u16,
+    server_file: PathBuf,
     /// Removed with it, where the homes are its own.
     _home: Option<TempDir>,
 }
@@ -100,7 +101,8 @@ impl Keycard {
             .map_err(|error| format!("keycard up did not start ({error}): see keycard.log"))?;
         let tls = Arc::new(client_config(&fs::read_to_string(&description.ca_file)?)?);
         let port = description.endpoints.loopback.rsplit(':').next().unwrap_or_default().parse()?;
-        Ok(Self { process, description, tls, port, _home: None })
+        let server_file = homes.join("home/server.json");
+        Ok(Self { process, description, tls, port, server_file, _home: None })
     }
 
     /// A connection to one of its names, over TLS.
@@ -114,6 +116,11 @@ impl Keycard {
 
     pub(crate) fn pid(&self) -> u32 {
         self.process.0.id()
+    }
+
+    /// The file by which commands find it.
+    pub(crate) fn server_file(&self) -> &Path {
+        &self.server_file
     }
 
     pub(crate) fn cpu(&self) -> Outcome<CpuTimes> {

@@ -5,6 +5,7 @@ mod cached;
 mod decision;
 mod expiry;
 mod identities;
+mod local;
 mod mint;
 mod revocation;
 mod start;
@@ -38,6 +39,7 @@ impl Group {
 /// Every row there is.
 pub(crate) const GROUPS: &[Group] = &[
     Group::new(&[cached::CPU, cached::LATENCY, cached::INSTRUCTIONS], cached::measure),
+    Group::new(&[local::PROBE, local::IDLE, local::RUN], local::measure),
     Group::new(&[mint::METADATA, mint::ASSERTION, mint::SECRET], mint::measure),
     Group::new(&[expiry::NEW_TOKENS], expiry::measure),
     Group::new(&[start::START, start::BINARY], start::measure),
