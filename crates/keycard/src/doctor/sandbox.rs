@@ -1,6 +1,6 @@
 //! What `keycard run` needs of the kernel: namespaces that this user may make.
 //!
-//! Source: user_namespaces(7), namespaces(7); Ubuntu, "Restricted unprivileged user namespaces".
+//! Source: `user_namespaces(7)`, `namespaces(7)`; Ubuntu, "Restricted unprivileged user namespaces".
 
 use super::{Finding, Surroundings, fault, good};
 

@@ -107,8 +107,11 @@ impl Signs {
     }
 }
 
+/// The order in which an SDK looks, as what it chooses.
+type Choice = fn(Signs) -> Source;
+
 /// The SDKs, and what each chooses.
-const CHOOSERS: &[(&str, fn(Signs) -> Source)] = &[
+const CHOOSERS: &[(&str, Choice)] = &[
     ("azure-identity for Python", python),
     ("msal for Python and az", msal_python),
     ("JavaScript", javascript),
@@ -301,7 +304,7 @@ fn empty_thumbprint(signs: Signs) -> Option<Finding> {
     })
 }
 
-/// DefaultAzureCredential takes an application's credential before any managed identity.
+/// `DefaultAzureCredential` takes an application's credential before any managed identity.
 fn application(surroundings: &Surroundings, signs: Signs) -> Option<Finding> {
     let proofs = surroundings.those_set(&["AZURE_CLIENT_SECRET", "AZURE_CLIENT_CERTIFICATE_PATH"]);
     let proof = proofs.first()?;

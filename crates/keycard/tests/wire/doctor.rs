@@ -210,9 +210,11 @@ async fn a_shell_that_nothing_leads_to_keycard_is_told_so_and_not_blamed() {
     assert!(findings[0].cure.as_ref().unwrap().contains("keycard env --as"), "{findings:?}");
 }
 
+type Variables = &'static [(&'static str, &'static str)];
+
 #[tokio::test]
 async fn variables_that_choose_a_wrong_source_are_found() {
-    let cases: &[(&[(&str, &str)], &str, &str)] = &[
+    let cases: &[(Variables, &str, &str)] = &[
         (
             &[("IDENTITY_ENDPOINT", "http://127.0.0.1:1/")],
             "without IDENTITY_HEADER",
