@@ -3,6 +3,7 @@
 //! Here stands what they share: whose endpoint it is, and the attacks every one of them refuses.
 
 pub mod app_service;
+pub(crate) mod fault;
 pub mod imds;
 pub mod prepared;
 
