@@ -26,7 +26,7 @@ use std::process::Command;
 
 pub use bundles::{Surroundings, VARIABLES};
 pub use protocol::{Allowed, OPENINGS_MAX};
-pub use refusal::{Refusal, apparmor_profile};
+pub use refusal::Refusal;
 pub use socket_maker::{SocketMakerArguments, make_sockets};
 
 use mounts::Layer;
