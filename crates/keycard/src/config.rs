@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use keycard_host_agent::sandbox::{Surroundings, VARIABLES};
+use keycard_host_agent::sandbox::{Surroundings, VARIABLES, paths_in};
 
 /// The places of this user.
 #[derive(Clone, Debug)]
@@ -89,10 +89,13 @@ impl Places {
 }
 
 /// What `run` goes by when it looks for the authorities that a command trusts.
-pub(crate) fn surroundings(command: OsString) -> std::io::Result<Surroundings> {
+pub(crate) fn surroundings(command: &[OsString]) -> std::io::Result<Surroundings> {
+    let mut words = command.iter();
+    let command = words.next().cloned().unwrap_or_default();
     let path = variable("PATH").unwrap_or_default();
     Ok(Surroundings {
         command: command.into(),
+        arguments: paths_in(words.as_slice()),
         path: std::env::split_paths(&path).collect(),
         directory: std::env::current_dir()?,
         variables: VARIABLES.iter().filter_map(|name| Some((*name, variable(name)?))).collect(),
