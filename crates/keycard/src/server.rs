@@ -455,6 +455,7 @@ impl Faces {
             Arc::new(HostTokenSource::new(view.clone(), issuer.clone(), Arc::clone(&credentials)));
         let local = LocalFace {
             tokens: tokens.clone(),
+            machines: view.clone(),
             clock: Arc::clone(&state.clock),
             entropy: Arc::clone(&state.entropy),
             metadata_requests: state.limits.metadata_requests,

@@ -36,6 +36,7 @@ mod harness;
 mod hybrid_machines;
 mod identities;
 mod imds;
+mod instance_metadata;
 mod key_vault;
 mod locks;
 mod managed_clusters;
