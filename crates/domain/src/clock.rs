@@ -14,6 +14,11 @@ use crate::store::{StoreError, Write};
 pub trait Clock: fmt::Debug + Send + Sync + 'static {
     /// The present moment.
     fn now(&self) -> UtcDateTime;
+
+    /// The present moment in whole Unix seconds, where nothing else of it is asked for.
+    fn unix_seconds(&self) -> i64 {
+        self.now().unix_timestamp()
+    }
 }
 
 /// Turns a server's clock forward and does what falls due on the way; only servers for development and tests have one.

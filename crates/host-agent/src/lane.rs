@@ -4,10 +4,12 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use axum::body::Body;
-use axum::response::Response;
-use http::Request;
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::{Either, Full};
 use hyper::body::Incoming;
 use keycard_crypto::secret::Secret;
+use keycard_domain::clock::Clock;
 use keycard_domain::compute::attachment::EndpointKind;
 use keycard_domain::limits;
 use keycard_domain::resource_id::ArmResourceId;
@@ -18,7 +20,7 @@ use keycard_wire::local::{LocalEndpoint, LocalFace, LocalFaces};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-use crate::fast_lane::FastLane;
+use crate::fast_lane::{self, FastLane};
 
 /// What one listener answers with.
 #[derive(Debug)]
@@ -34,6 +36,15 @@ pub(crate) struct Lane {
 struct Bound {
     endpoint: Arc<LocalEndpoint>,
     fast: Option<FastLane>,
+}
+
+/// The body of an answer: prepared, or as a face made it.
+type Answered = Either<Full<Bytes>, Body>;
+
+impl Bound {
+    fn prepared_answer(&self, request: &Request<Incoming>, clock: &dyn Clock) -> Option<Bytes> {
+        self.fast.as_ref()?.answer(&self.endpoint, request, clock.unix_seconds())
+    }
 }
 
 impl Lane {
@@ -65,13 +76,18 @@ impl Lane {
         self.bound.store(Arc::new(Self::bind(self.kind, endpoint, &self.local)));
     }
 
-    async fn answer(&self, request: Request<Incoming>) -> Response {
+    /// Most requests repeat others: they are answered without a task, an allocation or a lock.
+    async fn answer(&self, request: Request<Incoming>) -> Response<Answered> {
+        let prepared = self.bound.load().prepared_answer(&request, self.local.clock.as_ref());
+        match prepared {
+            Some(body) => fast_lane::response(body).map(Either::Left),
+            None => self.answer_by_face(request).await.map(Either::Right),
+        }
+    }
+
+    async fn answer_by_face(&self, request: Request<Incoming>) -> Response<Body> {
         let bound = self.bound.load_full();
         let Some(fast) = &bound.fast else { return self.route(&bound, request).await };
-        let now = self.local.clock.now().unix_timestamp();
-        if let Some(response) = fast.answer(&bound.endpoint, &request, now) {
-            return response;
-        }
         let target = request.uri().path_and_query().map(|target| target.as_str().to_owned());
         let mut response = self.route(&bound, request).await;
         if let (Some(target), Some(prepared)) =
@@ -82,7 +98,7 @@ impl Lane {
         response
     }
 
-    async fn route(&self, bound: &Bound, request: Request<Incoming>) -> Response {
+    async fn route(&self, bound: &Bound, request: Request<Incoming>) -> Response<Body> {
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(Arc::clone(&bound.endpoint));
         self.faces.of(self.kind).answer(request).await
@@ -100,15 +116,12 @@ pub(crate) async fn accept_up_to(
     lane: Arc<Lane>,
     closed: watch::Receiver<()>,
 ) {
-    connection::accept_up_to(connections_max, listener, closed, |stream, closed| {
+    let answer = move |request| {
         let lane = Arc::clone(&lane);
-        let answer = move |request| {
-            let lane = Arc::clone(&lane);
-            async move { lane.answer(request).await }
-        };
-        connection::serve_http1(stream, answer, closed)
-    })
-    .await;
+        async move { lane.answer(request).await }
+    };
+    let plain = |stream| async { Some(stream) };
+    connection::serve_http1(connections_max, listener, closed, plain, answer).await;
 }
 
 #[cfg(test)]

@@ -6,5 +6,6 @@
 pub mod credential_store;
 pub mod fast_lane;
 mod lane;
+pub mod link_local;
 pub mod listen;
 pub mod token_source;

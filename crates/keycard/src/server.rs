@@ -704,18 +704,11 @@ async fn serve_https(
 }
 
 async fn serve_metrics(listener: TcpListener, faces: Arc<Faces>, stopped: watch::Receiver<bool>) {
-    connection::accept_up_to(
-        limits::METRICS_CONNECTIONS_MAX,
-        listener,
-        stopped,
-        |stream, stopped| {
-            let faces = Arc::clone(&faces);
-            let answer = move |request: Request<Incoming>| {
-                let faces = Arc::clone(&faces);
-                async move { faces.metrics.answer(&request.map(Body::new)) }
-            };
-            connection::serve_http1(stream, answer, stopped)
-        },
-    )
-    .await;
+    let answer = move |request: Request<Incoming>| {
+        let faces = Arc::clone(&faces);
+        async move { faces.metrics.answer(&request.map(Body::new)) }
+    };
+    let plain = |stream| async { Some(stream) };
+    let connections_max = limits::METRICS_CONNECTIONS_MAX;
+    connection::serve_http1(connections_max, listener, stopped, plain, answer).await;
 }

@@ -2,6 +2,7 @@
 //! forward.
 
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::SystemTime;
 
 use keycard_domain::clock::{Clock, ClockOffset};
 use time::{Duration, UtcDateTime};
@@ -43,5 +44,16 @@ impl TurnableClock {
 impl Clock for TurnableClock {
     fn now(&self) -> UtcDateTime {
         SystemClock.now() + Duration::milliseconds(self.offset().milliseconds)
+    }
+
+    /// Answers from the cache ask for this and nothing else: a calendar would cost more than the rest of their check.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this is the place where the time of day is read"
+    )]
+    fn unix_seconds(&self) -> i64 {
+        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let milliseconds = i64::try_from(since.as_millis()).unwrap_or(i64::MAX);
+        milliseconds.saturating_add(self.offset().milliseconds).div_euclid(1000)
     }
 }

@@ -1,12 +1,18 @@
 //! Connections: accepted up to a bound, then HTTP/1.1 or HTTP/2 with bounds on heads, headers, streams and slow clients.
+//!
+//! What workloads ask a thousand times a second has no timer of its own: one tick a second looks at all connections of a
+//! listener.
 
+use std::collections::HashMap;
 use std::convert::Infallible;
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use axum::response::Response;
-use http::Request;
+use axum::body::HttpBody as Body;
+use bytes::Bytes;
+use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -16,9 +22,14 @@ use keycard_domain::limits;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
+use tokio::task::{self, AbortHandle, JoinSet};
+use tokio::time::{Interval, MissedTickBehavior};
 
 /// How long a listener rests when the process has no descriptor left for another connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
+
+/// How often a listener that closes looks which of its connections have answered.
+const FINISH_PAUSE: Duration = Duration::from_millis(5);
 
 /// Accepts connections until `stopped` changes or its sender is gone. Beyond the bound, connections wait in the kernel's
 /// queue. Each is served with a receiver of its own, by which it hears of the stop.
@@ -59,7 +70,7 @@ pub async fn serve<I, F, R, T>(io: I, answer: F, mut stopped: watch::Receiver<T>
 where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     F: Fn(Request<Incoming>) -> R,
-    R: Future<Output = Response> + Send + 'static,
+    R: Future<Output = Response<axum::body::Body>> + Send + 'static,
 {
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder
@@ -87,33 +98,178 @@ where
     }
 }
 
-/// Serves a connection of a local endpoint: HTTP/1.1, which is all that workloads speak there.
-pub async fn serve_http1<I, F, R, T>(io: I, answer: F, mut stopped: watch::Receiver<T>)
-where
+/// Serves a listener over HTTP/1.1, which is all that workloads speak at local endpoints, until `closed` changes or its
+/// sender is gone; what is being answered then is finished. Beyond the bound, connections wait in the kernel's queue. `secure`
+/// makes of what was accepted what is spoken over.
+pub async fn serve_http1<T, C, CR, I, F, R, B>(
+    connections_max: usize,
+    listener: TcpListener,
+    mut closed: watch::Receiver<T>,
+    secure: C,
+    answer: F,
+) where
+    C: Fn(TcpStream) -> CR,
+    CR: Future<Output = Option<I>> + Send + 'static,
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    F: Fn(Request<Incoming>) -> R,
-    R: Future<Output = Response> + Send + 'static,
+    F: Fn(Request<Incoming>) -> R + Clone + Send + 'static,
+    R: Future<Output = Response<B>> + Send + 'static,
+    B: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
 {
-    let mut builder = http1::Builder::new();
-    builder
-        .timer(TokioTimer::new())
-        .header_read_timeout(limits::HEAD_TIME_MAX)
-        .max_buf_size(limits::HEAD_BYTES_MAX)
-        .max_headers(limits::HEADERS_MAX);
-    let service = service_fn(move |request| answered(answer(request)));
-    let connection = builder.serve_connection(TokioIo::new(io), service);
-    tokio::pin!(connection);
-    tokio::select! {
-        _ = connection.as_mut() => {}
-        _ = stopped.changed() => {
-            connection.as_mut().graceful_shutdown();
-            let _ = tokio::time::timeout(limits::BODY_TIME_MAX, connection).await;
+    let mut open = OpenConnections::new();
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept(), if open.count() < connections_max => accepted,
+            () = open.attend() => continue,
+            _ = closed.changed() => break,
+        };
+        let Ok((stream, _)) = accepted else {
+            tokio::time::sleep(ACCEPT_PAUSE).await;
+            continue;
+        };
+        // Answers are small and whole: waiting for more to send only delays them.
+        let _ = stream.set_nodelay(true);
+        let secured = secure(stream);
+        open.serve(|activity| serve_one(secured, answer.clone(), activity));
+    }
+    drop(listener);
+    let _ = tokio::time::timeout(limits::BODY_TIME_MAX, open.finish()).await;
+}
+
+/// The error of a body that is not what it was said to be.
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// The connections of a listener. Dropped with it: then they end.
+struct OpenConnections {
+    tasks: JoinSet<()>,
+    by_task: HashMap<task::Id, (AbortHandle, Arc<Activity>)>,
+    seconds: Interval,
+    /// Counts the seconds in which there was a connection.
+    second: Arc<AtomicU32>,
+}
+
+impl OpenConnections {
+    fn new() -> Self {
+        let mut seconds = tokio::time::interval(Duration::from_secs(1));
+        // Seconds without a connection are not made up for.
+        seconds.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        Self {
+            tasks: JoinSet::new(),
+            by_task: HashMap::new(),
+            seconds,
+            second: Arc::new(AtomicU32::new(0)),
         }
+    }
+
+    fn count(&self) -> usize {
+        self.by_task.len()
+    }
+
+    fn serve<R>(&mut self, serving: impl FnOnce(Arc<Activity>) -> R)
+    where
+        R: Future<Output = ()> + Send + 'static,
+    {
+        let activity = Arc::new(Activity {
+            waiting_since: AtomicU32::new(self.second.load(Ordering::Relaxed)),
+            second: Arc::clone(&self.second),
+        });
+        let handle = self.tasks.spawn(serving(Arc::clone(&activity)));
+        self.by_task.insert(handle.id(), (handle, activity));
+    }
+
+    /// The next thing to be done about them: one is over, or another second is. Without a connection, nothing ever is.
+    async fn attend(&mut self) {
+        if self.by_task.is_empty() {
+            return std::future::pending().await;
+        }
+        tokio::select! {
+            Some(ended) = self.tasks.join_next_with_id() => {
+                let id = ended.map_or_else(|error| error.id(), |(id, ())| id);
+                self.by_task.remove(&id);
+            }
+            _ = self.seconds.tick() => self.cut_off_idle(),
+        }
+    }
+
+    /// Ends those that are waiting for their client at once, and the others when they have answered.
+    async fn finish(mut self) {
+        let mut looks = tokio::time::interval(FINISH_PAUSE);
+        while !self.by_task.is_empty() {
+            tokio::select! {
+                () = self.attend() => {}
+                _ = looks.tick() => self.cut_off(|activity| !activity.is_answering()),
+            }
+        }
+    }
+
+    /// Ends the connections whose client has sent no whole head in [`limits::HEAD_TIME_MAX`].
+    fn cut_off_idle(&self) {
+        let now = self.second.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
+        self.cut_off(|activity| activity.has_waited(now));
+    }
+
+    fn cut_off(&self, ends: impl Fn(&Activity) -> bool) {
+        let ending = self.by_task.values().filter(|(_, activity)| ends(activity));
+        ending.for_each(|(handle, _)| handle.abort());
     }
 }
 
+/// Since when a connection waits for its client.
+struct Activity {
+    /// The listener's second, or [`ANSWERING`].
+    waiting_since: AtomicU32,
+    second: Arc<AtomicU32>,
+}
+
+/// Stands where a second would, while a request is being answered.
+const ANSWERING: u32 = u32::MAX;
+
+impl Activity {
+    fn is_answering(&self) -> bool {
+        self.waiting_since.load(Ordering::Relaxed) == ANSWERING
+    }
+
+    fn has_waited(&self, now: u32) -> bool {
+        let since = self.waiting_since.load(Ordering::Relaxed);
+        let seconds = u64::from(now.saturating_sub(since));
+        since != ANSWERING && seconds > limits::HEAD_TIME_MAX.as_secs()
+    }
+
+    async fn note<R>(&self, answering: impl Future<Output = R>) -> R {
+        self.waiting_since.store(ANSWERING, Ordering::Relaxed);
+        let answer = answering.await;
+        self.waiting_since.store(self.second.load(Ordering::Relaxed), Ordering::Relaxed);
+        answer
+    }
+}
+
+/// Serves one connection until its client ends it.
+async fn serve_one<I, F, R, B>(
+    secured: impl Future<Output = Option<I>>,
+    answer: F,
+    activity: Arc<Activity>,
+) where
+    I: AsyncRead + AsyncWrite + Unpin,
+    F: Fn(Request<Incoming>) -> R,
+    R: Future<Output = Response<B>>,
+    B: Body<Data = Bytes, Error: Into<BoxError>> + 'static,
+{
+    let Some(io) = secured.await else { return };
+    let service = service_fn(move |request| {
+        let answering = answer(request);
+        let activity = Arc::clone(&activity);
+        async move { Ok::<_, Infallible>(activity.note(answering).await) }
+    });
+    let connection = http1::Builder::new()
+        .header_read_timeout(None)
+        .max_buf_size(limits::HEAD_BYTES_MAX)
+        .max_headers(limits::HEADERS_MAX)
+        .serve_connection(TokioIo::new(io), service);
+    // A broken connection is the client's affair: whatever it asked for was answered or will not be heard.
+    let _ = connection.await;
+}
+
 /// An answer as hyper wants it: every request is answered, none fails.
-async fn answered(answer: impl Future<Output = Response>) -> Result<Response, Infallible> {
+async fn answered<B>(answer: impl Future<Output = Response<B>>) -> Result<Response<B>, Infallible> {
     Ok(answer.await)
 }
 
@@ -138,9 +294,22 @@ mod tests {
         let (client, server) = duplex(1024 * 1024);
         let https = converse(client, sent, serve(server, answer, stopped.clone())).await;
         let (client, server) = duplex(1024 * 1024);
-        let local = converse(client, sent, serve_http1(server, answer, stopped)).await;
+        let local = converse(client, sent, serve_local(server, answer)).await;
         assert_eq!(https.lines().next(), local.lines().next());
         local
+    }
+
+    /// As the listener of a local endpoint serves the one connection that it has.
+    async fn serve_local<F, R>(io: DuplexStream, answer: F)
+    where
+        F: Fn(Request<Incoming>) -> R + Send + 'static,
+        R: Future<Output = Response<Body>> + Send + 'static,
+    {
+        let mut open = OpenConnections::new();
+        open.serve(|activity| serve_one(async { Some(io) }, answer, activity));
+        while open.count() > 0 {
+            open.attend().await;
+        }
     }
 
     async fn converse(
@@ -179,5 +348,37 @@ mod tests {
     async fn an_idle_connection_ends_by_itself() {
         let answer = answer_to(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await;
         assert!(answer.contains("answered"), "{answer}");
+    }
+
+    #[tokio::test]
+    async fn a_listener_that_closes_answers_what_it_was_asked_and_nothing_more() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (close, closed) = watch::channel(());
+        let asked = Arc::new(Semaphore::new(0));
+        let may_answer = Arc::new(Semaphore::new(0));
+        let (noting, waiting) = (Arc::clone(&asked), Arc::clone(&may_answer));
+        let answer = move |_| {
+            let (asked, may_answer) = (Arc::clone(&noting), Arc::clone(&waiting));
+            async move {
+                asked.add_permits(1);
+                let _ = may_answer.acquire().await;
+                Response::new(Body::from("answered"))
+            }
+        };
+        let plain = |stream| async { Some(stream) };
+        let serving = tokio::spawn(serve_http1(8, listener, closed, plain, answer));
+        let mut idle = TcpStream::connect(address).await.unwrap();
+        let mut asking = TcpStream::connect(address).await.unwrap();
+        asking.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+        asked.acquire().await.unwrap().forget();
+
+        drop(close);
+        let mut received = Vec::new();
+        assert!(matches!(idle.read_to_end(&mut received).await, Ok(0) | Err(_)));
+        may_answer.add_permits(1);
+        asking.read_to_end(&mut received).await.unwrap();
+        serving.await.unwrap();
+        assert!(String::from_utf8_lossy(&received).ends_with("answered"));
     }
 }
