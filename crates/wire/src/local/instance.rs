@@ -41,7 +41,7 @@ pub(super) fn is_asked_for(uri: &Uri) -> bool {
     match segments.as_slice() {
         [metadata, category, ..] => {
             let is = |known: &&str| known.eq_ignore_ascii_case(category);
-            metadata.eq_ignore_ascii_case("metadata") && CATEGORIES.iter().any(|known| is(&known))
+            metadata.eq_ignore_ascii_case("metadata") && CATEGORIES.iter().any(is)
         }
         _ => false,
     }
