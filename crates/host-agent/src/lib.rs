@@ -8,4 +8,5 @@ pub mod fast_lane;
 mod lane;
 pub mod link_local;
 pub mod listen;
+mod token_cache;
 pub mod token_source;
