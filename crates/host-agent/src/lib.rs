@@ -3,8 +3,11 @@
 //!
 //! In `up` and on a single node it is embedded; the ports it is given are then kept in the same process.
 
+mod broken_answer;
 pub mod credential_store;
 pub mod fast_lane;
+pub mod faults;
+pub mod faulty_source;
 mod lane;
 pub mod link_local;
 pub mod listen;

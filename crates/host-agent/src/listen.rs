@@ -20,6 +20,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{Mutex, watch};
 use uuid::Uuid;
 
+use crate::faults::Faults;
 use crate::lane::{Lane, accept};
 use crate::token_source::HostView;
 
@@ -33,6 +34,7 @@ pub struct Listeners {
     view: Arc<dyn HostView>,
     local: LocalFace,
     faces: Arc<LocalFaces>,
+    faults: Arc<Faults>,
     /// The resource, by id or name, that is also served at the link-local address.
     link_local: Option<String>,
     endpoints_max: usize,
@@ -53,12 +55,18 @@ struct OpenListener {
 
 impl Listeners {
     /// No listener yet.
-    pub fn new(view: Arc<dyn HostView>, local: LocalFace, link_local: Option<String>) -> Self {
+    pub fn new(
+        view: Arc<dyn HostView>,
+        local: LocalFace,
+        faults: Arc<Faults>,
+        link_local: Option<String>,
+    ) -> Self {
         let faces = Arc::new(LocalFaces::new(&local));
         Self {
             view,
             local,
             faces,
+            faults,
             link_local,
             endpoints_max: limits::LOCAL_ENDPOINTS_MAX,
             open: Mutex::default(),
@@ -163,7 +171,7 @@ impl Listeners {
             throttle: Throttle::default(),
         });
         let (open, closed) = watch::channel(());
-        let lane = Arc::new(Lane::new(kind, endpoint, &self.faces, &self.local));
+        let lane = Arc::new(Lane::new(kind, endpoint, &self.faces, &self.local, &self.faults));
         tokio::spawn(accept(listener, Arc::clone(&lane), closed.clone()));
         if kind == EndpointKind::Imds && self.is_link_local(id) {
             serve_link_local(id, Arc::clone(&lane), closed).await;
@@ -277,7 +285,10 @@ mod tests {
         }
     }
 
-    /// A listener that serves so many connections at once.
+    fn none() -> Arc<Faults> {
+        Arc::new(Faults::none(local().clock))
+    }
+
     #[test]
     fn one_workload_is_served_at_the_link_local_address_by_id_or_name() {
         let group = VM.trim_end_matches("/virtualMachines/vm");
@@ -292,7 +303,7 @@ mod tests {
             ("web_1", VM, false),
         ] {
             let listeners =
-                Listeners::new(Arc::new(Running(0..0)), local(), Some(named.to_owned()));
+                Listeners::new(Arc::new(Running(0..0)), local(), none(), Some(named.to_owned()));
             assert_eq!(listeners.is_link_local(&id.parse().unwrap()), is_meant, "{named} {id}");
         }
     }
@@ -301,7 +312,7 @@ mod tests {
     async fn beyond_the_bound_no_endpoint_is_opened_and_the_others_stay() {
         let of = |view: Running| Listeners {
             endpoints_max: 2,
-            ..Listeners::new(Arc::new(view), local(), None)
+            ..Listeners::new(Arc::new(view), local(), none(), None)
         };
         let numbers = |all: Vec<Attachment>| -> Vec<String> {
             all.iter().map(|it| it.resource_id.name().to_owned()).collect()

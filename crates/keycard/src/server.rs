@@ -21,6 +21,7 @@ use keycard_domain::compute::Workload;
 use keycard_domain::credential::enrolment::{IdentityNames, LocalEnrolment};
 use keycard_domain::deployment;
 use keycard_domain::entropy::Entropy;
+use keycard_domain::fault;
 use keycard_domain::limits::{self, Limits, Profile};
 use keycard_domain::operation::OperationContext;
 use keycard_domain::resource_id::ArmResourceId;
@@ -32,6 +33,8 @@ use keycard_domain::token::issuer::{Addresses, Issuer};
 use keycard_domain::token::verify::TokenVerifier;
 use keycard_domain::upkeep;
 use keycard_host_agent::credential_store::CredentialStore;
+use keycard_host_agent::faults::Faults;
+use keycard_host_agent::faulty_source::FaultySource;
 use keycard_host_agent::listen::Listeners;
 use keycard_host_agent::token_source::HostTokenSource;
 use keycard_store::audit_log::{FileAuditLog, MemoryAuditLog};
@@ -167,6 +170,9 @@ pub async fn start(options: Options) -> Result<Server, StartError> {
     let certificate = options.administrator_certificate.clone();
     let first = bootstrap(&state, &operation, (form, &login), certificate).await.map_err(other)?;
     deployment::end_interrupted(&state, &operation).await.map_err(other)?;
+    if !options.for_development {
+        clear_faults(&state, &operation).await?;
+    }
     let health = Arc::new(Health::default());
     tasks.push(tokio::spawn(keep_up(Arc::clone(&state), Arc::clone(&health), stopped.clone())));
 
@@ -251,6 +257,15 @@ async fn open_state(options: &Options) -> Result<(Arc<State>, SealingKey), Start
         clock.restore(offset);
     }
     Ok((state, master_key))
+}
+
+/// Whoever served the data before may have left faults, which only servers for development and tests have.
+async fn clear_faults(state: &State, operation: &OperationContext) -> Result<(), StartError> {
+    let cleared = fault::clear_all(state, operation).await.map_err(other)?;
+    if cleared > 0 {
+        tracing::warn!(cleared, "faults were cleared: this server is not for development");
+    }
+    Ok(())
 }
 
 /// How long a task rests before it tries again what failed.
@@ -453,15 +468,17 @@ impl Faces {
         ));
         let tokens =
             Arc::new(HostTokenSource::new(view.clone(), issuer.clone(), Arc::clone(&credentials)));
+        let faults =
+            Arc::new(Faults::new(state.faults.clone(), view.clone(), Arc::clone(&state.clock)));
         let local = LocalFace {
-            tokens: tokens.clone(),
+            tokens: Arc::new(FaultySource::new(tokens.clone(), Arc::clone(&faults))),
             machines: view.clone(),
             clock: Arc::clone(&state.clock),
             entropy: Arc::clone(&state.entropy),
             metadata_requests: state.limits.metadata_requests,
         };
         let local_rows = LocalFaces::new(&local).rows();
-        let listeners = Arc::new(Listeners::new(view, local, options.link_local.clone()));
+        let listeners = Arc::new(Listeners::new(view, local, faults, options.link_local.clone()));
         let host = Host { listeners: Arc::clone(&listeners), tokens, credentials };
         let clock_control = options.turnable_clock.clone().map(|clock| {
             let (state, host) = (Arc::clone(state), host.clone());

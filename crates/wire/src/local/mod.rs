@@ -4,6 +4,7 @@
 
 mod api_version;
 pub mod app_service;
+pub(crate) mod fault;
 pub mod imds;
 mod instance;
 pub mod prepared;
