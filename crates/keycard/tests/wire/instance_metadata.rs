@@ -101,10 +101,12 @@ fn words(answer: &Answer) -> String {
 
 /// Every leaf of a document.
 fn leaves(document: &Value) -> Vec<&Value> {
-    match document {
-        Value::Object(members) => members.values().flat_map(leaves).collect(),
-        Value::Array(items) => items.iter().flat_map(leaves).collect(),
-        leaf => vec![leaf],
+    if let Some(members) = document.as_object() {
+        return members.values().flat_map(leaves).collect();
+    }
+    match document.as_array() {
+        Some(items) => items.iter().flat_map(leaves).collect(),
+        None => vec![document],
     }
 }
 
