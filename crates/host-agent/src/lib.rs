@@ -3,8 +3,10 @@
 //!
 //! In `up` and on a single node it is embedded; the ports it is given are then kept in the same process.
 
+pub mod challenge_files;
 pub mod credential_store;
 pub mod fast_lane;
 mod lane;
 pub mod listen;
+pub mod node_certificate;
 pub mod token_source;
