@@ -7,6 +7,7 @@ pub mod challenge_files;
 pub mod credential_store;
 pub mod fast_lane;
 mod lane;
+pub mod link_local;
 pub mod listen;
 pub mod node_certificate;
 pub mod token_source;
