@@ -55,6 +55,19 @@ pub fn hex_encode(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
+/// Hexadecimal of exactly `N` bytes, in either case.
+#[must_use]
+pub fn hex_decode<const N: usize>(text: &str) -> Option<[u8; N]> {
+    let digits: Option<Vec<u8>> =
+        text.chars().map(|digit| digit.to_digit(16)?.try_into().ok()).collect();
+    let digits = digits.filter(|digits| digits.len() == 2 * N)?;
+    let mut bytes = [0; N];
+    for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
+        *byte = pair.iter().fold(0, |high, low| high << 4 | low);
+    }
+    Some(bytes)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -74,6 +87,14 @@ mod tests {
         }
         assert_eq!(base64_decode_any("", 0).as_deref(), Some(&[][..]));
         assert_eq!(base64_decode_any("AA", 0), None);
+    }
+
+    #[test]
+    fn hexadecimal_is_whole_bytes_of_the_length_that_is_meant() {
+        assert_eq!(hex_decode("00aFf1"), Some([0x00, 0xaf, 0xf1]));
+        for text in ["", "00aff", "00aff", "00aff100", "00af+1", "00afg1", "00afé"] {
+            assert_eq!(hex_decode::<3>(text), None, "{text}");
+        }
     }
 
     #[test]

@@ -321,6 +321,10 @@ pub const ISSUERS_KEPT_MAX: usize = 8;
 pub const COMMIT_ATTEMPTS_MAX: usize = 16;
 /// How long a caller waits for a token to be granted; the first mint of a fresh server waits for its signing key.
 pub const GRANT_TIME_MAX: std::time::Duration = std::time::Duration::from_secs(20);
+/// How long a token whose refresh failed is given on before the next try; never beyond its life.
+pub const REFRESH_PAUSE: Duration = Duration::seconds(30);
+/// Tokens that one host refreshes beside its workloads' requests at once; further ones are refreshed at a later request.
+pub const REFRESHES_AT_ONCE_MAX: usize = 256;
 /// Mints that wait for a signing thread; beyond that the caller is asked to come again.
 pub const SIGNING_QUEUE_MAX: usize = 4096;
 /// Answers that one local endpoint keeps ready.

@@ -10,4 +10,5 @@ mod lane;
 pub mod link_local;
 pub mod listen;
 pub mod node_certificate;
+mod token_cache;
 pub mod token_source;

@@ -1,7 +1,7 @@
 //! Tokens for this host's workloads: from the cache, or from the token service with a signed client assertion.
 //!
-//! The cache is keyed by (resource, identity, audience) and refreshed at half of a token's life. What the change feed
-//! shows to be gone is dropped at once. One request per key is under way at a time; the others wait for it.
+//! A kept token is given at once; from half of its life on, it is refreshed beside that. What the change feed shows to be
+//! gone is dropped at once.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,12 +18,13 @@ use keycard_domain::token::grant::{
     ClientProof, GrantError, GrantRequest, GrantedToken, TokenService,
 };
 use keycard_domain::token::source::{
-    AccessToken, Freshness, Licence, Reuse, TokenError, TokenRequest, TokenSource,
+    AccessToken, Licence, Reuse, TokenError, TokenRequest, TokenSource,
 };
-use tokio::sync::Mutex as AsyncMutex;
+use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use crate::credential_store::{CredentialError, CredentialStore};
+use crate::token_cache::{Slot, TokenCache, Turn, Wanted};
 
 /// What a host knows of its resources and their identities.
 pub trait HostView: std::fmt::Debug + Send + Sync + 'static {
@@ -40,12 +41,6 @@ pub trait HostView: std::fmt::Debug + Send + Sync + 'static {
     fn token_endpoint(&self, principal: &ServicePrincipal) -> String;
 }
 
-/// One place per identity and audience: the lock makes one request at a time, the rest find its token.
-type Slot = Arc<AsyncMutex<Option<AccessToken>>>;
-
-/// The tokens of one resource, by identity and audience.
-type Slots = HashMap<(PrincipalId, String), Slot>;
-
 /// An identity on a resource.
 type Assignment = (ArmResourceId, PrincipalId);
 
@@ -58,19 +53,28 @@ struct Since {
     revoked_at: Option<i64>,
 }
 
-/// The token source of this host.
-#[derive(Debug)]
+/// The token source of this host; a clone is the same one.
+#[derive(Clone, Debug)]
 pub struct HostTokenSource {
     view: Arc<dyn HostView>,
     service: Arc<dyn TokenService>,
     credentials: Arc<CredentialStore>,
     /// One per assignment that tokens were asked for. Whatever was given under it ends with it, wherever it is kept.
-    licences: Mutex<HashMap<Assignment, (Licence, Since)>>,
-    cache: Mutex<HashMap<ArmResourceId, Slots>>,
+    licences: Arc<Mutex<HashMap<Assignment, (Licence, Since)>>>,
+    cache: Arc<TokenCache>,
+    refreshes: Arc<Semaphore>,
 }
 
-/// Tokens kept for one resource; an application asks for a handful of audiences.
-const TOKENS_PER_RESOURCE_MAX: usize = 64;
+/// A token that is to be had from the token service.
+#[derive(Debug)]
+struct Errand {
+    operation: OperationContext,
+    resource: ArmResourceId,
+    principal: Arc<ServicePrincipal>,
+    wanted: Wanted,
+    since: Since,
+    licence: Licence,
+}
 
 impl HostTokenSource {
     /// A source that asks this service, with these credentials.
@@ -79,25 +83,13 @@ impl HostTokenSource {
         service: Arc<dyn TokenService>,
         credentials: Arc<CredentialStore>,
     ) -> Self {
-        Self { view, service, credentials, licences: Mutex::default(), cache: Mutex::default() }
-    }
-
-    fn cache(&self) -> MutexGuard<'_, HashMap<ArmResourceId, Slots>> {
-        self.cache.lock().unwrap_or_else(PoisonError::into_inner)
+        let refreshes = Arc::new(Semaphore::new(limits::REFRESHES_AT_ONCE_MAX));
+        let (licences, cache) = (Arc::default(), Arc::default());
+        Self { view, service, credentials, licences, cache, refreshes }
     }
 
     fn licences(&self) -> MutexGuard<'_, HashMap<Assignment, (Licence, Since)>> {
         self.licences.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn slot(&self, (resource, principal): &Assignment, audience: &str) -> Slot {
-        let mut cache = self.cache();
-        let slots = cache.entry(resource.clone()).or_default();
-        let key = (*principal, audience.to_owned());
-        if slots.len() >= TOKENS_PER_RESOURCE_MAX && !slots.contains_key(&key) {
-            slots.clear();
-        }
-        Arc::clone(slots.entry(key).or_default())
     }
 
     /// The licence of an assignment. Taken before the assignment is looked at for the last time: a change after that
@@ -119,7 +111,7 @@ impl HostTokenSource {
             licence.withdraw();
             false
         });
-        self.cache().clear();
+        self.cache.clear();
     }
 
     /// Ends what can no longer be given: to be called whenever the resources or principals have changed.
@@ -134,12 +126,10 @@ impl HostTokenSource {
             keeps
         });
         for (resource, principal) in gone {
-            if let Some(slots) = self.cache().get_mut(&resource) {
-                slots.retain(|(of, _), _| *of != principal);
-            }
+            self.cache.drop_identity(&resource, principal);
             self.credentials.forget(&resource, principal);
         }
-        self.cache().retain(|resource, _| self.view.workload(resource).is_some());
+        self.cache.retain(|resource| self.view.workload(resource).is_some());
     }
 
     /// Since when tokens of a living identity may be given on a running resource; `None` when none may be.
@@ -156,31 +146,50 @@ impl HostTokenSource {
         Some(Since { assigned_at, revoked_at })
     }
 
+    /// Gets a token while its slot's turn is held. What was taken away while it was on its way is not given out any more.
     async fn fetch(
         &self,
-        operation: &OperationContext,
-        resource: &ArmResourceId,
-        principal: &ServicePrincipal,
-        audience: &str,
-    ) -> Result<GrantedToken, TokenError> {
-        let first = self.request(operation, resource, principal, audience).await;
-        match first {
+        errand: &Errand,
+        slot: &Slot,
+        turn: Turn,
+    ) -> Result<AccessToken, TokenError> {
+        let granted = self.request_enrolled(errand).await;
+        let since = self.given_since(&(errand.resource.clone(), errand.principal.id));
+        let now = errand.operation.now.unix_timestamp();
+        let fetched = if since != Some(errand.since) || errand.licence.is_withdrawn() {
+            errand.licence.withdraw();
+            Err(since.map_or(TokenError::IdentityNotFound, |_| overtaken()))
+        } else {
+            granted.map(|granted| access_token(granted, now, errand.licence.clone()))
+        };
+        slot.settle(fetched, now, turn)
+    }
+
+    /// Refreshes a kept token while it is being given, unless that is being done or many others are.
+    fn refresh_beside(&self, errand: Errand, slot: Arc<Slot>) {
+        let permit = Arc::clone(&self.refreshes).try_acquire_owned();
+        let (Ok(permit), Some(turn)) = (permit, slot.free_turn()) else { return };
+        let source = self.clone();
+        tokio::spawn(async move {
+            // How it went is kept in the slot.
+            let _ = source.fetch(&errand, &slot, turn).await;
+            drop(permit);
+        });
+    }
+
+    async fn request_enrolled(&self, errand: &Errand) -> Result<GrantedToken, TokenError> {
+        match self.request(errand).await {
             // The server does not know this credential (it was restored, say): enrol anew, once.
             Err(TokenError::Refused(GrantError::AssertionKeyUnknown(_))) => {
-                self.credentials.forget(resource, principal.id);
-                self.request(operation, resource, principal, audience).await
+                self.credentials.forget(&errand.resource, errand.principal.id);
+                self.request(errand).await
             }
             other => other,
         }
     }
 
-    async fn request(
-        &self,
-        operation: &OperationContext,
-        resource: &ArmResourceId,
-        principal: &ServicePrincipal,
-        audience: &str,
-    ) -> Result<GrantedToken, TokenError> {
+    async fn request(&self, errand: &Errand) -> Result<GrantedToken, TokenError> {
+        let Errand { operation, resource, principal, wanted, .. } = errand;
         let identity = IdentityNames {
             tenant_id: principal.tenant_id,
             principal_id: principal.id,
@@ -196,8 +205,8 @@ impl HostTokenSource {
             tenant: principal.tenant_id,
             client_id: principal.client_id.to_string(),
             proof: Some(ClientProof::Assertion(assertion)),
-            resource: audience.to_owned(),
-            capabilities: Vec::new(),
+            resource: wanted.audience.clone(),
+            capabilities: wanted.capabilities.clone(),
         };
         let granted = timeout(limits::GRANT_TIME_MAX, self.service.grant(operation, request)).await;
         let late = GrantError::SigningUnavailable("the token was not granted in time");
@@ -253,55 +262,22 @@ impl TokenSource for HostTokenSource {
         let assignment = (workload.id, principal.id);
         let since = self.given_since(&assignment).ok_or(TokenError::IdentityNotFound)?;
         let licence = self.licence(&assignment, since);
-        let slot = self.slot(&assignment, &request.resource);
-        let mut held = slot.lock().await;
+        let TokenRequest { resource: audience, freshness, capabilities, .. } = request;
+        let wanted = Wanted { principal: principal.id, audience, capabilities };
+        let slot = self.cache.slot(&assignment.0, &wanted);
+        let (operation, resource) = (operation.clone(), assignment.0);
         let now = operation.now.unix_timestamp();
-        let cached = held.as_ref().filter(|_| request.freshness == Freshness::Cached);
-        if let Some(token) = cached.filter(|token| token.reuse.is_good_at(now)) {
-            return Ok(token.clone());
-        }
-        let fetched = self.fetch(operation, &assignment.0, &principal, &request.resource).await;
-        // What was taken away while the token was on its way is not given out any more.
-        let now_since = self.given_since(&assignment);
-        if now_since != Some(since) || licence.is_withdrawn() {
-            licence.withdraw();
-            return Err(now_since.map_or(TokenError::IdentityNotFound, |_| overtaken()));
-        }
-        match fetched {
-            Ok(granted) => {
-                let token = access_token(granted, now, licence);
-                if let Some(former) = held.replace(token.clone()) {
-                    former.reuse.withdraw();
-                }
-                Ok(token)
+        let errand = Errand { operation, resource, principal, wanted, since, licence };
+        if let Some(token) = slot.token(freshness, now) {
+            if token.reuse.refresh_at <= now {
+                self.refresh_beside(errand, slot);
             }
-            Err(error) => fall_back(&mut held, now, error),
+            return Ok(token);
+        }
+        let turn = slot.turn().await?;
+        match slot.token(freshness, now) {
+            Some(token) => Ok(token),
+            None => self.fetch(&errand, &slot, turn).await,
         }
     }
-}
-
-/// A token past half of its life is still good while a newer one cannot be had; a refusal ends it. A failure is never
-/// kept as an answer.
-fn fall_back(
-    held: &mut Option<AccessToken>,
-    now: i64,
-    error: TokenError,
-) -> Result<AccessToken, TokenError> {
-    let is_passing = matches!(
-        error,
-        TokenError::Unavailable { .. }
-            | TokenError::Refused(
-                GrantError::SigningUnavailable(_)
-                    | GrantError::Audit(_)
-                    | GrantError::Throttled { .. }
-            )
-    );
-    let is_usable = |token: &&AccessToken| token.expires_on > now && !token.reuse.is_withdrawn();
-    if let Some(token) = held.as_ref().filter(is_usable).filter(|_| is_passing) {
-        return Ok(token.clone());
-    }
-    if let Some(former) = held.take() {
-        former.reuse.withdraw();
-    }
-    Err(error)
 }

@@ -32,6 +32,8 @@ pub enum Freshness {
     Cached,
     /// A new one is wanted.
     New,
+    /// Any but the one with this SHA-256: it was rejected where it was shown.
+    Unlike([u8; 32]),
 }
 
 /// What a workload asks its local endpoint for.
@@ -45,6 +47,8 @@ pub struct TokenRequest {
     pub default_rule: DefaultRule,
     /// Whether a cached token will do.
     pub freshness: Freshness,
+    /// Client capabilities to be put into the token as `xms_cc`.
+    pub capabilities: Vec<String>,
 }
 
 /// Whether something may still be given; shared by all that was given under it, and withdrawn for all at once.
@@ -111,6 +115,13 @@ pub struct AccessToken {
     pub not_before: i64,
     /// How long the same answer may be given again.
     pub reuse: Reuse,
+}
+
+impl AccessToken {
+    /// Whether it has not expired at this moment, Unix seconds, and may still be given.
+    pub fn is_usable_at(&self, now: i64) -> bool {
+        now < self.expires_on && !self.reuse.is_withdrawn()
+    }
 }
 
 /// Why a workload gets no token.

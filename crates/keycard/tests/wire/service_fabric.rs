@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use http::{Method, StatusCode};
 use keycard::client::Answer;
-use keycard_crypto::digest::sha1;
+use keycard_crypto::digest::{sha1, sha256};
 use keycard_crypto::encoding::hex_encode;
 use keycard_crypto::secret::Secret;
 use keycard_crypto::tls::client_config;
@@ -128,6 +128,33 @@ async fn what_is_wrong_is_said_by_its_code() {
         message,
         "The api-version '' is not supported. Supported version is '2019-07-01-preview'."
     );
+}
+
+/// 44
+#[tokio::test]
+async fn a_rejected_token_is_replaced_and_a_stale_hash_gives_the_present_one() {
+    let application = Application::with(true, &[]).await;
+    let first = token(&application.ask(QUERY).await);
+    let hash = hex_encode(&sha256(first.expose().as_bytes()));
+    let query = format!("{QUERY}&token_sha256_to_refresh={hash}");
+    let second = token(&application.ask(&query).await);
+    assert_ne!(first.expose(), second.expose());
+    for query in [query.as_str(), QUERY, &format!("{QUERY}&token_sha256_to_refresh=x")] {
+        assert_eq!(token(&application.ask(query).await).expose(), second.expose(), "{query}");
+    }
+}
+
+/// 45
+#[tokio::test]
+async fn a_capability_is_said_in_the_token() {
+    let application = Application::with(true, &[]).await;
+    let plain = token(&application.ask(QUERY).await);
+    assert!(claims(&plain).get("xms_cc").is_none(), "{}", claims(&plain));
+    for capabilities in ["CP1", "cp1", "x%2CCP1"] {
+        let query = format!("{QUERY}&xms_cc={capabilities}");
+        let claims = claims(&token(&application.ask(&query).await));
+        assert_eq!(claims["xms_cc"], serde_json::json!(["CP1"]), "{capabilities}");
+    }
 }
 
 #[tokio::test]

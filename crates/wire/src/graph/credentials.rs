@@ -71,20 +71,9 @@ pub(super) fn read_keys(bodies: Vec<KeyBody>) -> Result<Vec<KeyEntry>, GraphErro
 
 /// In hexadecimal, as it is shown, or in base64, as binary values are written.
 fn read_thumbprint(text: &str) -> Result<Vec<u8>, GraphError> {
-    let is_hex =
-        text.len() == 2 * THUMBPRINT_BYTES && text.bytes().all(|byte| byte.is_ascii_hexdigit());
-    let bytes = if is_hex { hex_decode(text) } else { encoding::base64_decode_any(text, 64) };
+    let hex = encoding::hex_decode::<THUMBPRINT_BYTES>(text).map(Vec::from);
+    let bytes = hex.or_else(|| encoding::base64_decode_any(text, 64));
     bytes.ok_or_else(|| GraphError::invalid(KEY, "customKeyIdentifier", "it has to be base64"))
-}
-
-fn hex_decode(text: &str) -> Option<Vec<u8>> {
-    let digits: Option<Vec<u32>> = text.chars().map(|c| c.to_digit(16)).collect();
-    let pairs = digits?;
-    let byte = |pair: &[u32]| match pair {
-        [high, low] => u8::try_from(high * 16 + low).ok(),
-        _ => None,
-    };
-    pairs.chunks(2).map(byte).collect()
 }
 
 /// The body of `addPassword`.

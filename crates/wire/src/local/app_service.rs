@@ -12,14 +12,14 @@ use http::{HeaderMap, Method, StatusCode, Uri, header};
 use keycard_domain::directory::lookup::DefaultRule;
 use keycard_domain::operation::OperationContext;
 use keycard_domain::token::grant::GrantError;
-use keycard_domain::token::source::{AccessToken, Freshness, Selector, TokenError, TokenRequest};
+use keycard_domain::token::source::{AccessToken, Selector, TokenError, TokenRequest};
 use serde::Serialize;
 use time::UtcDateTime;
 use time::macros::format_description;
 
 use super::{
-    Foreign, LocalEndpoint, LocalFace, SelectorError, check_origin, operation, request_ids,
-    selector,
+    Foreign, LocalEndpoint, LocalFace, SelectorError, capabilities, check_origin, freshness,
+    operation, request_ids, selector,
 };
 use crate::request::{Parameters, RequestIds};
 use crate::route::{Access, Entered, Face, Gate, LocalCaller, Params, PathRefusal, Row, route};
@@ -142,8 +142,14 @@ fn parse(uri: &Uri) -> Result<(Dialect, TokenRequest), AppServiceError> {
         SelectorError::Several => AppServiceError::SelectorsExclusive,
         SelectorError::NoIdentity => AppServiceError::Token(TokenError::IdentityNotFound),
     })?;
-    let default_rule = DefaultRule::SystemAssignedOnly;
-    Ok((dialect, TokenRequest { resource, selector, default_rule, freshness: Freshness::Cached }))
+    let request = TokenRequest {
+        resource,
+        selector,
+        default_rule: DefaultRule::SystemAssignedOnly,
+        freshness: freshness(&query),
+        capabilities: capabilities(&query),
+    };
+    Ok((dialect, request))
 }
 
 #[derive(Serialize)]

@@ -12,7 +12,7 @@ use http::{HeaderMap, Method, StatusCode, Uri, header};
 use keycard_domain::directory::lookup::DefaultRule;
 use keycard_domain::operation::OperationContext;
 use keycard_domain::resource_id::ArmResourceId;
-use keycard_domain::token::source::{AccessToken, Freshness, Selector, TokenRequest};
+use keycard_domain::token::source::{AccessToken, Selector, TokenRequest};
 use serde::Serialize;
 use time::UtcDateTime;
 use uuid::Uuid;
@@ -20,7 +20,7 @@ use uuid::Uuid;
 use super::door::{Door, Protocol, Stray};
 use super::failure::Failure;
 use super::imds::has_metadata_header;
-use super::{Foreign, LocalEndpoint, LocalFace, SelectorError, selector};
+use super::{Foreign, LocalEndpoint, LocalFace, SelectorError, capabilities, freshness, selector};
 use crate::request::Parameters;
 use crate::route::{Access, Face, LocalCaller, route};
 
@@ -129,8 +129,14 @@ fn parse(uri: &Uri) -> Result<(TokenRequest, Echo), Refusal> {
     })?;
     let echo = Echo::of(&selector, &query);
     let resource = query.non_empty("resource").ok_or(Refusal::ResourceMissing)?.to_owned();
-    let default_rule = DefaultRule::OnlyUserAssigned;
-    Ok((TokenRequest { resource, selector, default_rule, freshness: Freshness::Cached }, echo))
+    let request = TokenRequest {
+        resource,
+        selector,
+        default_rule: DefaultRule::OnlyUserAssigned,
+        freshness: freshness(&query),
+        capabilities: capabilities(&query),
+    };
+    Ok((request, echo))
 }
 
 /// The selector as the client wrote it. Clients refuse an answer without it: old agents, which know the machine's own

@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, Method, StatusCode, header};
 use keycard_domain::directory::lookup::DefaultRule;
 use keycard_domain::limits;
-use keycard_domain::token::source::{AccessToken, Freshness, Selector, TokenRequest};
+use keycard_domain::token::source::{AccessToken, Selector, TokenRequest};
 use serde::Serialize;
 use time::UtcDateTime;
 use uuid::Uuid;
@@ -18,7 +18,7 @@ use uuid::Uuid;
 use super::door::{Door, Protocol, Stray};
 use super::failure::Failure;
 use super::imds::has_metadata_header;
-use super::{Foreign, LocalEndpoint, LocalFace};
+use super::{Foreign, LocalEndpoint, LocalFace, capabilities, freshness};
 use crate::request::{BodyError, Parameters, read_body};
 use crate::route::{Access, Face, LocalCaller, route};
 
@@ -69,7 +69,8 @@ async fn parse(headers: &HeaderMap, body: Body) -> Result<TokenRequest, Refusal>
         resource: form.non_empty("resource").ok_or(Refusal::ResourceMissing)?.to_owned(),
         selector: Selector::Default,
         default_rule: DefaultRule::OnlyUserAssigned,
-        freshness: Freshness::Cached,
+        freshness: freshness(&form),
+        capabilities: capabilities(&form),
     })
 }
 

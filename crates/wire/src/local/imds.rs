@@ -18,7 +18,10 @@ use serde::Serialize;
 use time::macros::format_description;
 
 use super::prepared::PreparedAnswer;
-use super::{Foreign, LocalFace, SelectorError, check_origin, operation, request_ids, selector};
+use super::{
+    Foreign, LocalFace, SelectorError, capabilities, check_origin, freshness, operation,
+    request_ids, selector,
+};
 use crate::request::{Parameters, RequestIds};
 use crate::route::{Access, Entered, Face, Gate, LocalCaller, Params, PathRefusal, Row, route};
 
@@ -193,9 +196,14 @@ impl TokenQuery {
         let resource = query.non_empty("resource").ok_or(ImdsError::ResourceMissing)?.to_owned();
         let is_forced =
             query.get("bypass_cache").is_some_and(|value| value.eq_ignore_ascii_case("true"));
-        let freshness = if is_forced { Freshness::New } else { Freshness::Cached };
-        let default_rule = DefaultRule::OnlyUserAssigned;
-        Ok(Self { request: TokenRequest { resource, selector, default_rule, freshness }, echo })
+        let request = TokenRequest {
+            resource,
+            selector,
+            default_rule: DefaultRule::OnlyUserAssigned,
+            freshness: if is_forced { Freshness::New } else { freshness(&query) },
+            capabilities: capabilities(&query),
+        };
+        Ok(Self { request, echo })
     }
 }
 

@@ -16,6 +16,7 @@ use std::sync::Arc;
 
 use http::request::Parts;
 use http::{HeaderMap, header};
+use keycard_crypto::encoding::hex_decode;
 use keycard_crypto::secret::Secret;
 use keycard_domain::clock::Clock;
 use keycard_domain::compute::attachment::EndpointKind;
@@ -23,7 +24,7 @@ use keycard_domain::entropy::Entropy;
 use keycard_domain::limits::Rate;
 use keycard_domain::operation::{Caller, OperationContext};
 use keycard_domain::resource_id::ArmResourceId;
-use keycard_domain::token::source::{Selector, TokenSource};
+use keycard_domain::token::source::{Freshness, Selector, TokenSource};
 use keycard_domain::token::throttle::Throttle;
 
 use self::arc::Challenges;
@@ -240,4 +241,18 @@ pub(crate) fn selector(
         }
         _ => Ok(Selector::Default),
     }
+}
+
+/// Whether a kept token will do: not the one whose SHA-256 is given in hexadecimal digits, as it was rejected. What is no
+/// SHA-256 is no token's.
+pub(crate) fn freshness(query: &Parameters) -> Freshness {
+    let rejected = query.non_empty("token_sha256_to_refresh").and_then(hex_decode);
+    rejected.map_or(Freshness::Cached, Freshness::Unlike)
+}
+
+/// The client's capabilities, of which only CP1 is known: it hears when its token is rejected.
+pub(crate) fn capabilities(query: &Parameters) -> Vec<String> {
+    let given = query.non_empty("xms_cc").unwrap_or_default();
+    let has_cp1 = given.split(',').any(|capability| capability.eq_ignore_ascii_case("CP1"));
+    if has_cp1 { vec!["CP1".to_owned()] } else { Vec::new() }
 }

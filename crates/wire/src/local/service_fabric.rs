@@ -8,13 +8,13 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, Method, StatusCode, Uri, header};
 use keycard_domain::directory::lookup::DefaultRule;
-use keycard_domain::token::source::{AccessToken, Freshness, TokenRequest};
+use keycard_domain::token::source::{AccessToken, TokenRequest};
 use serde::Serialize;
 use uuid::Uuid;
 
 use super::door::{Door, Protocol, Stray};
 use super::failure::Failure;
-use super::{Foreign, LocalEndpoint, LocalFace, SelectorError, selector};
+use super::{Foreign, LocalEndpoint, LocalFace, SelectorError, capabilities, freshness, selector};
 use crate::request::Parameters;
 use crate::route::{Access, Face, LocalCaller, route};
 
@@ -82,8 +82,13 @@ fn parse(uri: &Uri) -> Result<TokenRequest, Refusal> {
             SelectorError::NoIdentity => Refusal::Failure(Failure::IdentityNotFound),
         },
     )?;
-    let default_rule = DefaultRule::OnlyUserAssigned;
-    Ok(TokenRequest { resource, selector, default_rule, freshness: Freshness::Cached })
+    Ok(TokenRequest {
+        resource,
+        selector,
+        default_rule: DefaultRule::OnlyUserAssigned,
+        freshness: freshness(&query),
+        capabilities: capabilities(&query),
+    })
 }
 
 /// Characters of a wrong api-version that its refusal repeats.
