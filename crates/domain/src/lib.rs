@@ -9,6 +9,7 @@ pub mod credential;
 pub mod deployment;
 pub mod directory;
 pub mod entropy;
+pub mod fault;
 pub mod ids;
 pub mod key_vault;
 pub mod limits;

@@ -76,6 +76,22 @@ pub const LOCK_NAME_CHARS_MAX: usize = 260;
 pub const LOCK_NOTES_CHARS_MAX: usize = 512;
 /// Owners of a lock.
 pub const LOCK_OWNERS_MAX: usize = 20;
+/// Faults at one scope.
+pub const FAULTS_PER_SCOPE_MAX: usize = 20;
+/// Characters of a fault's name.
+pub const FAULT_NAME_CHARS_MAX: usize = 64;
+/// Requests that a fault says it disturbs.
+pub const FAULT_REQUESTS_MAX: u32 = 1_000_000;
+/// How long a fault says it holds, and how long a new principal is hidden: a year.
+pub const FAULT_DURATION_SECONDS_MAX: u32 = 365 * 24 * 3600;
+/// When a fault tells clients to come again.
+pub const FAULT_RETRY_AFTER_SECONDS_MAX: u32 = 3600;
+/// How late a fault lets an answer come: longer than any client waits. The answer comes by then on the real clock too.
+pub const FAULT_DELAY_MILLISECONDS_MAX: u32 = 120_000;
+/// Requests, per second and at once, that a fault lets a workload have.
+pub const FAULT_RATE_MAX: u32 = 10_000;
+/// Faults whose requests a host counts before it forgets those that are no more.
+pub const FAULTS_COUNTED_MAX: usize = 1000;
 /// Resources that one request moves. Source: Azure Resource Manager, "Move operation" limits.
 pub const RESOURCES_PER_MOVE_MAX: usize = 800;
 /// How many moves are followed to find where a token's resource is now.

@@ -18,6 +18,7 @@ use crate::directory::{
     AppRoleAssignment, Application, DeletedObject, Policy, PolicyLink, ServicePrincipal, Tenant,
     UserAssignedIdentity,
 };
+use crate::fault::Fault;
 use crate::ids::{
     ApplicationId, ClientId, PrincipalId, RoleAssignmentId, RoleDefinitionId, SubscriptionId,
     TenantId,
@@ -171,6 +172,8 @@ pub struct Snapshot {
     pub deployments: Table<Deployment>,
     /// By scope and name.
     pub locks: Table<Lock>,
+    /// By scope and name.
+    pub faults: Table<Fault>,
     /// By the resource id that a resource had.
     pub relocations: Table<Relocation>,
     /// By what they are about.
@@ -292,6 +295,11 @@ impl Snapshot {
         self.generations.get(name).map_or(0, |generation| generation.deletions)
     }
 
+    /// Takes a principal out of this copy, as if it were not there yet.
+    pub(crate) fn hide_service_principal(&mut self, id: PrincipalId) {
+        self.service_principals.0.remove(guid_text(id.as_uuid(), &mut [0; 36]));
+    }
+
     /// Takes in one change of the store.
     pub fn apply(&mut self, change: &Change) -> Result<(), UnreadableRecord> {
         let Some((kind, id)) =
@@ -331,6 +339,7 @@ impl Snapshot {
             Deployment::KIND => drop(self.deployments.apply(id, change)?),
             Relocation::KIND => drop(self.relocations.apply(id, change)?),
             Lock::KIND => drop(self.locks.apply(id, change)?),
+            Fault::KIND => drop(self.faults.apply(id, change)?),
             DiagnosticSettings::KIND => drop(self.diagnostic_settings.apply(id, change)?),
             SigningKeyRing::KIND => drop(self.signing_key_rings.apply(id, change)?),
             Generation::KIND => drop(self.generations.apply(id, change)?),
@@ -596,6 +605,7 @@ holds! {
     CustomRole => custom_roles,
     Deployment => deployments,
     Lock => locks,
+    Fault => faults,
     Relocation => relocations,
     DiagnosticSettings => diagnostic_settings,
     SigningKeyRing => signing_key_rings,

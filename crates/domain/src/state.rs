@@ -15,6 +15,7 @@ use crate::audit::{AuditLog, activity};
 use crate::clock::Clock;
 use crate::directory::service_principal::Generation;
 use crate::entropy::Entropy;
+use crate::fault::FaultSwitch;
 use crate::limits::{self, Limits};
 use crate::operation::OperationContext;
 use crate::rbac::journal::Journal;
@@ -61,6 +62,8 @@ pub struct State {
     pub journal: Journal,
     /// How often operations were asked for lately, where the profile limits them.
     pub request_rates: RequestRates,
+    /// Whether any fault is set.
+    pub faults: FaultSwitch,
     pub(crate) master_key: SealingKey,
     snapshot: ArcSwap<Snapshot>,
     applied: watch::Sender<Revision>,
@@ -130,6 +133,8 @@ impl State {
     pub async fn open(ports: Ports) -> Result<Arc<Self>, StateError> {
         let snapshot = load(ports.store.as_ref()).await?;
         let applied = watch::Sender::new(snapshot.revision);
+        let faults = FaultSwitch::default();
+        faults.turn(!snapshot.faults.is_empty());
         Ok(Arc::new(Self {
             store: ports.store,
             audit: ports.audit,
@@ -138,6 +143,7 @@ impl State {
             limits: ports.limits,
             journal: Journal::default(),
             request_rates: RequestRates::default(),
+            faults,
             master_key: ports.master_key,
             snapshot: ArcSwap::from_pointee(snapshot),
             applied,
@@ -173,9 +179,7 @@ impl State {
             Ok(batch) => self.advance(&batch.changes, batch.revision)?,
             Err(StoreError::Compacted) => {
                 let fresh = load(self.store.as_ref()).await?;
-                let revision = fresh.revision;
-                self.snapshot.store(Arc::new(fresh));
-                self.applied.send_replace(revision);
+                self.show(fresh);
             }
             Err(error) => return Err(error.into()),
         }
@@ -188,9 +192,16 @@ impl State {
             next.apply(change)?;
         }
         next.revision = revision;
-        self.snapshot.store(Arc::new(next));
-        self.applied.send_replace(revision);
+        self.show(next);
         Ok(())
+    }
+
+    /// Makes a snapshot the present one, and then tells of it.
+    fn show(&self, snapshot: Snapshot) {
+        let revision = snapshot.revision;
+        self.faults.turn(!snapshot.faults.is_empty());
+        self.snapshot.store(Arc::new(snapshot));
+        self.applied.send_replace(revision);
     }
 
     /// Plans a write on the snapshot, commits it with its activity entry, and waits until the snapshot shows it.

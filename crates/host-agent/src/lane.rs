@@ -11,16 +11,19 @@ use hyper::body::Incoming;
 use keycard_crypto::secret::Secret;
 use keycard_domain::clock::Clock;
 use keycard_domain::compute::attachment::EndpointKind;
+use keycard_domain::fault::DropMoment;
 use keycard_domain::limits;
 use keycard_domain::resource_id::ArmResourceId;
 use keycard_domain::token::throttle::Throttle;
-use keycard_wire::connection;
+use keycard_wire::connection::{self, Unsent};
 use keycard_wire::local::prepared::PreparedAnswer;
 use keycard_wire::local::{LocalEndpoint, LocalFace, LocalFaces};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
+use crate::broken_answer::break_off;
 use crate::fast_lane::{self, FastLane};
+use crate::faults::Faults;
 use crate::node_certificate::NodeCertificate;
 
 /// What one listener answers with.
@@ -30,6 +33,7 @@ pub(crate) struct Lane {
     bound: ArcSwap<Bound>,
     faces: Arc<LocalFaces>,
     local: LocalFace,
+    faults: Arc<Faults>,
 }
 
 /// Whose endpoint a lane is, with what was prepared for it.
@@ -54,9 +58,11 @@ impl Lane {
         endpoint: Arc<LocalEndpoint>,
         faces: &Arc<LocalFaces>,
         local: &LocalFace,
+        faults: &Arc<Faults>,
     ) -> Self {
         let bound = ArcSwap::from_pointee(Self::bind(kind, endpoint, local));
-        Self { kind, bound, faces: Arc::clone(faces), local: local.clone() }
+        let (faces, faults) = (Arc::clone(faces), Arc::clone(faults));
+        Self { kind, bound, faces, local: local.clone(), faults }
     }
 
     fn bind(kind: EndpointKind, endpoint: Arc<LocalEndpoint>, local: &LocalFace) -> Bound {
@@ -79,6 +85,9 @@ impl Lane {
 
     /// Most requests repeat others: they are answered without a task, an allocation or a lock.
     async fn answer(&self, request: Request<Incoming>) -> Response<Answered> {
+        if self.faults.are_set() {
+            return self.answer_through_faults(request).await.map(Either::Right);
+        }
         let prepared = self.bound.load().prepared_answer(&request, self.local.clock.as_ref());
         match prepared {
             Some(body) => fast_lane::response(body).map(Either::Left),
@@ -97,6 +106,20 @@ impl Lane {
             fast.learn(&target, prepared);
         }
         response
+    }
+
+    /// Where a fault is set on the workload, nothing is answered from what was prepared.
+    async fn answer_through_faults(&self, request: Request<Incoming>) -> Response<Body> {
+        let bound = self.bound.load_full();
+        match self.faults.drop_of(&bound.endpoint.resource) {
+            None => self.route(&bound, request).await,
+            Some(DropMoment::MidAnswer) => break_off(self.route(&bound, request).await).await,
+            Some(DropMoment::BeforeAnswer) => {
+                let mut unsent = Response::new(Body::empty());
+                unsent.extensions_mut().insert(Unsent);
+                unsent
+            }
+        }
     }
 
     async fn route(&self, bound: &Bound, request: Request<Incoming>) -> Response<Body> {
@@ -206,7 +229,8 @@ pub(crate) mod tests {
             header: None,
             throttle: Throttle::default(),
         });
-        let lane = Arc::new(Lane::new(EndpointKind::Imds, endpoint, &faces, &local));
+        let faults = Arc::new(Faults::none(Arc::clone(&local.clock)));
+        let lane = Arc::new(Lane::new(EndpointKind::Imds, endpoint, &faces, &local, &faults));
         let (open, closed) = watch::channel(());
         tokio::spawn(accept_up_to(connections_max, listener, lane, closed));
         (address, open)

@@ -24,6 +24,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{Mutex, watch};
 use uuid::Uuid;
 
+use crate::faults::Faults;
 use crate::lane::{Lane, accept, accept_tls};
 use crate::node_certificate::NodeCertificate;
 use crate::token_source::HostView;
@@ -38,6 +39,7 @@ pub struct Listeners {
     view: Arc<dyn HostView>,
     local: LocalFace,
     faces: Arc<LocalFaces>,
+    faults: Arc<Faults>,
     /// The resource, by id or name, that is also served at the link-local address.
     link_local: Option<String>,
     /// What endpoints show that are spoken to over TLS.
@@ -65,6 +67,7 @@ impl Listeners {
     pub fn new(
         view: Arc<dyn HostView>,
         local: LocalFace,
+        faults: Arc<Faults>,
         link_local: Option<String>,
         certificate: NodeCertificate,
     ) -> Self {
@@ -73,6 +76,7 @@ impl Listeners {
             view,
             local,
             faces,
+            faults,
             link_local,
             certificate,
             endpoints_max: limits::LOCAL_ENDPOINTS_MAX,
@@ -178,7 +182,7 @@ impl Listeners {
             throttle: Throttle::default(),
         });
         let (open, closed) = watch::channel(());
-        let lane = Arc::new(Lane::new(kind, endpoint, &self.faces, &self.local));
+        let lane = Arc::new(Lane::new(kind, endpoint, &self.faces, &self.local, &self.faults));
         if kind.is_over_tls() {
             let certificate = self.certificate.clone();
             tokio::spawn(accept_tls(listener, Arc::clone(&lane), closed.clone(), certificate));
@@ -319,7 +323,10 @@ mod tests {
         }
     }
 
-    /// A listener that serves so many connections at once.
+    fn none() -> Arc<Faults> {
+        Arc::new(Faults::none(local().clock))
+    }
+
     #[test]
     fn one_workload_is_served_at_the_link_local_address_by_id_or_name() {
         let group = VM.trim_end_matches("/virtualMachines/vm");
@@ -336,6 +343,7 @@ mod tests {
             let listeners = Listeners::new(
                 Arc::new(Running(0..0)),
                 local(),
+                none(),
                 Some(named.to_owned()),
                 node_certificate(),
             );
@@ -347,7 +355,7 @@ mod tests {
     async fn beyond_the_bound_no_endpoint_is_opened_and_the_others_stay() {
         let of = |view: Running| Listeners {
             endpoints_max: 2,
-            ..Listeners::new(Arc::new(view), local(), None, node_certificate())
+            ..Listeners::new(Arc::new(view), local(), none(), None, node_certificate())
         };
         let numbers = |all: Vec<Attachment>| -> Vec<String> {
             all.iter().map(|it| it.resource_id.name().to_owned()).collect()

@@ -10,7 +10,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::client::{Administration, Client};
 use crate::commands::{
-    attachment, audit, clock, demo, doctor, env, record, signing_key, tenant, token, up, why,
+    attachment, audit, clock, demo, doctor, env, fault, record, signing_key, tenant, token, up, why,
 };
 use crate::config::Places;
 use crate::description::Description;
@@ -38,6 +38,9 @@ enum Command {
     /// What a run asks of the authorization engine, and the least-privilege role assignments that cover it.
     #[command(subcommand)]
     Record(record::Record),
+    /// Trouble for the programs that you test: throttling, outages, slow and broken answers. Only on `up`.
+    #[command(subcommand)]
+    Fault(fault::Fault),
     /// Tokens for testing your own services.
     #[command(subcommand)]
     Token(token::Token),
@@ -149,6 +152,7 @@ pub fn main() -> ExitCode {
             Command::Why(command) => command.run().await,
             Command::Record(command) => command.run().await,
             Command::Clock(command) => command.run().await,
+            Command::Fault(command) => command.run().await,
             Command::Token(command) => command.run().await,
             Command::Tenant(command) => command.run().await,
             Command::SigningKey(command) => command.run().await,

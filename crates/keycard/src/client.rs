@@ -212,6 +212,21 @@ impl Administration {
         accepted(self.client.send(request).await?)
     }
 
+    /// All items of a listing of Resource Manager, page by page; the path begins with `/`.
+    pub async fn list(&self, path: &str) -> Result<Vec<Value>, ClientError> {
+        let mut items = Vec::new();
+        let mut next = Some(path.to_owned());
+        while let Some(path) = next {
+            let page = self.arm(Method::GET, &path, None).await?.body;
+            items.extend(page.get("value").and_then(Value::as_array).cloned().unwrap_or_default());
+            // The next page is named by the server's own address, whichever way this client reaches it.
+            let link = page.get("nextLink").and_then(Value::as_str);
+            let path = link.and_then(|link| link.splitn(4, '/').nth(3));
+            next = path.map(|path| format!("/{path}"));
+        }
+        Ok(items)
+    }
+
     /// The local endpoints of the server.
     pub async fn attachments(&self) -> Result<Vec<Value>, ClientError> {
         let path = format!(

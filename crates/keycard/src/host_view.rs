@@ -4,10 +4,16 @@ use std::sync::Arc;
 
 use keycard_domain::compute::Workload;
 use keycard_domain::directory::ServicePrincipal;
+use keycard_domain::fault::{self, Fault};
 use keycard_domain::ids::PrincipalId;
+use keycard_domain::rbac::RbacScope;
+use keycard_domain::records::Versioned;
 use keycard_domain::resource_id::ArmResourceId;
 use keycard_domain::state::State;
+use keycard_domain::store::Revision;
+use keycard_host_agent::faults::FaultView;
 use keycard_host_agent::token_source::HostView;
+use time::UtcDateTime;
 
 /// The view of a single node.
 #[derive(Debug)]
@@ -34,5 +40,16 @@ impl HostView for LocalHostView {
 
     fn token_endpoint(&self, principal: &ServicePrincipal) -> String {
         format!("{}/{}/oauth2/v2.0/token", self.token_service, principal.tenant_id)
+    }
+}
+
+impl FaultView for LocalHostView {
+    fn faults(&self, workload: &ArmResourceId, now: UtcDateTime) -> Vec<Versioned<Fault>> {
+        let scope = RbacScope::from(workload);
+        fault::holding(&self.state.snapshot(), &scope, now).cloned().collect()
+    }
+
+    fn revision(&self, record_id: &str) -> Option<Revision> {
+        self.state.snapshot().faults.get(record_id).map(|fault| fault.revision)
     }
 }

@@ -21,6 +21,7 @@ use keycard_domain::compute::Workload;
 use keycard_domain::credential::enrolment::{IdentityNames, LocalEnrolment};
 use keycard_domain::deployment;
 use keycard_domain::entropy::Entropy;
+use keycard_domain::fault;
 use keycard_domain::limits::{self, Limits, Profile};
 use keycard_domain::operation::OperationContext;
 use keycard_domain::resource_id::ArmResourceId;
@@ -33,6 +34,8 @@ use keycard_domain::token::verify::TokenVerifier;
 use keycard_domain::upkeep;
 use keycard_host_agent::challenge_files::ChallengeFiles;
 use keycard_host_agent::credential_store::CredentialStore;
+use keycard_host_agent::faults::Faults;
+use keycard_host_agent::faulty_source::FaultySource;
 use keycard_host_agent::listen::Listeners;
 use keycard_host_agent::node_certificate::NodeCertificate;
 use keycard_host_agent::token_source::HostTokenSource;
@@ -169,6 +172,9 @@ pub async fn start(options: Options) -> Result<Server, StartError> {
     let certificate = options.administrator_certificate.clone();
     let first = bootstrap(&state, &operation, (form, &login), certificate).await.map_err(other)?;
     deployment::end_interrupted(&state, &operation).await.map_err(other)?;
+    if !options.for_development {
+        clear_faults(&state, &operation).await?;
+    }
     let health = Arc::new(Health::default());
     tasks.push(tokio::spawn(keep_up(Arc::clone(&state), Arc::clone(&health), stopped.clone())));
 
@@ -253,6 +259,15 @@ async fn open_state(options: &Options) -> Result<(Arc<State>, SealingKey), Start
         clock.restore(offset);
     }
     Ok((state, master_key))
+}
+
+/// Whoever served the data before may have left faults, which only servers for development and tests have.
+async fn clear_faults(state: &State, operation: &OperationContext) -> Result<(), StartError> {
+    let cleared = fault::clear_all(state, operation).await.map_err(other)?;
+    if cleared > 0 {
+        tracing::warn!(cleared, "faults were cleared: this server is not for development");
+    }
+    Ok(())
 }
 
 /// How long a task rests before it tries again what failed.
@@ -456,8 +471,10 @@ impl Faces {
         ));
         let tokens =
             Arc::new(HostTokenSource::new(view.clone(), issuer.clone(), Arc::clone(&credentials)));
+        let faults =
+            Arc::new(Faults::new(state.faults.clone(), view.clone(), Arc::clone(&state.clock)));
         let local = LocalFace {
-            tokens: tokens.clone(),
+            tokens: Arc::new(FaultySource::new(tokens.clone(), Arc::clone(&faults))),
             clock: Arc::clone(&state.clock),
             entropy: Arc::clone(&state.entropy),
             challenges: Arc::new(ChallengeFiles::new(
@@ -468,7 +485,7 @@ impl Faces {
         };
         let local_rows = LocalFaces::new(&local).rows();
         let link_local = options.link_local.clone();
-        let listeners = Arc::new(Listeners::new(view, local, link_local, certificate));
+        let listeners = Arc::new(Listeners::new(view, local, faults, link_local, certificate));
         let host = Host { listeners: Arc::clone(&listeners), tokens, credentials };
         let clock_control = options.turnable_clock.clone().map(|clock| {
             let (state, host) = (Arc::clone(state), host.clone());

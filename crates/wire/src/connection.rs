@@ -135,6 +135,11 @@ pub async fn serve_http1<T, C, CR, I, F, R, B>(
     let _ = tokio::time::timeout(limits::BODY_TIME_MAX, open.finish()).await;
 }
 
+/// Marks an answer of a local endpoint that is not to be sent: the connection ends instead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the connection ends without an answer")]
+pub struct Unsent;
+
 /// The error of a body that is not what it was said to be.
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -257,7 +262,11 @@ async fn serve_one<I, F, R, B>(
     let service = service_fn(move |request| {
         let answering = answer(request);
         let activity = Arc::clone(&activity);
-        async move { Ok::<_, Infallible>(activity.note(answering).await) }
+        async move {
+            let answer = activity.note(answering).await;
+            let is_sent = answer.extensions().get::<Unsent>().is_none();
+            is_sent.then_some(answer).ok_or(Unsent)
+        }
     });
     let connection = http1::Builder::new()
         .header_read_timeout(None)

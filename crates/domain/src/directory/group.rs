@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::app_role_assignment::{self, Side};
 use super::service_principal::{self, ServicePrincipal};
+use crate::fault::replication;
 use crate::ids::{PrincipalId, TenantId};
 use crate::limits;
 use crate::operation::OperationContext;
@@ -201,7 +202,12 @@ pub async fn add_member(
     state
         .transact(operation, |snapshot, changes| {
             let found = find(snapshot, tenant, group)?;
-            let object = object(snapshot, tenant, member);
+            let object = object(snapshot, tenant, member).filter(|object| match object {
+                DirectoryObject::Group(_) => true,
+                DirectoryObject::ServicePrincipal(it) => {
+                    !replication::hides(snapshot, it, operation.now)
+                }
+            });
             let object = object.ok_or(GroupError::MemberNotFound(member))?;
             let membership = GroupMember { group, member };
             check_membership(snapshot, &membership)?;

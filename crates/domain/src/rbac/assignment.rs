@@ -10,6 +10,7 @@ use super::built_in_roles;
 use super::condition::Condition;
 use super::scope::RbacScope;
 use super::standing::Ancestry;
+use crate::fault::{self, replication};
 use crate::ids::{PrincipalId, RoleAssignmentId, RoleDefinitionId, TenantId};
 use crate::limits::{self, Limits};
 use crate::monitoring::diagnostic_setting;
@@ -181,7 +182,7 @@ fn plan(
         return update(snapshot, changes, operation, existing, new);
     }
     check_role(snapshot, new)?;
-    let principal_type = principal_type(snapshot, new)?;
+    let principal_type = principal_type(snapshot, operation, new)?;
     let mut same_scope = snapshot
         .standing(new.principal_id)
         .into_iter()
@@ -243,6 +244,7 @@ pub fn plan_delete_below(snapshot: &Snapshot, changes: &mut Changes, scope: &Rba
             changes.delete(snapshot, deny.record.as_ref());
         }
         diagnostic_setting::plan_delete_below(snapshot, changes, &prefix);
+        fault::plan_delete_below(snapshot, changes, &prefix);
     }
 }
 
@@ -313,9 +315,14 @@ fn update(
 
 fn principal_type(
     snapshot: &Snapshot,
+    operation: &OperationContext,
     new: &NewAssignment,
 ) -> Result<PrincipalType, AssignmentError> {
-    match (type_in_directory(snapshot, new.tenant_id, new.principal_id), new.principal_type) {
+    let principal = snapshot.service_principal(new.principal_id);
+    let is_hidden =
+        principal.is_some_and(|found| replication::hides(snapshot, found, operation.now));
+    let seen = type_in_directory(snapshot, new.tenant_id, new.principal_id);
+    match (seen.filter(|_| !is_hidden), new.principal_type) {
         (Some(actual), Some(claimed)) if actual != claimed => {
             Err(AssignmentError::PrincipalTypeMismatch {
                 principal: new.principal_id,

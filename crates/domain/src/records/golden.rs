@@ -32,6 +32,7 @@ use crate::directory::{
     AppRoleAssignment, Application, DeletedObject, FederatedCredential, IdentityBlock, Policy,
     PolicyLink, ServicePrincipal, Tenant, UserAssignedIdentity,
 };
+use crate::fault::{DropMoment, Fault, FaultEffect, Outage};
 use crate::ids::{
     AppRoleAssignmentId, AppRoleId, ApplicationId, ClientId, DenyAssignmentId,
     FederatedCredentialId, KeyId, PolicyId, PrincipalId, RoleAssignmentId, RoleDefinitionId,
@@ -745,6 +746,57 @@ fn locks_and_relocations_are_frozen() {
         "locks//subscriptions/s/resourcegroups/g|l",
         r#"{"v":1,"r":{"scope":"/subscriptions/S/resourceGroups/G","name":"L","level":"CanNotDelete","notes":"n","owners":["o"]}}"#,
     );
+}
+
+#[test]
+fn faults_are_frozen() {
+    let check_effect = |effect, stored: &str| {
+        check(
+            &Fault {
+                scope: RbacScope::parse("/subscriptions/S").unwrap(),
+                name: "F".into(),
+                effect,
+                requests_max: Some(3),
+                set_at: 5,
+                duration_seconds: Some(70),
+            },
+            "faults//subscriptions/s|f",
+            &format!(
+                r#"{{"v":1,"r":{{"scope":"/subscriptions/S","name":"F","effect":{stored},"requests_max":3,"set_at":5,"duration_seconds":70}}}}"#
+            ),
+        );
+    };
+    let throttle = FaultEffect::Throttle { requests_per_second: 20, concurrent_requests: 5 };
+    for (effect, stored) in [
+        (
+            FaultEffect::TooManyRequests { retry_after_seconds: 5 },
+            r#"{"TooManyRequests":{"retry_after_seconds":5}}"#,
+        ),
+        (FaultEffect::Updating, r#""Updating""#),
+        (FaultEffect::ServerError(Outage::Internal), r#"{"ServerError":"Internal"}"#),
+        (FaultEffect::ServerError(Outage::BadGateway), r#"{"ServerError":"BadGateway"}"#),
+        (FaultEffect::ServerError(Outage::Unavailable), r#"{"ServerError":"Unavailable"}"#),
+        (FaultEffect::ServerError(Outage::GatewayTimeout), r#"{"ServerError":"GatewayTimeout"}"#),
+        (
+            FaultEffect::SlowAnswer { delay_milliseconds: 9 },
+            r#"{"SlowAnswer":{"delay_milliseconds":9}}"#,
+        ),
+        (
+            FaultEffect::ConnectionDropped(DropMoment::BeforeAnswer),
+            r#"{"ConnectionDropped":"BeforeAnswer"}"#,
+        ),
+        (
+            FaultEffect::ConnectionDropped(DropMoment::MidAnswer),
+            r#"{"ConnectionDropped":"MidAnswer"}"#,
+        ),
+        (throttle, r#"{"Throttle":{"requests_per_second":20,"concurrent_requests":5}}"#),
+        (
+            FaultEffect::ReplicationDelay { delay_seconds: 8 },
+            r#"{"ReplicationDelay":{"delay_seconds":8}}"#,
+        ),
+    ] {
+        check_effect(effect, stored);
+    }
 }
 
 #[test]

@@ -8,6 +8,7 @@ use keycard_crypto::secret::Secret;
 
 use super::grant::GrantError;
 use crate::directory::lookup::DefaultRule;
+use crate::fault::EndpointFault;
 use crate::ids::{ClientId, PrincipalId};
 use crate::operation::OperationContext;
 use crate::resource_id::ArmResourceId;
@@ -147,6 +148,9 @@ pub enum TokenError {
         /// When to try again.
         retry_after_seconds: u32,
     },
+    /// A fault was set on the workload.
+    #[error(transparent)]
+    Fault(EndpointFault),
 }
 
 /// Gives tokens to the workloads of compute resources.

@@ -44,7 +44,7 @@ impl Clock {
 }
 
 /// The seconds of `90d`, `8h`, `1d12h`.
-fn seconds(text: &str) -> Result<i64, String> {
+pub(super) fn seconds(text: &str) -> Result<i64, String> {
     let wrong = || format!("`{text}` is no duration such as 90d, 8h or 1d12h");
     let mut total: i64 = 0;
     let mut number = String::new();

@@ -6,6 +6,7 @@ pub(crate) mod clock;
 pub(crate) mod demo;
 pub(crate) mod doctor;
 pub(crate) mod env;
+pub(crate) mod fault;
 pub(crate) mod record;
 pub(crate) mod signing_key;
 pub(crate) mod tenant;

@@ -52,6 +52,8 @@ pub(crate) struct Choice {
     pub(crate) administrator_certificate: Option<Vec<u8>>,
     /// Real time that the wire may turn forward, instead of the manual clock.
     pub(crate) turnable_clock: Option<Arc<TurnableClock>>,
+    /// Whether faults can be set, and what else only servers for development have; those with a turnable clock are.
+    pub(crate) for_development: bool,
     /// Which issuers of federated credentials are asked.
     pub(crate) issuers: IssuerTrust,
 }
@@ -63,6 +65,7 @@ impl Default for Choice {
             uses_azure_issuer: false,
             administrator_certificate: None,
             turnable_clock: None,
+            for_development: false,
             issuers: IssuerTrust::default(),
         }
     }
@@ -92,7 +95,7 @@ impl Cloud {
                 Some(turnable) => turnable.clone(),
                 None => clock.clone(),
             },
-            for_development: choice.turnable_clock.is_some(),
+            for_development: choice.for_development || choice.turnable_clock.is_some(),
             turnable_clock: choice.turnable_clock,
             issuers: choice.issuers,
             entropy: Arc::new(SeededEntropy::new(1)),

@@ -8,6 +8,7 @@ mod cluster;
 mod compute;
 mod deployment;
 mod diagnostic_setting;
+mod fault;
 mod front_door;
 mod generic;
 mod identity;
@@ -29,6 +30,7 @@ use keycard_domain::compute::scale_set::ScaleSetError;
 use keycard_domain::directory::federated_credential::FederatedCredentialError;
 use keycard_domain::directory::identity_block::{IdentityBlockError, IdentityType};
 use keycard_domain::directory::user_assigned_identity::UserAssignedIdentityError;
+use keycard_domain::fault::FaultError;
 use keycard_domain::ids::TenantId;
 use keycard_domain::key_vault::secret::SecretError;
 use keycard_domain::key_vault::vault::VaultError;
@@ -163,6 +165,7 @@ pub(super) enum ArmError {
     Clock(ClockError),
     Forge(ForgeError),
     NewTenant(NewTenantError),
+    Fault(FaultError),
     SigningKey(SigningKeyError),
     NotRecording,
 }
@@ -192,6 +195,7 @@ reasons! {
     ClockError => Clock,
     ForgeError => Forge,
     NewTenantError => NewTenant,
+    FaultError => Fault,
     SubscriptionError => Subscription,
     SigningKeyError => SigningKey,
     FeatureError => Feature,
@@ -315,6 +319,7 @@ impl ArmError {
             Self::Clock(error) => administration::clock(error),
             Self::Forge(error) => unavailable(&error.to_string()),
             Self::NewTenant(error) => administration::new_tenant(error),
+            Self::Fault(error) => fault::fault(error),
             Self::SigningKey(error) => administration::signing_key(error),
             Self::NotRecording => administration::not_recording(),
         }

@@ -19,6 +19,7 @@ mod deployments;
 mod diagnostic_settings;
 mod error;
 mod explanations;
+mod faults;
 mod federated_identity_credentials;
 mod filter;
 mod forge;
@@ -146,6 +147,7 @@ fn resource_routes() -> Vec<Route<Arm>> {
         signing_keys::routes(),
         management_groups::routes(),
         attachments::routes(),
+        faults::routes(),
         deployments::routes(),
         resources::routes(),
         generic_resources::routes(),

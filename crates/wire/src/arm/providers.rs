@@ -29,6 +29,7 @@ use crate::route::{Params, Rbac, Route, Unread};
 
 /// The api-versions that are named for a provider, newest first: clients take the first one. Others are taken too.
 const API_VERSIONS: &[(&str, &[&str])] = &[
+    ("Keycard.Testing", &["2026-11-01"]),
     ("Microsoft.App", &["2025-07-01", "2024-03-01"]),
     ("Microsoft.Authorization", &["2022-04-01", "2020-05-01", "2016-09-01"]),
     ("Microsoft.Compute", &["2026-04-01", "2025-11-01", "2024-11-01", "2024-07-01", "2022-11-01"]),

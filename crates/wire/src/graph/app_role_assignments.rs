@@ -113,7 +113,7 @@ async fn list(
     place: Place,
 ) -> Result<Json<Value>, GraphError> {
     let query = Query::of(&uri)?;
-    let (snapshot, tenant) = (graph.state.snapshot_to_keep(), tenant(&operation)?);
+    let (snapshot, tenant) = (graph.seen(&operation), tenant(&operation)?);
     let side = place.side(&snapshot, tenant, &params)?;
     let assignments = app_role_assignment::list(&snapshot, tenant, side)
         .map(|assignment| assignment_json(&snapshot, assignment))
@@ -128,7 +128,7 @@ async fn show(
     base: Base,
     place: Place,
 ) -> Result<Json<Value>, GraphError> {
-    let (snapshot, tenant) = (graph.state.snapshot_to_keep(), tenant(&operation)?);
+    let (snapshot, tenant) = (graph.seen(&operation), tenant(&operation)?);
     let side = place.side(&snapshot, tenant, &params)?;
     let id = path_id(&params, "assignment")?;
     let found = app_role_assignment::find(&snapshot, tenant, side, id)?;
@@ -183,7 +183,7 @@ async fn give(
     (JsonBody(body), place): (JsonBody<AssignmentBody>, Place),
 ) -> Result<(StatusCode, Json<Value>), GraphError> {
     let tenant = tenant(&operation)?;
-    let side = place.side(&graph.state.snapshot(), tenant, &params)?;
+    let side = place.side(&graph.seen(&operation), tenant, &params)?;
     let new = body.read(tenant, side)?;
     let made = app_role_assignment::create(&graph.state, &operation, new).await?;
     let body = assignment_json(&graph.state.snapshot(), &made);
@@ -197,7 +197,7 @@ async fn take(
     place: Place,
 ) -> Result<StatusCode, GraphError> {
     let tenant = tenant(&operation)?;
-    let side = place.side(&graph.state.snapshot(), tenant, &params)?;
+    let side = place.side(&graph.seen(&operation), tenant, &params)?;
     let id = path_id(&params, "assignment")?;
     app_role_assignment::delete(&graph.state, &operation, tenant, side, id).await?;
     Ok(StatusCode::NO_CONTENT)

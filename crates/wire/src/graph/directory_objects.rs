@@ -57,7 +57,7 @@ async fn get_by_ids(
     if body.ids.len() > limits::GRAPH_IDS_MAX {
         return Err(GraphError::BodyMalformed("at most 1000 ids are allowed".to_owned()));
     }
-    let (snapshot, tenant) = (graph.state.snapshot_to_keep(), tenant(&operation)?);
+    let (snapshot, tenant) = (graph.seen(&operation), tenant(&operation)?);
     let mut found = Vec::new();
     for id in &body.ids {
         let object = any_object(&snapshot, tenant, *object_id(id)?.as_uuid());
@@ -75,7 +75,7 @@ async fn show(
     uri: Uri,
 ) -> Result<Json<Value>, GraphError> {
     let query = Query::of(&uri)?;
-    let snapshot = graph.state.snapshot_to_keep();
+    let snapshot = graph.seen(&operation);
     let id = *object_id(params.get("object"))?.as_uuid();
     let object = any_object(&snapshot, tenant(&operation)?, id)
         .ok_or_else(|| GraphError::NotFound(id.to_string()))?;

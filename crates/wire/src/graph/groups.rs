@@ -156,7 +156,7 @@ fn members(
     reach: Reach,
 ) -> Result<Json<Value>, GraphError> {
     let query = Query::of(uri)?;
-    let snapshot = graph.state.snapshot_to_keep();
+    let snapshot = graph.seen(operation);
     let id = path_id(params, "group")?;
     let found = group::members(&snapshot, tenant(operation)?, id, reach)?;
     let objects = found.iter().map(|object| object_json(&snapshot, object)).collect();

@@ -102,7 +102,7 @@ async fn get_groups(
     base: Base,
     (JsonBody(_), place): (JsonBody<GetBody>, Place),
 ) -> Result<Json<Value>, GraphError> {
-    let snapshot = graph.state.snapshot();
+    let snapshot = graph.seen(&operation);
     Ok(answer(&base, &place.groups(&snapshot, tenant(&operation)?, &params)?))
 }
 
@@ -125,7 +125,7 @@ async fn check_groups(
     }
     let named: Vec<PrincipalId> =
         body.group_ids.iter().map(|id| object_id(id)).collect::<Result<_, _>>()?;
-    let mut groups = place.groups(&graph.state.snapshot(), tenant(&operation)?, &params)?;
+    let mut groups = place.groups(&graph.seen(&operation), tenant(&operation)?, &params)?;
     groups.retain(|group| named.contains(group));
     Ok(answer(&base, &groups))
 }

@@ -29,8 +29,10 @@ use http::request::Parts;
 use http::{HeaderValue, Method, Uri};
 use keycard_domain::audit::activity::{Activity, Asked};
 use keycard_domain::directory::directory_role;
+use keycard_domain::fault::replication;
 use keycard_domain::ids::{ClientId, PrincipalId};
 use keycard_domain::operation::{Caller, OperationContext, Principal};
+use keycard_domain::snapshot::Snapshot;
 use keycard_domain::state::State;
 use keycard_domain::token::audience::Service;
 use keycard_domain::token::verify::TokenVerifier;
@@ -51,6 +53,13 @@ pub struct Graph {
     pub verifier: Arc<TokenVerifier>,
     /// Names the face's own addresses.
     pub names: HostNames,
+}
+
+impl Graph {
+    /// The directory as this request sees it: without what has not come here yet.
+    fn seen(&self, operation: &OperationContext) -> Arc<Snapshot> {
+        replication::seen(self.state.snapshot_to_keep(), operation.now)
+    }
 }
 
 /// The face.

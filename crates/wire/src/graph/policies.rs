@@ -311,7 +311,7 @@ fn target(
     params: &Params,
     place: Place,
 ) -> Result<Target, GraphError> {
-    place.target(&graph.state.snapshot(), tenant(operation)?, params)
+    place.target(&graph.seen(operation), tenant(operation)?, params)
 }
 
 async fn link(

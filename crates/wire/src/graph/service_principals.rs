@@ -53,7 +53,7 @@ async fn list(
     uri: Uri,
 ) -> Result<Json<Value>, GraphError> {
     let query = Query::of(&uri)?;
-    let snapshot = graph.state.snapshot_to_keep();
+    let snapshot = graph.seen(&operation);
     let principals = service_principal::list(&snapshot, tenant(&operation)?)
         .map(|principal| principal_json(&snapshot, principal))
         .collect();
@@ -68,7 +68,7 @@ async fn show(
     uri: Uri,
 ) -> Result<Json<Value>, GraphError> {
     let query = Query::of(&uri)?;
-    let snapshot = graph.state.snapshot();
+    let snapshot = graph.seen(&operation);
     let found = path_principal(&snapshot, tenant(&operation)?, &params)?;
     let body = query.select(principal_json(&snapshot, found));
     Ok(Json(entity(&base, "servicePrincipals", body)))
@@ -125,7 +125,7 @@ fn target(
     operation: &OperationContext,
     params: &Params,
 ) -> Result<PrincipalId, GraphError> {
-    Ok(path_principal(&graph.state.snapshot(), tenant(operation)?, params)?.id)
+    Ok(path_principal(&graph.seen(operation), tenant(operation)?, params)?.id)
 }
 
 async fn change(
@@ -162,7 +162,7 @@ fn secrets(
     operation: &OperationContext,
     params: &Params,
 ) -> Result<ApplicationId, GraphError> {
-    let snapshot = graph.state.snapshot();
+    let snapshot = graph.seen(operation);
     let principal = path_principal(&snapshot, tenant(operation)?, params)?;
     Ok(service_principal::application_of(&snapshot, principal)?)
 }
@@ -199,7 +199,7 @@ fn memberships(
     reach: Reach,
 ) -> Result<Json<Value>, GraphError> {
     let query = Query::of(uri)?;
-    let (snapshot, tenant) = (graph.state.snapshot_to_keep(), tenant(operation)?);
+    let (snapshot, tenant) = (graph.seen(operation), tenant(operation)?);
     let id = path_principal(&snapshot, tenant, params)?.id;
     let groups = group::groups_of(&snapshot, tenant, id, reach);
     let objects = groups.iter().map(|group| object_json(&snapshot, group)).collect();

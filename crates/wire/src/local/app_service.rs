@@ -17,6 +17,7 @@ use serde::Serialize;
 use time::UtcDateTime;
 use time::macros::format_description;
 
+use super::fault::FaultAnswer;
 use super::{
     Foreign, LocalEndpoint, LocalFace, SelectorError, capabilities, check_origin, freshness,
     operation, request_ids, selector,
@@ -275,6 +276,10 @@ fn token_error(error: &TokenError) -> (StatusCode, String, Option<u32>) {
         }
         TokenError::Unavailable { retry_after_seconds, .. } => {
             (StatusCode::SERVICE_UNAVAILABLE, FETCH_FAILED.to_owned(), Some(*retry_after_seconds))
+        }
+        TokenError::Fault(fault) => {
+            let FaultAnswer { status, text, retry_after_seconds, .. } = FaultAnswer::of(*fault);
+            (status, format!("{FETCH_FAILED} {text}."), retry_after_seconds)
         }
     }
 }

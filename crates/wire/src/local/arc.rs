@@ -19,6 +19,7 @@ use uuid::Uuid;
 
 use super::door::{Door, Protocol, Stray};
 use super::failure::Failure;
+use super::fault::FaultAnswer;
 use super::imds::has_metadata_header;
 use super::{Foreign, LocalEndpoint, LocalFace, SelectorError, capabilities, freshness, selector};
 use crate::request::Parameters;
@@ -248,7 +249,7 @@ impl Refusal {
         }
     }
 
-    const fn retry_after_seconds(&self) -> Option<u32> {
+    fn retry_after_seconds(&self) -> Option<u32> {
         match self {
             Self::Failure(failure) => failure.retry_after_seconds(),
             Self::Stray(_)
@@ -289,13 +290,14 @@ const fn stray_error(stray: Stray) -> &'static str {
     }
 }
 
-const fn failure_error(failure: &Failure) -> &'static str {
+fn failure_error(failure: &Failure) -> &'static str {
     match failure {
         Failure::IdentityNotFound
         | Failure::SeveralIdentities
         | Failure::NotRunning
         | Failure::RoleRequired { .. } => "invalid_request",
         Failure::ResourceUnknown { .. } => "invalid_resource",
+        Failure::Fault(fault) => FaultAnswer::of(*fault).code,
         Failure::Throttled { .. } => "too_many_requests",
         Failure::Unavailable { .. } => "service_unavailable",
     }

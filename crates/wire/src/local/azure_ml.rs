@@ -140,7 +140,7 @@ impl Refusal {
         }
     }
 
-    const fn retry_after_seconds(&self) -> Option<u32> {
+    fn retry_after_seconds(&self) -> Option<u32> {
         match self {
             Self::Failure(failure) => failure.retry_after_seconds(),
             Self::Stray(_)

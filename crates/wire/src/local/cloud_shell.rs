@@ -9,6 +9,7 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, Method, StatusCode, header};
 use keycard_domain::directory::lookup::DefaultRule;
+use keycard_domain::fault::EndpointFault;
 use keycard_domain::limits;
 use keycard_domain::token::source::{AccessToken, Selector, TokenRequest};
 use serde::Serialize;
@@ -165,7 +166,7 @@ impl Refusal {
         }
     }
 
-    const fn retry_after_seconds(&self) -> Option<u32> {
+    fn retry_after_seconds(&self) -> Option<u32> {
         match self {
             Self::Failure(failure) => failure.retry_after_seconds(),
             Self::Stray(_)
@@ -193,7 +194,11 @@ const fn failure_code(failure: &Failure) -> &'static str {
         Failure::NotRunning => "InvalidRequest",
         Failure::ResourceUnknown { .. } => "AudienceNotSupported",
         Failure::RoleRequired { .. } => "AccessDenied",
-        Failure::Throttled { .. } => "TooManyRequests",
+        Failure::Fault(EndpointFault::TooManyRequests { .. }) | Failure::Throttled { .. } => {
+            "TooManyRequests"
+        }
+        Failure::Fault(EndpointFault::ServerError(_)) => "InternalServerError",
+        Failure::Fault(EndpointFault::Updating) => "ServiceUnavailable",
         Failure::Unavailable { .. } => "ServiceUnavailable",
     }
 }

@@ -2,9 +2,12 @@
 //! happens between the host and the token service is not the workload's affair.
 
 use http::StatusCode;
+use keycard_domain::fault::EndpointFault;
 use keycard_domain::ids::TenantId;
 use keycard_domain::token::grant::GrantError;
 use keycard_domain::token::source::TokenError;
+
+use super::fault::FaultAnswer;
 
 /// Why a workload got no token.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,6 +24,8 @@ pub(crate) enum Failure {
     RoleRequired { client_id: String, resource: String },
     /// The tenant has had too many new tokens; when to come again.
     Throttled { retry_after_seconds: u32 },
+    /// A fault that somebody set on purpose.
+    Fault(EndpointFault),
     /// No token can be had now; when to come again.
     Unavailable { retry_after_seconds: u32 },
 }
@@ -31,6 +36,7 @@ impl From<TokenError> for Failure {
             TokenError::IdentityNotFound => Self::IdentityNotFound,
             TokenError::SeveralIdentities => Self::SeveralIdentities,
             TokenError::NotRunning => Self::NotRunning,
+            TokenError::Fault(fault) => Self::Fault(fault),
             TokenError::Refused(refusal) => refused(refusal),
             TokenError::Unavailable { retry_after_seconds, .. } => {
                 Self::Unavailable { retry_after_seconds }
@@ -71,21 +77,23 @@ fn refused(refusal: GrantError) -> Failure {
 
 impl Failure {
     /// What never gets better is 400: clients repeat the rest.
-    pub(crate) const fn status(&self) -> StatusCode {
+    pub(crate) fn status(&self) -> StatusCode {
         match self {
             Self::IdentityNotFound
             | Self::SeveralIdentities
             | Self::NotRunning
             | Self::ResourceUnknown { .. }
             | Self::RoleRequired { .. } => StatusCode::BAD_REQUEST,
+            Self::Fault(fault) => FaultAnswer::of(*fault).status,
             Self::Throttled { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::Unavailable { .. } => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 
     /// When to come again, where that helps.
-    pub(crate) const fn retry_after_seconds(&self) -> Option<u32> {
+    pub(crate) fn retry_after_seconds(&self) -> Option<u32> {
         match self {
+            Self::Fault(fault) => FaultAnswer::of(*fault).retry_after_seconds,
             Self::Throttled { retry_after_seconds } | Self::Unavailable { retry_after_seconds } => {
                 Some(*retry_after_seconds)
             }
@@ -111,6 +119,7 @@ impl Failure {
             Self::RoleRequired { client_id, resource } => format!(
                 "AADSTS501051: Application '{client_id}' is not assigned to a role for the application '{resource}'"
             ),
+            Self::Fault(fault) => FaultAnswer::of(*fault).text.to_owned(),
             Self::Throttled { .. } => "The tenant's rate of token requests is exceeded".to_owned(),
             Self::Unavailable { .. } => "A token cannot be had now, please try again".to_owned(),
         }

@@ -17,6 +17,7 @@ use keycard_domain::token::source::{AccessToken, Freshness, Selector, TokenError
 use serde::Serialize;
 use time::macros::format_description;
 
+use super::fault::FaultAnswer;
 use super::prepared::PreparedAnswer;
 use super::{
     Foreign, LocalFace, SelectorError, capabilities, check_origin, freshness, operation,
@@ -367,12 +368,17 @@ fn token_error(error: &TokenError) -> Answer {
         TokenError::NotRunning => invalid("The virtual machine is stopped or deallocated"),
         TokenError::Refused(refusal) => refused(refusal),
         TokenError::Unavailable { retry_after_seconds, .. } => unavailable(*retry_after_seconds),
+        TokenError::Fault(fault) => faulty(FaultAnswer::of(*fault)),
     }
 }
 
 fn unavailable(retry_after_seconds: u32) -> Answer {
     let text = "A token cannot be had now, please try again".to_owned();
     Answer(StatusCode::SERVICE_UNAVAILABLE, "service_unavailable", text, Some(retry_after_seconds))
+}
+
+fn faulty(FaultAnswer { status, code, text, retry_after_seconds }: FaultAnswer) -> Answer {
+    Answer(status, code, text.to_owned(), retry_after_seconds)
 }
 
 fn invalid_resource() -> Answer {

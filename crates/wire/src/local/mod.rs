@@ -8,6 +8,7 @@ pub mod azure_ml;
 pub mod cloud_shell;
 mod door;
 mod failure;
+pub(crate) mod fault;
 pub mod imds;
 pub mod prepared;
 pub mod service_fabric;

@@ -8,6 +8,7 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, Method, StatusCode, Uri, header};
 use keycard_domain::directory::lookup::DefaultRule;
+use keycard_domain::fault::EndpointFault;
 use keycard_domain::token::source::{AccessToken, TokenRequest};
 use serde::Serialize;
 use uuid::Uuid;
@@ -168,7 +169,7 @@ impl Refusal {
         }
     }
 
-    const fn retry_after_seconds(&self) -> Option<u32> {
+    fn retry_after_seconds(&self) -> Option<u32> {
         match self {
             Self::Failure(failure) => failure.retry_after_seconds(),
             Self::Stray(_)
@@ -207,7 +208,12 @@ fn failed(failure: &Failure) -> (StatusCode, &'static str, String) {
         }
         Failure::NotRunning | Failure::RoleRequired { .. } => "InvalidRequest",
         Failure::ResourceUnknown { .. } => "InvalidResource",
-        Failure::Throttled { .. } => "TooManyRequests",
+        Failure::Fault(EndpointFault::TooManyRequests { .. }) | Failure::Throttled { .. } => {
+            "TooManyRequests"
+        }
+        Failure::Fault(EndpointFault::Updating | EndpointFault::ServerError(_)) => {
+            "InternalServerError"
+        }
         Failure::Unavailable { .. } => "InternalServerError",
     };
     (failure.status(), code, failure.text())
