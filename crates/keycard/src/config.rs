@@ -3,6 +3,7 @@
 //! `$KEYCARD_HOME` holds what a running `up` leaves for the other commands; master keys live beside the user's
 //! configuration, so that a copied data directory does not open itself.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use keycard_host_agent::challenge_files;
@@ -83,8 +84,9 @@ impl Places {
     }
 }
 
-/// Variables that make clients take another route than the local endpoint; for `doctor`.
-pub fn set_variables(names: &[&str]) -> Vec<(String, String)> {
-    let text = |path: PathBuf| path.to_string_lossy().into_owned();
-    names.iter().filter_map(|name| Some(((*name).to_owned(), text(variable(name)?)))).collect()
+/// All variables, for `doctor`, which tells what they will do to SDKs. What is no text is left out.
+pub fn all_variables() -> BTreeMap<String, String> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect()
 }

@@ -24,6 +24,7 @@ mod container_apps;
 mod deployments;
 mod development;
 mod diagnostic_settings;
+mod doctor;
 mod entra;
 mod explanations;
 mod faults;
