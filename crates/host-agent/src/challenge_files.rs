@@ -4,7 +4,7 @@
 //! Source: Microsoft Learn, "Authenticate against Azure resources with Azure Arc-enabled servers"; clients refuse files
 //! that are elsewhere, are not called `.key`, or have more than 4,096 bytes.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::fs::File;
 use std::io::Write;
 use std::os::fd::OwnedFd;
@@ -35,7 +35,8 @@ const FILE_MODE: Mode = Mode::RUSR.union(Mode::RGRP);
 pub struct ChallengeFiles {
     directory: PathBuf,
     entropy: Arc<dyn Entropy>,
-    outstanding: Mutex<HashMap<ArmResourceId, VecDeque<Challenge>>>,
+    /// By the keys of their resources' ids.
+    outstanding: Mutex<BTreeMap<String, VecDeque<Challenge>>>,
 }
 
 #[derive(Debug)]
@@ -51,7 +52,7 @@ impl ChallengeFiles {
         Self { directory, entropy, outstanding: Mutex::default() }
     }
 
-    fn outstanding(&self) -> MutexGuard<'_, HashMap<ArmResourceId, VecDeque<Challenge>>> {
+    fn outstanding(&self) -> MutexGuard<'_, BTreeMap<String, VecDeque<Challenge>>> {
         self.outstanding.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -97,7 +98,7 @@ impl ChallengeFiles {
             match rustix::fs::unlinkat(opened, challenge.file_name.as_str(), AtFlags::empty()) {
                 Ok(()) | Err(Errno::NOENT) => {}
                 Err(errno) => {
-                    tracing::warn!(%errno, "the file of a challenge could not be removed")
+                    tracing::warn!(%errno, "the file of a challenge could not be removed");
                 }
             }
         }
@@ -105,10 +106,11 @@ impl ChallengeFiles {
 
     /// Takes out what has ended, and the oldest where the resource has too many.
     fn take_ended(&self, resource: &ArmResourceId, now: UtcDateTime) -> Vec<Challenge> {
+        let own = resource.key();
         let mut outstanding = self.outstanding();
         let mut ended = Vec::new();
         for (of, challenges) in outstanding.iter_mut() {
-            let kept = if of == resource { limits::ARC_CHALLENGES_MAX - 1 } else { usize::MAX };
+            let kept = if *of == own { limits::ARC_CHALLENGES_MAX - 1 } else { usize::MAX };
             while challenges.len() > kept
                 || challenges.front().is_some_and(|oldest| oldest.until <= now)
             {
@@ -133,14 +135,14 @@ impl Challenges for ChallengeFiles {
         write_new(&directory, &file_name, key.expose()).map_err(|error| self.error(error))?;
         let path = format!("{}/{file_name}", self.directory.display());
         let challenge = Challenge { key, file_name, until: now + limits::ARC_CHALLENGE_LIFETIME };
-        self.outstanding().entry(resource.clone()).or_default().push_back(challenge);
+        self.outstanding().entry(resource.key()).or_default().push_back(challenge);
         Ok(path)
     }
 
     fn redeem(&self, resource: &ArmResourceId, presented: &str, now: UtcDateTime) -> bool {
         let found = {
             let mut outstanding = self.outstanding();
-            outstanding.get_mut(resource).and_then(|challenges| {
+            outstanding.get_mut(&resource.key()).and_then(|challenges| {
                 let position = challenges.iter().position(|it| it.key.matches(presented))?;
                 challenges.remove(position)
             })
