@@ -111,6 +111,11 @@ pub const SCALE_SET_INSTANCES_MAX: usize = 1000;
 pub const AGENT_POOLS_MAX: usize = 100;
 /// Nodes of a cluster, each of which the host listens for. Source: as before.
 pub const CLUSTER_NODES_MAX: usize = 5000;
+/// Network interfaces of a machine that its metadata shows. Source: Azure, virtual machine sizes, "Max NICs".
+pub const INTERFACES_SHOWN_MAX: usize = 8;
+/// Addresses of one interface that its metadata shows. Source: Azure subscription limits, networking, "Private IP addresses
+/// per network interface".
+pub const IP_CONFIGURATIONS_SHOWN_MAX: usize = 256;
 /// Access policies of a vault. Source: Azure Key Vault service limits.
 pub const ACCESS_POLICIES_MAX: usize = 1024;
 /// Words of one class in an access policy; there are about twenty.

@@ -170,6 +170,7 @@ pub(crate) mod tests {
     use async_trait::async_trait;
     use keycard_crypto::x509::CertificateAuthority;
     use keycard_domain::clock::ManualClock;
+    use keycard_domain::compute::machine::{Machine, Machines};
     use keycard_domain::entropy::SeededEntropy;
     use keycard_domain::operation::OperationContext;
     use keycard_domain::token::source::{AccessToken, TokenError, TokenRequest, TokenSource};
@@ -195,9 +196,19 @@ pub(crate) mod tests {
         }
     }
 
+    #[derive(Debug)]
+    struct NoMachines;
+
+    impl Machines for NoMachines {
+        fn machine(&self, _: &ArmResourceId) -> Option<Machine> {
+            None
+        }
+    }
+
     pub(crate) fn local() -> LocalFace {
         LocalFace {
             tokens: Arc::new(NoTokens),
+            machines: Arc::new(NoMachines),
             clock: Arc::new(ManualClock::at(UtcDateTime::UNIX_EPOCH)),
             entropy: Arc::new(SeededEntropy::new(1)),
             challenges: Arc::new(ChallengeFiles::new(

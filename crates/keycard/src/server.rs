@@ -475,6 +475,7 @@ impl Faces {
             Arc::new(Faults::new(state.faults.clone(), view.clone(), Arc::clone(&state.clock)));
         let local = LocalFace {
             tokens: Arc::new(FaultySource::new(tokens.clone(), Arc::clone(&faults))),
+            machines: view.clone(),
             clock: Arc::clone(&state.clock),
             entropy: Arc::clone(&state.entropy),
             challenges: Arc::new(ChallengeFiles::new(

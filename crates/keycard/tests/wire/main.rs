@@ -42,6 +42,7 @@ mod host;
 mod hybrid_machines;
 mod identities;
 mod imds;
+mod instance_metadata;
 mod key_vault;
 mod local_kinds;
 mod locks;

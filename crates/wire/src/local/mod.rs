@@ -2,6 +2,7 @@
 //!
 //! Here stands what they share: whose endpoint it is, and the attacks every one of them refuses.
 
+mod api_version;
 pub mod app_service;
 pub mod arc;
 pub mod azure_ml;
@@ -10,6 +11,7 @@ mod door;
 mod failure;
 pub(crate) mod fault;
 pub mod imds;
+mod instance;
 pub mod prepared;
 pub mod service_fabric;
 
@@ -21,6 +23,7 @@ use keycard_crypto::encoding::hex_decode;
 use keycard_crypto::secret::Secret;
 use keycard_domain::clock::Clock;
 use keycard_domain::compute::attachment::EndpointKind;
+use keycard_domain::compute::machine::Machines;
 use keycard_domain::entropy::Entropy;
 use keycard_domain::limits::Rate;
 use keycard_domain::operation::{Caller, OperationContext};
@@ -38,6 +41,8 @@ use crate::route::{Face, Row};
 pub struct LocalFace {
     /// Gives the tokens.
     pub tokens: Arc<dyn TokenSource>,
+    /// Knows the machines.
+    pub machines: Arc<dyn Machines>,
     /// Tells the time.
     pub clock: Arc<dyn Clock>,
     /// Gives request ids.
