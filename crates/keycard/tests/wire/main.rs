@@ -12,9 +12,12 @@
 
 mod activity_log;
 mod app_service;
+mod arc;
 mod async_operations;
 mod attacks;
 mod authorization;
+mod azure_ml;
+mod cloud_shell;
 mod compatibility;
 mod compiled_templates;
 mod container_apps;
@@ -53,6 +56,7 @@ mod resource_manager;
 mod restart;
 mod revocation;
 mod scale_sets;
+mod service_fabric;
 mod sites;
 mod subscriptions;
 mod sweep;
