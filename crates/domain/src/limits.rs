@@ -19,6 +19,12 @@ pub const CHALLENGE_CHARS_MAX: usize = 300;
 pub const LOGGED_PATH_CHARS_MAX: usize = 1024;
 /// Bytes of a request id of the client's that is echoed.
 pub const ECHOED_ID_BYTES_MAX: usize = 128;
+/// Challenges of one Arc endpoint that are not answered yet; of more, the oldest ends. A client answers each at once.
+pub const ARC_CHALLENGES_MAX: usize = 64;
+/// How long a challenge of an Arc endpoint can be answered: clients read its file at once.
+pub const ARC_CHALLENGE_LIFETIME: Duration = Duration::seconds(60);
+/// Bytes of a form at a local endpoint: what a token is for.
+pub const LOCAL_FORM_BYTES_MAX: usize = 8 * 1024;
 /// Bytes of a form at the token service: an assertion with a certificate chain, and change.
 pub const TOKEN_FORM_BYTES_MAX: usize = 64 * 1024;
 /// Bytes of a body at a vault: a 25 KB secret escaped, with tags.
