@@ -6,11 +6,15 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use keycard_host_agent::challenge_files;
+
 /// The places of this user.
 #[derive(Clone, Debug)]
 pub struct Places {
     home: PathBuf,
     config: PathBuf,
+    /// Where the challenges of Arc endpoints are written.
+    pub arc_tokens: PathBuf,
 }
 
 #[expect(
@@ -34,12 +38,17 @@ impl Places {
         Self {
             home: variable("KEYCARD_HOME").unwrap_or_else(|| state.join("keycard")),
             config: config.join("keycard"),
+            arc_tokens: PathBuf::from(challenge_files::DIRECTORY),
         }
     }
 
     /// All places below one directory; for tests.
     pub fn below(directory: &Path) -> Self {
-        Self { home: directory.join("home"), config: directory.join("config") }
+        Self {
+            home: directory.join("home"),
+            config: directory.join("config"),
+            arc_tokens: directory.join("arc-tokens"),
+        }
     }
 
     /// The description of the running server, for the other commands.

@@ -32,10 +32,12 @@ use keycard_domain::token::audience::{Audiences, Service};
 use keycard_domain::token::issuer::{Addresses, Issuer};
 use keycard_domain::token::verify::TokenVerifier;
 use keycard_domain::upkeep;
+use keycard_host_agent::challenge_files::ChallengeFiles;
 use keycard_host_agent::credential_store::CredentialStore;
 use keycard_host_agent::faults::Faults;
 use keycard_host_agent::faulty_source::FaultySource;
 use keycard_host_agent::listen::Listeners;
+use keycard_host_agent::node_certificate::NodeCertificate;
 use keycard_host_agent::token_source::HostTokenSource;
 use keycard_store::audit_log::{FileAuditLog, MemoryAuditLog};
 use keycard_store::memory::MemoryStore;
@@ -176,9 +178,6 @@ pub async fn start(options: Options) -> Result<Server, StartError> {
     let health = Arc::new(Health::default());
     tasks.push(tokio::spawn(keep_up(Arc::clone(&state), Arc::clone(&health), stopped.clone())));
 
-    let faces = Faces::mount(&state, &names, &options, health)?;
-    tasks.push(tokio::spawn(follow_hosts(Arc::clone(&state), faces.host.clone(), stopped.clone())));
-
     let permitted: Vec<&str> = AZURE_SUFFIXES.iter().copied().chain(["localhost"]).collect();
     let authority = keys::tls_authority(
         options.data_directory.as_deref(),
@@ -187,6 +186,9 @@ pub async fn start(options: Options) -> Result<Server, StartError> {
         &permitted,
         options.tls_clock.now(),
     )?;
+    let certificate = node_certificate(&authority, options.tls_clock.now())?;
+    let faces = Faces::mount(&state, &names, &options, health, certificate)?;
+    tasks.push(tokio::spawn(follow_hosts(Arc::clone(&state), faces.host.clone(), stopped.clone())));
     let run_directory = options.places.run_directory(port);
     let files = write_trust_files(&run_directory, &authority)?;
     let (metrics_listener, metrics_address) = bind_metrics(options.metrics_port).await?;
@@ -447,6 +449,7 @@ impl Faces {
         names: &HostNames,
         options: &Options,
         health: Arc<Health>,
+        certificate: NodeCertificate,
     ) -> Result<Self, StartError> {
         let audiences = own_audiences(names);
         let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
@@ -472,12 +475,18 @@ impl Faces {
             Arc::new(Faults::new(state.faults.clone(), view.clone(), Arc::clone(&state.clock)));
         let local = LocalFace {
             tokens: Arc::new(FaultySource::new(tokens.clone(), Arc::clone(&faults))),
+            machines: view.clone(),
             clock: Arc::clone(&state.clock),
             entropy: Arc::clone(&state.entropy),
+            challenges: Arc::new(ChallengeFiles::new(
+                options.places.arc_tokens.clone(),
+                Arc::clone(&state.entropy),
+            )),
             metadata_requests: state.limits.metadata_requests,
         };
         let local_rows = LocalFaces::new(&local).rows();
-        let listeners = Arc::new(Listeners::new(view, local, faults, options.link_local.clone()));
+        let link_local = options.link_local.clone();
+        let listeners = Arc::new(Listeners::new(view, local, faults, link_local, certificate));
         let host = Host { listeners: Arc::clone(&listeners), tokens, credentials };
         let clock_control = options.turnable_clock.clone().map(|clock| {
             let (state, host) = (Arc::clone(state), host.clone());
@@ -670,6 +679,22 @@ impl Tls {
             )
             .map_err(other)
     }
+}
+
+/// How long the certificate of local endpoints runs: workloads were told its thumbprint, so it is never replaced. Apple's
+/// verifier takes none that runs longer.
+const NODE_CERTIFICATE_VALIDITY: time::Duration = time::Duration::days(825);
+
+/// The certificate of this run's local endpoints that are spoken to over TLS.
+fn node_certificate(
+    authority: &CertificateAuthority,
+    now: UtcDateTime,
+) -> Result<NodeCertificate, StartError> {
+    let (from, until) = (now - time::Duration::hours(1), now + NODE_CERTIFICATE_VALIDITY);
+    let (names, addresses) = (["localhost".to_owned()], [IpAddr::V4(Ipv4Addr::LOCALHOST)]);
+    let certificate =
+        authority.issue_server_certificate(&names, &addresses, from.into(), until.into());
+    NodeCertificate::new(&certificate.map_err(other)?).map_err(other)
 }
 
 async fn renew_server_certificate(

@@ -2,7 +2,9 @@
 
 use clap::ValueEnum;
 use keycard_domain::compute::Workload;
+use keycard_domain::compute::attachment::EndpointKind;
 use keycard_domain::resource_id::ArmResourceId;
+use keycard_wire::local::arc;
 use serde_json::{Map, Value, json};
 
 use crate::cli::{Failure, ServerChoice, print};
@@ -32,28 +34,13 @@ enum Form {
     Json,
 }
 
-/// The kinds of the contract; those that are not built yet are named, so that nobody waits for an answer.
-const KINDS: &[(&str, bool)] = &[
-    ("imds", true),
-    ("app-service", true),
-    ("arc", false),
-    ("service-fabric", false),
-    ("cloud-shell", false),
-    ("azure-ml", false),
-];
-
 impl Env {
     pub(crate) async fn run(self) -> Result<(), Failure> {
-        match self
-            .kind
-            .as_deref()
-            .map(|kind| (kind, KINDS.iter().find(|(known, _)| *known == kind)))
-        {
-            Some((kind, None)) => return Err(Failure(format!("`{kind}` is no kind of endpoint"))),
-            Some((kind, Some((_, false)))) => {
-                return Err(Failure(format!("endpoints of kind {kind} are not built yet")));
+        match self.kind.as_deref() {
+            Some(kind) if EndpointKind::parse(kind).is_none() => {
+                return Err(Failure(format!("`{kind}` is no kind of endpoint")));
             }
-            Some((_, Some((_, true)))) | None => {}
+            Some(_) | None => {}
         }
         let (description, administration) = self.server.sign_in().await?;
         let attachment = attachment(&administration, &self.resource, self.kind.as_deref()).await?;
@@ -107,15 +94,34 @@ pub(crate) async fn attachment(
 
 fn variables(server: &Description, attachment: &Value) -> Map<String, Value> {
     let mut variables = Map::new();
-    let mut set = |name: &str, value: &str| variables.insert(name.to_owned(), json!(value));
+    let mut set = |name: &str, value: &str| {
+        variables.insert(name.to_owned(), json!(value));
+    };
     match text(attachment, "kind") {
         "app-service" => {
             set("IDENTITY_ENDPOINT", text(attachment, "url"));
             set("IDENTITY_HEADER", text(attachment, "header"));
         }
-        _ => {
-            set("AZURE_POD_IDENTITY_AUTHORITY_HOST", text(attachment, "url"));
+        "arc" => {
+            let url = text(attachment, "url");
+            set("IDENTITY_ENDPOINT", url);
+            set("IMDS_ENDPOINT", url.strip_suffix(arc::PATH).unwrap_or(url));
         }
+        "service-fabric" => {
+            set("IDENTITY_ENDPOINT", text(attachment, "url"));
+            set("IDENTITY_HEADER", text(attachment, "header"));
+            set("IDENTITY_SERVER_THUMBPRINT", text(attachment, "certificateThumbprint"));
+        }
+        "cloud-shell" => set("MSI_ENDPOINT", text(attachment, "url")),
+        "azure-ml" => {
+            set("MSI_ENDPOINT", text(attachment, "url"));
+            set("MSI_SECRET", text(attachment, "header"));
+            // What the SDKs for .NET insist on when no identity is named, and those for Node and Go send.
+            if attachment.get("defaultClientId").is_some() {
+                set("DEFAULT_IDENTITY_CLIENT_ID", text(attachment, "defaultClientId"));
+            }
+        }
+        _ => set("AZURE_POD_IDENTITY_AUTHORITY_HOST", text(attachment, "url")),
     }
     set("AZURE_AUTHORITY_HOST", &server.endpoints.token_service);
     set("AZURE_TENANT_ID", &server.tenant_id);

@@ -12,9 +12,12 @@
 
 mod activity_log;
 mod app_service;
+mod arc;
 mod async_operations;
 mod attacks;
 mod authorization;
+mod azure_ml;
+mod cloud_shell;
 mod compatibility;
 mod compiled_templates;
 mod container_apps;
@@ -39,6 +42,7 @@ mod host;
 mod hybrid_machines;
 mod identities;
 mod imds;
+mod instance_metadata;
 mod key_vault;
 mod local_kinds;
 mod locks;
@@ -50,6 +54,7 @@ mod resource_manager;
 mod restart;
 mod revocation;
 mod scale_sets;
+mod service_fabric;
 mod sites;
 mod subscriptions;
 mod sweep;

@@ -2,10 +2,18 @@
 //!
 //! Here stands what they share: whose endpoint it is, and the attacks every one of them refuses.
 
+mod api_version;
 pub mod app_service;
+pub mod arc;
+pub mod azure_ml;
+pub mod cloud_shell;
+mod door;
+mod failure;
 pub(crate) mod fault;
 pub mod imds;
+mod instance;
 pub mod prepared;
+pub mod service_fabric;
 
 use std::sync::Arc;
 
@@ -15,6 +23,7 @@ use keycard_crypto::encoding::hex_decode;
 use keycard_crypto::secret::Secret;
 use keycard_domain::clock::Clock;
 use keycard_domain::compute::attachment::EndpointKind;
+use keycard_domain::compute::machine::Machines;
 use keycard_domain::entropy::Entropy;
 use keycard_domain::limits::Rate;
 use keycard_domain::operation::{Caller, OperationContext};
@@ -22,6 +31,7 @@ use keycard_domain::resource_id::ArmResourceId;
 use keycard_domain::token::source::{Freshness, Selector, TokenSource};
 use keycard_domain::token::throttle::Throttle;
 
+use self::arc::Challenges;
 use crate::host_names::requested_authority;
 use crate::request::{Parameters, RequestIds};
 use crate::route::{Face, Row};
@@ -31,10 +41,14 @@ use crate::route::{Face, Row};
 pub struct LocalFace {
     /// Gives the tokens.
     pub tokens: Arc<dyn TokenSource>,
+    /// Knows the machines.
+    pub machines: Arc<dyn Machines>,
     /// Tells the time.
     pub clock: Arc<dyn Clock>,
     /// Gives request ids.
     pub entropy: Arc<dyn Entropy>,
+    /// Challenges the callers of Arc endpoints.
+    pub challenges: Arc<dyn Challenges>,
     /// Requests per second at one metadata endpoint, where they are limited.
     pub metadata_requests: Option<Rate>,
 }
@@ -44,12 +58,23 @@ pub struct LocalFace {
 pub struct LocalFaces {
     imds: Face<LocalFace>,
     app_service: Face<LocalFace>,
+    arc: Face<LocalFace>,
+    service_fabric: Face<LocalFace>,
+    cloud_shell: Face<LocalFace>,
+    azure_ml: Face<LocalFace>,
 }
 
 impl LocalFaces {
     /// Faces that answer with these tokens.
     pub fn new(local: &LocalFace) -> Self {
-        Self { imds: imds::face(local.clone()), app_service: app_service::face(local.clone()) }
+        Self {
+            imds: imds::face(local.clone()),
+            app_service: app_service::face(local.clone()),
+            arc: arc::face(local.clone()),
+            service_fabric: service_fabric::face(local.clone()),
+            cloud_shell: cloud_shell::face(local.clone()),
+            azure_ml: azure_ml::face(local.clone()),
+        }
     }
 
     /// The face of a kind.
@@ -57,14 +82,26 @@ impl LocalFaces {
         match kind {
             EndpointKind::Imds => &self.imds,
             EndpointKind::AppService => &self.app_service,
+            EndpointKind::Arc => &self.arc,
+            EndpointKind::ServiceFabric => &self.service_fabric,
+            EndpointKind::CloudShell => &self.cloud_shell,
+            EndpointKind::AzureMl => &self.azure_ml,
         }
     }
 
     /// The rows of all faces, each with the name of its file.
     pub fn rows(&self) -> Vec<(&'static str, Row)> {
-        let imds = self.imds.rows().cloned().map(|row| ("imds", row));
-        let app_service = self.app_service.rows().cloned().map(|row| ("app_service", row));
-        imds.chain(app_service).collect()
+        [
+            ("imds", &self.imds),
+            ("app_service", &self.app_service),
+            ("arc", &self.arc),
+            ("service_fabric", &self.service_fabric),
+            ("cloud_shell", &self.cloud_shell),
+            ("azure_ml", &self.azure_ml),
+        ]
+        .into_iter()
+        .flat_map(|(name, face)| face.rows().cloned().map(move |row| (name, row)))
+        .collect()
     }
 }
 
@@ -74,6 +111,10 @@ pub fn url(kind: EndpointKind, authority: &str) -> String {
     match kind {
         EndpointKind::Imds => format!("http://{authority}"),
         EndpointKind::AppService => format!("http://{authority}{}", app_service::PATH),
+        EndpointKind::Arc => format!("http://{authority}{}", arc::PATH),
+        EndpointKind::ServiceFabric => format!("https://{authority}{}", service_fabric::PATH),
+        EndpointKind::CloudShell => format!("http://{authority}{}", cloud_shell::PATH),
+        EndpointKind::AzureMl => format!("http://{authority}{}", azure_ml::PATH),
     }
 }
 
@@ -88,6 +129,17 @@ pub struct LocalEndpoint {
     pub header: Option<Secret>,
     /// Counts the requests where they are limited.
     pub throttle: Throttle,
+}
+
+impl LocalEndpoint {
+    /// Whether this header holds the secret that only the workload was given.
+    pub(crate) fn is_opened_by(&self, headers: &HeaderMap, name: &str) -> bool {
+        let presented = headers.get(name).and_then(|value| value.to_str().ok());
+        match (&self.header, presented) {
+            (Some(secret), Some(presented)) => secret.matches(presented),
+            (None, _) | (_, None) => false,
+        }
+    }
 }
 
 /// The authorities under which a listener at a loopback port is reached.
