@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use axum::body::Body;
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{HeaderValue, Request, Response, header};
 use http_body_util::{Either, Full};
 use hyper::body::Incoming;
 use keycard_crypto::secret::Secret;
@@ -17,7 +17,7 @@ use keycard_domain::resource_id::ArmResourceId;
 use keycard_domain::token::throttle::Throttle;
 use keycard_wire::connection::{self, Unsent};
 use keycard_wire::local::prepared::PreparedAnswer;
-use keycard_wire::local::{LocalEndpoint, LocalFace, LocalFaces};
+use keycard_wire::local::{LocalEndpoint, LocalFace, LocalFaces, has_ambiguous_framing};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
@@ -125,7 +125,12 @@ impl Lane {
     async fn route(&self, bound: &Bound, request: Request<Incoming>) -> Response<Body> {
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(Arc::clone(&bound.endpoint));
-        self.faces.of(self.kind).answer(request).await
+        let is_ambiguous = has_ambiguous_framing(request.headers());
+        let mut answer = self.faces.of(self.kind).answer(request).await;
+        if is_ambiguous {
+            answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        answer
     }
 }
 

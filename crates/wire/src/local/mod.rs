@@ -176,14 +176,22 @@ pub(crate) fn check_origin(parts: &Parts) -> Result<Arc<LocalEndpoint>, Foreign>
     if !endpoint.authorities.iter().any(|own| own.eq_ignore_ascii_case(&authority)) {
         return Err(Foreign::Host);
     }
-    if parts.headers.contains_key("x-forwarded-for") {
+    if parts.headers.contains_key("x-forwarded-for")
+        || parts.headers.contains_key(header::FORWARDED)
+    {
         return Err(Foreign::Forwarded);
     }
-    let is_chunked = parts.headers.contains_key(header::TRANSFER_ENCODING);
-    if is_chunked || parts.headers.get_all(header::CONTENT_LENGTH).iter().count() > 1 {
+    if has_ambiguous_framing(&parts.headers) {
         return Err(Foreign::Framing);
     }
     Ok(Arc::clone(endpoint))
+}
+
+/// Whether another server might read the body of a request differently. No workload sends such a one, and its connection
+/// ends with the answer: what follows may be a part of the body. Source: RFC 9112, section 6.1.
+pub fn has_ambiguous_framing(headers: &HeaderMap) -> bool {
+    headers.contains_key(header::TRANSFER_ENCODING)
+        || headers.get_all(header::CONTENT_LENGTH).iter().count() > 1
 }
 
 /// The ids of a workload's request.
