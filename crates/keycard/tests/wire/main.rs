@@ -69,4 +69,5 @@ mod tidy;
 mod token_refresh;
 mod upkeep;
 mod vaults;
+mod workload_identity;
 mod year;
