@@ -92,12 +92,13 @@ class Az:
         assert "Traceback" not in answer.words, f"az broke off: {answer}"
         return Refusal(answer)
 
-    def run(self, *arguments):
-        """A command in a fresh process that has az's modules loaded."""
+    def run(self, *arguments, variables=None):
+        """A command in a fresh process that has az's modules loaded, with these variables besides the user's own."""
         words = [str(argument) for argument in arguments]
         if self.worker is None:
             self.worker = self.start_worker()
-        self.worker.stdin.write(json.dumps({"arguments": words, "folder": str(self.folder)}) + "\n")
+        request = {"arguments": words, "folder": str(self.folder), "variables": variables or {}}
+        self.worker.stdin.write(json.dumps(request) + "\n")
         self.worker.stdin.flush()
         told = json.loads(self.worker.stdout.readline())
         return Answer(command_line(words), **told)

@@ -1,8 +1,8 @@
 """Runs unmodified az commands, each in a process of its own, forked from this one so that Python and az's modules are
 loaded once. Needs nothing but the installation of az whose Python runs it.
 
-Each line of standard input is a request, `{"arguments", "folder"}`; each line of standard output is its
-`{"status", "output", "words"}`.
+Each line of standard input is a request, `{"arguments", "folder", "variables"}`, of which the variables are added to this
+process's own; each line of standard output is its `{"status", "output", "words"}`.
 """
 
 import contextlib
@@ -46,6 +46,7 @@ def become_az(request, output, words, loaded):
         os.dup2(output.fileno(), 1)
         os.dup2(words.fileno(), 2)
         os.chdir(request["folder"])
+        os.environ.update(request["variables"])
         sys.argv = ["az", *request["arguments"]]
         runpy.run_module("azure.cli", run_name="__main__", alter_sys=True)
         status = 0

@@ -19,6 +19,16 @@ pub const CHALLENGE_CHARS_MAX: usize = 300;
 pub const LOGGED_PATH_CHARS_MAX: usize = 1024;
 /// Bytes of a request id of the client's that is echoed.
 pub const ECHOED_ID_BYTES_MAX: usize = 128;
+/// Challenges of one Arc endpoint that are not answered yet; of more, the oldest ends. A client answers each at once.
+pub const ARC_CHALLENGES_MAX: usize = 64;
+/// How long a challenge of an Arc endpoint can be answered: clients read its file at once.
+pub const ARC_CHALLENGE_LIFETIME: Duration = Duration::seconds(60);
+/// How long the token of a service account lives. Source: AKS, workload identity, `service-account-token-expiration`.
+pub const SERVICE_ACCOUNT_TOKEN_LIFETIME: Duration = Duration::hours(1);
+/// Service accounts whose tokens one host keeps as files.
+pub const PROJECTED_TOKENS_MAX: usize = 1000;
+/// Bytes of a form at a local endpoint: what a token is for.
+pub const LOCAL_FORM_BYTES_MAX: usize = 8 * 1024;
 /// Bytes of a form at the token service: an assertion with a certificate chain, and change.
 pub const TOKEN_FORM_BYTES_MAX: usize = 64 * 1024;
 /// Bytes of a body at a vault: a 25 KB secret escaped, with tags.
@@ -116,6 +126,11 @@ pub const SCALE_SET_INSTANCES_MAX: usize = 1000;
 pub const AGENT_POOLS_MAX: usize = 100;
 /// Nodes of a cluster, each of which the host listens for. Source: as before.
 pub const CLUSTER_NODES_MAX: usize = 5000;
+/// Network interfaces of a machine that its metadata shows. Source: Azure, virtual machine sizes, "Max NICs".
+pub const INTERFACES_SHOWN_MAX: usize = 8;
+/// Addresses of one interface that its metadata shows. Source: Azure subscription limits, networking, "Private IP addresses
+/// per network interface".
+pub const IP_CONFIGURATIONS_SHOWN_MAX: usize = 256;
 /// Access policies of a vault. Source: Azure Key Vault service limits.
 pub const ACCESS_POLICIES_MAX: usize = 1024;
 /// Words of one class in an access policy; there are about twenty.

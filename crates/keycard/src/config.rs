@@ -3,16 +3,20 @@
 //! `$KEYCARD_HOME` holds what a running `up` leaves for the other commands; master keys live beside the user's
 //! configuration, so that a copied data directory does not open itself.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use keycard_host_agent::sandbox::{Surroundings, VARIABLES};
+use keycard_host_agent::challenge_files;
+use keycard_host_agent::sandbox::{Surroundings, VARIABLES, paths_in};
 
 /// The places of this user.
 #[derive(Clone, Debug)]
 pub struct Places {
     home: PathBuf,
     config: PathBuf,
+    /// Where the challenges of Arc endpoints are written.
+    pub arc_tokens: PathBuf,
 }
 
 #[expect(
@@ -36,12 +40,17 @@ impl Places {
         Self {
             home: variable("KEYCARD_HOME").unwrap_or_else(|| state.join("keycard")),
             config: config.join("keycard"),
+            arc_tokens: PathBuf::from(challenge_files::DIRECTORY),
         }
     }
 
     /// All places below one directory; for tests.
     pub fn below(directory: &Path) -> Self {
-        Self { home: directory.join("home"), config: directory.join("config") }
+        Self {
+            home: directory.join("home"),
+            config: directory.join("config"),
+            arc_tokens: directory.join("arc-tokens"),
+        }
     }
 
     /// The description of the running server, for the other commands.
@@ -88,18 +97,22 @@ impl Places {
 }
 
 /// What `run` goes by when it looks for the authorities that a command trusts.
-pub(crate) fn surroundings(command: OsString) -> std::io::Result<Surroundings> {
+pub(crate) fn surroundings(command: &[OsString]) -> std::io::Result<Surroundings> {
+    let mut words = command.iter();
+    let command = words.next().cloned().unwrap_or_default();
     let path = variable("PATH").unwrap_or_default();
     Ok(Surroundings {
         command: command.into(),
+        arguments: paths_in(words.as_slice()),
         path: std::env::split_paths(&path).collect(),
         directory: std::env::current_dir()?,
         variables: VARIABLES.iter().filter_map(|name| Some((*name, variable(name)?))).collect(),
     })
 }
 
-/// Variables that make clients take another route than the local endpoint; for `doctor`.
-pub fn set_variables(names: &[&str]) -> Vec<(String, String)> {
-    let text = |path: PathBuf| path.to_string_lossy().into_owned();
-    names.iter().filter_map(|name| Some(((*name).to_owned(), text(variable(name)?)))).collect()
+/// All variables, for `doctor`, which tells what they will do to SDKs. What is no text is left out.
+pub fn all_variables() -> BTreeMap<String, String> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect()
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use keycard_domain::compute::Workload;
+use keycard_domain::compute::machine::{Machine, Machines};
 use keycard_domain::directory::ServicePrincipal;
 use keycard_domain::fault::{self, Fault};
 use keycard_domain::ids::PrincipalId;
@@ -40,6 +41,12 @@ impl HostView for LocalHostView {
 
     fn token_endpoint(&self, principal: &ServicePrincipal) -> String {
         format!("{}/{}/oauth2/v2.0/token", self.token_service, principal.tenant_id)
+    }
+}
+
+impl Machines for LocalHostView {
+    fn machine(&self, id: &ArmResourceId) -> Option<Machine> {
+        Machine::find(&self.state.snapshot(), id)
     }
 }
 

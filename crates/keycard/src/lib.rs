@@ -8,6 +8,7 @@ mod clock_control;
 mod commands;
 pub mod config;
 pub mod description;
+pub mod doctor;
 pub mod entropy;
 mod health;
 mod host_view;

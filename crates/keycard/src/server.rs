@@ -31,19 +31,25 @@ use keycard_domain::snapshot::Snapshot;
 use keycard_domain::state::{Ports, State};
 use keycard_domain::store::{Revision, Store};
 use keycard_domain::token::audience::{Audiences, Service};
+use keycard_domain::token::cluster_issuer::ClusterIssuer;
+use keycard_domain::token::federation::IssuerKeys;
 use keycard_domain::token::issuer::{Addresses, Issuer};
 use keycard_domain::token::verify::TokenVerifier;
 use keycard_domain::upkeep;
+use keycard_host_agent::challenge_files::ChallengeFiles;
 use keycard_host_agent::credential_store::CredentialStore;
 use keycard_host_agent::faults::Faults;
 use keycard_host_agent::faulty_source::FaultySource;
 use keycard_host_agent::listen::Listeners;
+use keycard_host_agent::node_certificate::NodeCertificate;
+use keycard_host_agent::projected_tokens::TokenFiles;
 use keycard_host_agent::token_source::HostTokenSource;
 use keycard_store::audit_log::{FileAuditLog, MemoryAuditLog};
 use keycard_store::memory::MemoryStore;
 use keycard_store::sqlite::SqliteStore;
 use keycard_wire::arm::{self, Arm};
 use keycard_wire::authorize::{self, Authorize};
+use keycard_wire::cluster_issuer::{self, ClusterIssuers};
 use keycard_wire::entra::{self, Entra};
 use keycard_wire::graph::{self, Graph};
 use keycard_wire::host_names::{
@@ -180,9 +186,6 @@ pub async fn start(options: Options) -> Result<Server, StartError> {
     let health = Arc::new(Health::default());
     tasks.push(tokio::spawn(keep_up(Arc::clone(&state), Arc::clone(&health), stopped.clone())));
 
-    let faces = Faces::mount(&state, &names, &options, health)?;
-    tasks.push(tokio::spawn(follow_hosts(Arc::clone(&state), faces.host.clone(), stopped.clone())));
-
     let permitted: Vec<&str> = CLAIMED_DOMAINS.iter().copied().chain(["localhost"]).collect();
     let authority = keys::tls_authority(
         options.data_directory.as_deref(),
@@ -191,6 +194,9 @@ pub async fn start(options: Options) -> Result<Server, StartError> {
         &permitted,
         options.tls_clock.now(),
     )?;
+    let certificate = node_certificate(&authority, options.tls_clock.now())?;
+    let faces = Faces::mount(&state, &names, &options, health, certificate)?;
+    tasks.push(tokio::spawn(follow_hosts(Arc::clone(&state), faces.host.clone(), stopped.clone())));
     let run_directory = options.places.run_directory(port);
     let files = write_trust_files(&run_directory, &authority)?;
     let (metrics_listener, metrics_address) = bind_metrics(options.metrics_port).await?;
@@ -333,6 +339,7 @@ pub(crate) struct Host {
     listeners: Arc<Listeners>,
     tokens: Arc<HostTokenSource>,
     pub(crate) credentials: Arc<CredentialStore>,
+    pub(crate) token_files: Arc<TokenFiles>,
 }
 
 /// How often due work is looked for: credentials to renew, what has outlived its time.
@@ -343,6 +350,7 @@ async fn keep_credentials(state: Arc<State>, faces: Arc<Faces>, stopped: watch::
     repeat(stopped, || async {
         let counted = faces.host.credentials.renew_due(&held_identities(&state)).await;
         faces.metrics.note_unrenewed(counted);
+        faces.host.token_files.renew_due(state.clock.now()).await;
         tokio::time::sleep(UPKEEP_INTERVAL).await;
     })
     .await;
@@ -439,6 +447,7 @@ struct PublicFaces {
     graph: Box<dyn Answer>,
     key_vault: Box<dyn Answer>,
     authorize: Box<dyn Answer>,
+    cluster_issuer: Box<dyn Answer>,
 }
 
 /// What the audiences of this keycard's own domain are called.
@@ -471,16 +480,22 @@ impl Faces {
         names: &HostNames,
         options: &Options,
         health: Arc<Health>,
+        certificate: NodeCertificate,
     ) -> Result<Self, StartError> {
         let audiences = own_audiences(names);
         let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let signers = SigningPool::start(threads, limits::SIGNING_QUEUE_MAX);
+        let clusters = Arc::new(ClusterIssuer::new(
+            Arc::clone(state),
+            names.url(cluster_issuer::HOST),
+            options.issuers.keys().map_err(other)?,
+        ));
         let issuer = Arc::new(Issuer::new(
             Arc::clone(state),
             signers,
             audiences.clone(),
             Addresses { token_services: token_services(names), graph: names.url("graph") },
-            options.issuers.keys().map_err(other)?,
+            Arc::clone(&clusters) as Arc<dyn IssuerKeys>,
         ));
         let verifier = Arc::new(TokenVerifier::new(audiences));
         let view =
@@ -496,13 +511,26 @@ impl Faces {
             Arc::new(Faults::new(state.faults.clone(), view.clone(), Arc::clone(&state.clock)));
         let local = LocalFace {
             tokens: Arc::new(FaultySource::new(tokens.clone(), Arc::clone(&faults))),
+            machines: view.clone(),
             clock: Arc::clone(&state.clock),
             entropy: Arc::clone(&state.entropy),
+            challenges: Arc::new(ChallengeFiles::new(
+                options.places.arc_tokens.clone(),
+                Arc::clone(&state.entropy),
+            )),
             metadata_requests: state.limits.metadata_requests,
         };
         let local_rows = LocalFaces::new(&local).rows();
-        let listeners = Arc::new(Listeners::new(view, local, faults, options.link_local.clone()));
-        let host = Host { listeners: Arc::clone(&listeners), tokens, credentials };
+        let link_local = options.link_local.clone();
+        let listeners = Arc::new(Listeners::new(view, local, faults, link_local, certificate));
+        let directory = options.places.run_directory(names.port()).join("tokens");
+        let token_files = Arc::new(TokenFiles::new(directory, clusters.clone()));
+        let host = Host {
+            listeners: Arc::clone(&listeners),
+            tokens,
+            credentials,
+            token_files: Arc::clone(&token_files),
+        };
         let clock_control = options.turnable_clock.clone().map(|clock| {
             let (state, host) = (Arc::clone(state), host.clone());
             Arc::new(Turning { clock, state, host, turn: Mutex::new(()) }) as Arc<dyn ClockControl>
@@ -514,6 +542,8 @@ impl Faces {
                 verifier: Arc::clone(&verifier),
                 names: names.clone(),
                 attachments: listeners.clone(),
+                clusters: Arc::clone(&clusters),
+                projected_tokens: token_files.clone(),
                 clock_control: clock_control.clone(),
                 for_development: options.for_development,
             });
@@ -532,6 +562,11 @@ impl Faces {
                 verifier: Arc::clone(&verifier),
                 names: names.clone(),
             });
+            let cluster_issuer = cluster_issuer::face(ClusterIssuers {
+                issuer: clusters.clone(),
+                clock: Arc::clone(&state.clock),
+                entropy: Arc::clone(&state.entropy),
+            });
             let key_vault = key_vault::face(KeyVault { state, verifier, names: names.clone() });
             PublicFaces {
                 names,
@@ -540,6 +575,7 @@ impl Faces {
                 graph: Box::new(graph),
                 key_vault: Box::new(key_vault),
                 authorize: Box::new(authorize),
+                cluster_issuer: Box::new(cluster_issuer),
             }
         };
         Ok(Self {
@@ -579,6 +615,7 @@ impl PublicFaces {
         rows.extend(of("graph", self.graph.as_ref()));
         rows.extend(of("key_vault", self.key_vault.as_ref()));
         rows.extend(of("authorize", self.authorize.as_ref()));
+        rows.extend(of("cluster_issuer", self.cluster_issuer.as_ref()));
         rows
     }
 
@@ -603,6 +640,9 @@ impl PublicFaces {
                 ("key_vault", self.key_vault.answer(request).await)
             }
             Some(FaceName::Authorize) => ("authorize", self.authorize.answer(request).await),
+            Some(FaceName::ClusterIssuer) => {
+                ("cluster_issuer", self.cluster_issuer.answer(request).await)
+            }
             Some(FaceName::Graph) => ("graph", self.graph.answer(request).await),
             Some(FaceName::Blob(_)) => ("blob", unbuilt::blob()),
             Some(FaceName::Portal) => ("portal", unbuilt::portal()),
@@ -721,6 +761,22 @@ impl Tls {
         let (from, until) = (now - time::Duration::hours(1), now + SERVER_CERTIFICATE_VALIDITY);
         self.authority.issue_server_certificate(names, addresses, from.into(), until.into())
     }
+}
+
+/// How long the certificate of local endpoints runs: workloads were told its thumbprint, so it is never replaced. Apple's
+/// verifier takes none that runs longer.
+const NODE_CERTIFICATE_VALIDITY: time::Duration = time::Duration::days(825);
+
+/// The certificate of this run's local endpoints that are spoken to over TLS.
+fn node_certificate(
+    authority: &CertificateAuthority,
+    now: UtcDateTime,
+) -> Result<NodeCertificate, StartError> {
+    let (from, until) = (now - time::Duration::hours(1), now + NODE_CERTIFICATE_VALIDITY);
+    let (names, addresses) = (["localhost".to_owned()], [IpAddr::V4(Ipv4Addr::LOCALHOST)]);
+    let certificate =
+        authority.issue_server_certificate(&names, &addresses, from.into(), until.into());
+    NodeCertificate::new(&certificate.map_err(other)?).map_err(other)
 }
 
 async fn renew_certificates(

@@ -41,7 +41,7 @@ pub enum Access {
 pub struct Row {
     /// The method.
     pub method: Method,
-    /// The path, with `{name}` for a segment and a leading `{*scope}` for any number of them.
+    /// The path, with `{name}` for a segment, a leading `{*scope}` and a final `{*rest}` for any number of them.
     pub path: &'static str,
     /// Who may pass.
     pub access: Access,
@@ -68,6 +68,7 @@ enum Piece {
     Literal(&'static str),
     Parameter(&'static str),
     Scope,
+    Rest,
 }
 
 /// The segment before a provider's namespace.
@@ -76,6 +77,7 @@ const PROVIDERS: &str = "providers";
 fn piece(segment: &'static str) -> Piece {
     match segment.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')) {
         Some("*scope") => Piece::Scope,
+        Some("*rest") => Piece::Rest,
         Some(name) => Piece::Parameter(name),
         None => Piece::Literal(segment),
     }
@@ -107,7 +109,7 @@ impl<S> Route<S> {
         let position = self.pattern.iter().rposition(is_before)?;
         match self.pattern.get(position + 1) {
             Some(Piece::Literal(namespace)) => Some(namespace),
-            Some(Piece::Parameter(_) | Piece::Scope) | None => None,
+            Some(Piece::Parameter(_) | Piece::Scope | Piece::Rest) | None => None,
         }
     }
 
@@ -119,6 +121,13 @@ impl<S> Route<S> {
             _ => (0, self.pattern.as_slice()),
         };
         let (scope, rest) = all.split_at_checked(scope_length)?;
+        let (pattern, rest, tail) = match pattern.split_last() {
+            Some((Piece::Rest, before)) => {
+                let (fixed, tail) = rest.split_at_checked(before.len())?;
+                (before, fixed, tail)
+            }
+            _ => (pattern, rest, [].as_slice()),
+        };
         if rest.len() != pattern.len() {
             return None;
         }
@@ -135,7 +144,7 @@ impl<S> Route<S> {
                     values.push((*name, segment.clone()));
                     resource_length = scope_length + index + 1;
                 }
-                Piece::Literal(_) | Piece::Scope => return None,
+                Piece::Literal(_) | Piece::Scope | Piece::Rest => return None,
             }
         }
         let path = |segments: &[String]| format!("/{}", segments.join("/"));
@@ -145,6 +154,7 @@ impl<S> Route<S> {
             resource: path(all.get(..resource_length).unwrap_or_default()),
             canonical: path(canonical.get(..resource_length).unwrap_or_default()),
             values,
+            rest: tail.to_vec(),
         })
     }
 }
@@ -153,6 +163,7 @@ impl<S> Route<S> {
 #[derive(Clone, Debug, Default)]
 pub struct Params {
     values: Vec<(&'static str, String)>,
+    rest: Vec<String>,
     has_scope: bool,
     scope: String,
     resource: String,
@@ -168,6 +179,11 @@ impl Params {
     /// What `{*scope}` stood for: a path, `/` for the root.
     pub fn scope(&self) -> &str {
         &self.scope
+    }
+
+    /// The segments that `{*rest}` stood for.
+    pub fn rest(&self) -> &[String] {
+        &self.rest
     }
 
     /// What a role has to be given on for the request: the scope of an extension resource, which is what its rights
@@ -605,6 +621,19 @@ mod tests {
         check("/{*scope}/p/q/{n}", "/p/q/2", Some(("/", "/p/q/2")));
         check("/{*scope}/p/q", "/s/1/p/q", Some(("/s/1", "/s/1")));
         check("/{*scope}/p/q", "/s/1/p", None);
+    }
+
+    #[test]
+    fn a_row_may_end_in_any_number_of_segments() {
+        let row: Route<()> = route(Method::GET, "/a/b/{*rest}", Access::Public, || async {});
+        let rest = |path: &str| {
+            let found = row.matches(&Segments::parse(path).unwrap());
+            found.map(|params| params.rest().join("|"))
+        };
+        assert_eq!(rest("/a/b"), Some(String::new()));
+        assert_eq!(rest("/A/b/C/1/"), Some("C|1".into()));
+        assert_eq!(rest("/a"), None);
+        assert_eq!(rest("/a/c/b"), None);
     }
 
     #[test]

@@ -5,6 +5,7 @@
 
 pub mod attachment;
 mod kind;
+pub mod machine;
 pub mod managed_cluster;
 pub mod scale_set;
 pub mod workload;

@@ -3,6 +3,7 @@
 //! The search is done once, near the command and near the interpreters on the path, and bounded.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
@@ -12,12 +13,21 @@ use std::path::{Path, PathBuf};
 pub struct Surroundings {
     /// The command, as it was written.
     pub command: PathBuf,
+    /// Paths in its arguments, which may be commands too: `sh -c`, `env`, `timeout`.
+    pub arguments: Vec<PathBuf>,
     /// The directories that commands are looked for in.
     pub path: Vec<PathBuf>,
     /// The directory that the command runs in.
     pub directory: PathBuf,
     /// Those of [`VARIABLES`] that are set.
     pub variables: BTreeMap<&'static str, PathBuf>,
+}
+
+/// The paths in a command's arguments, each of which may hold several words.
+pub fn paths_in(arguments: &[OsString]) -> Vec<PathBuf> {
+    let words = arguments.iter().filter_map(|argument| argument.to_str());
+    let words = words.flat_map(|argument| argument.split(|c: char| c.is_whitespace() || c == ';'));
+    words.filter(|word| word.contains('/')).take(ARGUMENTS_MAX).map(PathBuf::from).collect()
 }
 
 /// The variables that the search looks at.
@@ -75,6 +85,8 @@ const SYSTEM_JAVA_STORES: &[&str] =
 /// Most prefixes that are searched, and most entries of a directory that are looked at.
 const PREFIXES_MAX: usize = 64;
 const ENTRIES_MAX: usize = 1024;
+/// Most paths in a command's arguments that are looked at.
+const ARGUMENTS_MAX: usize = 16;
 /// Most bytes of a `#!` line or of a line of `pyvenv.cfg`.
 const LINE_BYTES_MAX: u64 = 1024;
 
@@ -126,6 +138,7 @@ fn prefixes(surroundings: &Surroundings) -> Vec<PathBuf> {
     let variable = |name| surroundings.variables.get(name).cloned();
     let mut all = Vec::new();
     let commands = std::iter::once(surroundings.command.as_path())
+        .chain(surroundings.arguments.iter().map(PathBuf::as_path))
         .chain(INTERPRETERS.iter().map(|name| Path::new(*name)));
     for command in commands {
         let Some(file) = locate(command, surroundings) else { continue };
@@ -223,6 +236,7 @@ mod tests {
             "venv/lib/python3.12/site-packages/certifi/cacert.pem",
             "venv/lib64/python3.12/site-packages/pip/_vendor/certifi/cacert.pem",
             "conda/ssl/cacert.pem",
+            "tools-of-others/lib/python3.9/dist-packages/certifi/cacert.pem",
             "packages/certifi/cacert.pem",
             "named.pem",
         ];
@@ -232,10 +246,12 @@ mod tests {
         write(&at("java/lib/security/cacerts"), "x");
         write(&at("elsewhere/lib/python3.12/site-packages/certifi/cacert.pem"), "x");
         write(&at("venv/bin/python"), "");
+        write(&at("tools-of-others/bin/other"), "");
         write(&at("venv/pyvenv.cfg"), &format!("home = {}\n", at("base/bin").display()));
         write(&at("tools/bin/tool"), &format!("#!{}\n", at("venv/bin/python").display()));
         let surroundings = Surroundings {
             command: "tool".into(),
+            arguments: paths_in(&["x; tools-of-others/bin/other -c".into(), "plain".into()]),
             path: vec![at("tools/bin")],
             directory: root.clone(),
             variables: BTreeMap::from([

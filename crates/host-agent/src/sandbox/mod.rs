@@ -25,10 +25,10 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-pub use bundles::{Surroundings, VARIABLES};
+pub use bundles::{Surroundings, VARIABLES, paths_in};
 pub use on_host::HostEndpoint;
 pub use protocol::{Allowed, OPENINGS_MAX};
-pub use refusal::{Refusal, apparmor_profile};
+pub use refusal::Refusal;
 pub use socket_maker::{SocketMakerArguments, make_sockets};
 
 use mounts::Layer;

@@ -162,21 +162,6 @@ fn cause(step: Step, code: i32, machine: &Machine) -> String {
     format!("{}: {}", step.words(), io::Error::from_raw_os_error(code))
 }
 
-/// The `AppArmor` profile that lets this binary make user namespaces where the system restricts them to profiles.
-/// It is tied to the path. Source: Ubuntu Security, "Restricted unprivileged user namespaces".
-pub fn apparmor_profile(binary: &std::path::Path) -> String {
-    format!(
-        "abi <abi/4.0>,\n\
-         include <tunables/global>\n\
-         \n\
-         profile keycard \"{}\" flags=(unconfined) {{\n  \
-           userns,\n  \
-           include if exists <local/keycard>\n\
-         }}\n",
-        binary.display()
-    )
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -220,14 +205,5 @@ mod tests {
     fn every_refusal_of_the_kernel_names_the_fallback() {
         let refusal = Refusal::at(Step::Network, &io::Error::from_raw_os_error(EPERM));
         assert!(refusal.to_string().ends_with(FALLBACK), "{refusal}");
-    }
-
-    #[test]
-    fn the_profile_names_the_binary() {
-        let profile = apparmor_profile(std::path::Path::new("/usr/bin/keycard"));
-        assert!(
-            profile.contains("\"/usr/bin/keycard\" flags=(unconfined) {\n  userns,\n"),
-            "{profile}"
-        );
     }
 }

@@ -73,7 +73,7 @@ impl Run {
                 "the running keycard has no control socket; `keycard run --env` needs none".into(),
             )
         })?;
-        let program = self.command.first().cloned().unwrap_or_default();
+        let surroundings = config::surroundings(&self.command)?;
         let sandbox = Sandbox {
             control: control.into(),
             resource: self.resource,
@@ -82,7 +82,7 @@ impl Run {
             publish: self.publish,
             trust: self.trust,
             variables: if self.no_env { Variables::Untouched } else { Variables::Fitted },
-            surroundings: config::surroundings(program)?,
+            surroundings,
         };
         Ok(sandbox.run())
     }

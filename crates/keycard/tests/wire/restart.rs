@@ -23,6 +23,16 @@ impl Up {
     }
 
     pub(crate) async fn start_with(directory: &Path, arguments: &[&str]) -> Self {
+        Self::launch(directory, arguments, Stdio::inherit()).await
+    }
+
+    /// With its log in this file.
+    pub(crate) async fn start_logging(directory: &Path, log: &Path) -> Self {
+        let log = std::fs::File::create(log).unwrap();
+        Self::launch(directory, &[], Stdio::from(log)).await
+    }
+
+    async fn launch(directory: &Path, arguments: &[&str], log: Stdio) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_keycard"))
             .args(["up", "--port", "0", "--output", "json", "--data-dir"])
             .arg(directory.join("data"))
@@ -31,6 +41,7 @@ impl Up {
             .env("XDG_CONFIG_HOME", directory.join("config"))
             .env("KEYCARD_LOG", "error")
             .stdout(Stdio::piped())
+            .stderr(log)
             .spawn()
             .unwrap();
         let mut line = String::new();

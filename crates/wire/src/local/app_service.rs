@@ -87,11 +87,12 @@ impl Gate for AppServiceGate {
 
 /// The secret that only the workload was given: in `X-IDENTITY-HEADER`, or in `secret` as the first dialect had it.
 fn holds_secret(endpoint: &LocalEndpoint, headers: &HeaderMap) -> bool {
-    let presented = headers.get("x-identity-header").or_else(|| headers.get("secret"));
-    match (&endpoint.header, presented.and_then(|value| value.to_str().ok())) {
-        (Some(secret), Some(presented)) => secret.matches(presented),
-        _ => false,
-    }
+    let Some(secret) = &endpoint.header else { return false };
+    let presented = ["x-identity-header", "secret"].map(|name| headers.get_all(name));
+    let mut presented = presented.iter().flatten().peekable();
+    // Of several, one that is wrong makes all of them so: somebody added it.
+    presented.peek().is_some()
+        && presented.all(|value| value.to_str().is_ok_and(|value| secret.matches(value)))
 }
 
 /// The two dialects of the endpoint.
@@ -224,7 +225,7 @@ impl AppServiceError {
         match self {
             Self::Foreign(Foreign::Host) => bad("The request is addressed to another host."),
             Self::Foreign(Foreign::Forwarded) => {
-                bad("Requests with X-Forwarded-For are not accepted.")
+                bad("Forwarded requests are not accepted: X-Forwarded-For, Forwarded.")
             }
             Self::Foreign(Foreign::Framing) => {
                 bad("The framing of the request's body is not accepted.")

@@ -1,4 +1,4 @@
-//! The metadata endpoint of a VM: `GET /metadata/identity/oauth2/token`.
+//! The metadata endpoint of a VM: its door, and `GET /metadata/identity/oauth2/token`.
 //!
 //! Source: Azure Instance Metadata Service, identity category; Microsoft Learn, "How to use managed identities … to
 //! acquire an access token". Checks come in the order that clients' probes rely on.
@@ -20,8 +20,8 @@ use time::macros::format_description;
 use super::fault::FaultAnswer;
 use super::prepared::PreparedAnswer;
 use super::{
-    Foreign, LocalFace, SelectorError, capabilities, check_origin, freshness, operation,
-    request_ids, selector,
+    Foreign, LocalFace, SelectorError, api_version, capabilities, check_origin, freshness,
+    instance, operation, request_ids, selector,
 };
 use crate::request::{Parameters, RequestIds};
 use crate::route::{Access, Entered, Face, Gate, LocalCaller, Params, PathRefusal, Row, route};
@@ -29,12 +29,13 @@ use crate::route::{Access, Entered, Face, Gate, LocalCaller, Params, PathRefusal
 /// The face.
 pub fn face(local: LocalFace) -> Face<LocalFace> {
     let gate = ImdsGate(local.clone());
-    let routes = vec![route(
+    let mut routes = vec![route(
         Method::GET,
         "/metadata/identity/oauth2/token",
         Access::LocalCaller,
         identity_token,
     )];
+    routes.extend(instance::routes());
     Face::new(routes, gate, local)
 }
 
@@ -61,9 +62,10 @@ impl Gate for ImdsGate {
     }
 
     async fn enter(&self, parts: &mut Parts) -> Result<(), Response> {
-        check_origin(parts).map_err(|foreign| ImdsError::Foreign(foreign).into_response())?;
+        let refuse = |error| at_the_door(&parts.uri, &error);
+        check_origin(parts).map_err(|foreign| refuse(ImdsError::Foreign(foreign)))?;
         if !has_metadata_header(&parts.headers) {
-            return Err(ImdsError::MetadataHeaderMissing.into_response());
+            return Err(refuse(ImdsError::MetadataHeaderMissing));
         }
         Ok(())
     }
@@ -75,28 +77,41 @@ impl Gate for ImdsGate {
         parts: &mut Parts,
         _: &mut Body,
     ) -> Result<OperationContext, Response> {
+        let refuse = |error| at_the_door(&parts.uri, &error);
         let endpoint =
-            check_origin(parts).map_err(|foreign| ImdsError::Foreign(foreign).into_response())?;
+            check_origin(parts).map_err(|foreign| refuse(ImdsError::Foreign(foreign)))?;
         let operation = operation(&self.0, &endpoint, parts);
         if let Some(rate) = self.0.metadata_requests {
             let admitted = endpoint.throttle.admit(rate, operation.now);
-            admitted.map_err(|seconds| ImdsError::TooManyRequests(seconds).into_response())?;
+            admitted.map_err(|seconds| refuse(ImdsError::TooManyRequests(seconds)))?;
         }
         Ok(operation)
     }
 
-    async fn refuse(&self, _: &mut Parts, refusal: PathRefusal) -> Response {
+    async fn refuse(&self, parts: &mut Parts, refusal: PathRefusal) -> Response {
+        let refuse = |error| at_the_door(&parts.uri, &error);
         match refusal {
-            PathRefusal::Malformed(_) => ImdsError::TargetMalformed.into_response(),
-            PathRefusal::NotFound => ImdsError::PathUnknown.into_response(),
+            PathRefusal::Malformed(_) => refuse(ImdsError::TargetMalformed),
+            PathRefusal::NotFound => refuse(ImdsError::PathUnknown),
             PathRefusal::MethodNotAllowed(allowed) => {
-                (crate::route::allow_header(&allowed), ImdsError::MethodNotAllowed).into_response()
+                let answer = refuse(ImdsError::MethodNotAllowed);
+                (crate::route::allow_header(&allowed), answer).into_response()
             }
         }
     }
 
     fn finish(&self, _: &Entered, response: &mut Response) {
         response.headers_mut().insert(header::SERVER, HeaderValue::from_static(SERVER));
+    }
+}
+
+/// A refusal that comes before any handler, in the shape of the category that the path names.
+fn at_the_door(uri: &Uri, error: &ImdsError) -> Response {
+    let Answer(status, _, text, retry_after) = error.answer();
+    if instance::is_asked_for(uri) {
+        instance::error::at_the_door(status, &text, retry_after)
+    } else {
+        error.into_response()
     }
 }
 
@@ -116,41 +131,6 @@ async fn identity_token(
     let headers = [(header::CONTENT_TYPE, "application/json; charset=utf-8")];
     Ok((prepared, headers, body).into_response())
 }
-
-/// The api-versions of the metadata service from the first that knows the identity category.
-/// Source: Microsoft Learn, Azure Instance Metadata Service, supported API versions.
-const API_VERSIONS: &[&str] = &[
-    "2018-02-01",
-    "2018-04-02",
-    "2018-10-01",
-    "2019-02-01",
-    "2019-03-11",
-    "2019-04-30",
-    "2019-06-01",
-    "2019-06-04",
-    "2019-08-01",
-    "2019-08-15",
-    "2019-11-01",
-    "2020-06-01",
-    "2020-07-15",
-    "2020-09-01",
-    "2020-10-01",
-    "2020-12-01",
-    "2021-01-01",
-    "2021-02-01",
-    "2021-03-01",
-    "2021-05-01",
-    "2021-08-01",
-    "2021-10-01",
-    "2021-11-01",
-    "2021-11-15",
-    "2021-12-13",
-    "2023-07-01",
-    "2023-11-15",
-    "2024-03-15",
-    "2024-07-17",
-    "2025-04-07",
-];
 
 /// The query of a token request.
 struct TokenQuery {
@@ -178,7 +158,7 @@ impl<S: Send + Sync> axum::extract::FromRequestParts<S> for TokenQuery {
 impl TokenQuery {
     fn parse(uri: &Uri) -> Result<Self, ImdsError> {
         let query = Parameters::of(uri);
-        if !query.non_empty("api-version").is_some_and(|version| API_VERSIONS.contains(&version)) {
+        if !query.non_empty("api-version").is_some_and(api_version::has_identity) {
             return Err(ImdsError::ApiVersionInvalid);
         }
         if query.has_duplicates() {
@@ -311,7 +291,7 @@ impl ImdsError {
         match self {
             Self::Foreign(Foreign::Host) => invalid("The request is addressed to another host"),
             Self::Foreign(Foreign::Forwarded) => {
-                invalid("Requests with the header X-Forwarded-For are not accepted")
+                invalid("Forwarded requests are not accepted: X-Forwarded-For, Forwarded")
             }
             Self::Foreign(Foreign::Framing) => {
                 invalid("The framing of the request's body is not accepted")
@@ -452,9 +432,15 @@ impl From<&UnknownResource> for ErrorDetails {
 
 impl IntoResponse for ImdsError {
     fn into_response(self) -> Response {
+        (&self).into_response()
+    }
+}
+
+impl IntoResponse for &ImdsError {
+    fn into_response(self) -> Response {
         let Answer(status, error, error_description, retry_after) = self.answer();
         let mut details = None;
-        if let Self::ResourceUnknown(unknown) = &self {
+        if let ImdsError::ResourceUnknown(unknown) = self {
             details = Some(ErrorDetails::from(unknown.as_ref()));
         }
         let body = serde_json::to_string(&ErrorBody { error, error_description, details });

@@ -84,8 +84,8 @@ fn idle_row(keycard: &Keycard, endpoint: &Target) -> Outcome<Row> {
 }
 
 fn run_row(settings: &Settings, keycard: &Keycard) -> Outcome<Row> {
-    let mut plain = || timed(&mut Command::new("true"));
-    let mut sandboxed = || {
+    let plain = || timed(&mut Command::new("true"));
+    let sandboxed = || {
         let mut command = Command::new(&settings.binary);
         command.args(["run", "--as", "vm", "--credentials"]).arg(keycard.server_file());
         timed(command.args(["--", "true"]))

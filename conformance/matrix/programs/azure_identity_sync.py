@@ -1,0 +1,24 @@
+"""azure.identity.ManagedIdentityCredential, which wraps msal."""
+
+from azure.identity import ManagedIdentityCredential
+
+import questions
+
+
+def acquire(question):
+    with ManagedIdentityCredential(**options(question.selector)) as credential:
+        return credential.get_token(f"{question.resource}/.default").token
+
+
+def options(selector):
+    match selector:
+        case None:
+            return {}
+        case ["client_id", value]:
+            return {"client_id": value}
+        case [name, value]:
+            return {"identity_config": {name: value}}
+
+
+if __name__ == "__main__":
+    questions.answer(acquire)

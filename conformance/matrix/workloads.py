@@ -1,0 +1,83 @@
+"""The workloads whose endpoints the clients ask: of each kind of resource one with a system-assigned and an attached identity,
+one with two user-assigned ones only, and one without any.
+"""
+
+import json
+import subprocess
+
+import story
+
+BOTH, USERS_ONLY, NO_IDENTITY = "both", "two-users", "none"
+
+BODIES = {
+    "Microsoft.Compute/virtualMachines": {"hardwareProfile": {"vmSize": "Standard_B1s"}},
+    "Microsoft.Web/sites": {},
+}
+
+# Clients that ask the metadata address whatever the variables are, and what leads them to another machine's endpoint: they
+# send the same bytes there.
+ASK_THE_METADATA_ADDRESS = {"rust-identity": "http_proxy", "curl": "METADATA_ENDPOINT"}
+
+
+class Workloads:
+    """Makes them as they are asked for, as the administrator."""
+
+    def __init__(self, subject):
+        self.subject = subject
+        self.administrator = story.Administrator(
+            {
+                "endpoints": {"loopback": subject["loopback"]},
+                **{name: subject[name] for name in ("subscriptionId", "tenantId", "caFile", "administrator")},
+            }
+        )
+        self.made = {}
+        self.variables = {}
+
+    def resource(self, resource_type, having):
+        """The resource as Resource Manager shows it."""
+        if (resource_type, having) == ("Microsoft.Compute/virtualMachines", BOTH):
+            vm = self.subject["vm"]  # the one at the metadata address
+            return {"id": vm["id"], "identity": {"principalId": vm["principalId"]}}
+        key = (resource_type, having)
+        if key not in self.made:
+            body = {"properties": BODIES[resource_type], **self.identity_block(having)}
+            self.made[key] = self.administrator.put_resource(resource_type, f"matrix-{having}", body)
+        return self.made[key]
+
+    def identity_block(self, having):
+        attached, other = (self.subject["identities"][role]["id"] for role in ("attached", "other"))
+        return {
+            BOTH: story.identity_block("SystemAssigned, UserAssigned", attached),
+            USERS_ONLY: story.identity_block("UserAssigned", attached, other),
+            NO_IDENTITY: {},
+        }[having]
+
+    def variables_of(self, client, source, having):
+        """The variables by which the client finds that resource's endpoint; none where it is at the metadata address."""
+        if (source.kind, having) == ("imds", BOTH) and self.subject["unmodified"]:
+            return {}
+        return self.variables_at(client, source, self.resource(source.resource_type, having)["id"])
+
+    def variables_at(self, client, source, resource_id):
+        """The same of any resource, never at the metadata address."""
+        variables = self.environment(source, resource_id)
+        if source.kind == "imds" and client.name in ASK_THE_METADATA_ADDRESS:
+            base = variables["AZURE_POD_IDENTITY_AUTHORITY_HOST"]
+            return {ASK_THE_METADATA_ADDRESS[client.name]: base}
+        return variables
+
+    def environment(self, source, resource_id):
+        """What `keycard env` prints for that resource's endpoint."""
+        key = (resource_id, source.kind)
+        if key not in self.variables:
+            words = ["env", "--as", resource_id, "--kind", source.kind]
+            command = self.subject["command"]
+            done = subprocess.run(
+                [command["program"], *words, "--output", "json"],
+                env=command["environment"],
+                capture_output=True,
+                text=True,
+            )
+            assert done.returncode == 0, done.stderr
+            self.variables[key] = json.loads(done.stdout)
+        return self.variables[key]
