@@ -56,17 +56,21 @@ class Workloads:
         """The variables by which the client finds that resource's endpoint; none where it is at the metadata address."""
         if (source.kind, having) == ("imds", BOTH) and self.subject["unmodified"]:
             return {}
-        variables = self.environment(source, having)
+        return self.variables_at(client, source, self.resource(source.resource_type, having)["id"])
+
+    def variables_at(self, client, source, resource_id):
+        """The same of any resource, never at the metadata address."""
+        variables = self.environment(source, resource_id)
         if source.kind == "imds" and client.name in ASK_THE_METADATA_ADDRESS:
             base = variables["AZURE_POD_IDENTITY_AUTHORITY_HOST"]
             return {ASK_THE_METADATA_ADDRESS[client.name]: base}
         return variables
 
-    def environment(self, source, having):
+    def environment(self, source, resource_id):
         """What `keycard env` prints for that resource's endpoint."""
-        key = (source.resource_type, source.kind, having)
+        key = (resource_id, source.kind)
         if key not in self.variables:
-            words = ["env", "--as", self.resource(source.resource_type, having)["id"], "--kind", source.kind]
+            words = ["env", "--as", resource_id, "--kind", source.kind]
             command = self.subject["command"]
             done = subprocess.run(
                 [command["program"], *words, "--output", "json"],

@@ -8,7 +8,12 @@ from azure.identity.aio import ManagedIdentityCredential
 
 import questions
 
-RESOURCE_ID_NAMES = {"app-service": "mi_res_id"}
+RESOURCE_ID_NAMES = {
+    "app-service": "mi_res_id",
+    # These document none; the client knows this one and refuses it.
+    "cloud-shell": "resource_id",
+    "service-fabric": "resource_id",
+}
 
 
 def acquire(question):

@@ -19,7 +19,6 @@ NAMES = {
     "app-service-2017": {"client_id": "clientid"},
 }
 
-
 def main():
     for line in sys.stdin:
         question = json.loads(line)
