@@ -94,10 +94,8 @@ async fn a_request_without_the_workloads_header_is_refused_whatever_its_query() 
             let line = (asking.method(), target);
             let answer = asking.raw(&request(&cloud, &bare, line, (&own, "")).await).await;
             assert_refused(asking, &answer, target);
-            let expected = match asking.kind {
-                EndpointKind::AppService | EndpointKind::AzureMl => 401,
-                _ => 400,
-            };
+            let of_site = [EndpointKind::AppService, EndpointKind::AzureMl];
+            let expected = if of_site.contains(&asking.kind) { 401 } else { 400 };
             assert_eq!(status(&answer), expected, "{target}: {answer}");
             assert!(!answer.contains("Identity not found"), "probes take this for another answer");
         }

@@ -60,9 +60,11 @@ impl Asking {
         };
         let base = url.strip_suffix(path).unwrap_or(&url).to_owned();
         let parameter = format!("resource={audience}");
-        let (query, form) = match kind {
-            EndpointKind::CloudShell => (String::new(), parameter),
-            _ => (format!("api-version={version}&{parameter}"), String::new()),
+        let is_form = kind == EndpointKind::CloudShell;
+        let (query, form) = if is_form {
+            (String::new(), parameter)
+        } else {
+            (format!("api-version={version}&{parameter}"), String::new())
         };
         let ca_file = cloud.description().ca_file.clone();
         Self { kind, base, path: path.to_owned(), query, headers, form, ca_file }
