@@ -23,6 +23,10 @@ pub const ECHOED_ID_BYTES_MAX: usize = 128;
 pub const ARC_CHALLENGES_MAX: usize = 64;
 /// How long a challenge of an Arc endpoint can be answered: clients read its file at once.
 pub const ARC_CHALLENGE_LIFETIME: Duration = Duration::seconds(60);
+/// How long the token of a service account lives. Source: AKS, workload identity, `service-account-token-expiration`.
+pub const SERVICE_ACCOUNT_TOKEN_LIFETIME: Duration = Duration::hours(1);
+/// Service accounts whose tokens one host keeps as files.
+pub const PROJECTED_TOKENS_MAX: usize = 1000;
 /// Bytes of a form at a local endpoint: what a token is for.
 pub const LOCAL_FORM_BYTES_MAX: usize = 8 * 1024;
 /// Bytes of a form at the token service: an assertion with a certificate chain, and change.

@@ -13,5 +13,6 @@ mod lane;
 pub mod link_local;
 pub mod listen;
 pub mod node_certificate;
+pub mod projected_tokens;
 mod token_cache;
 pub mod token_source;

@@ -29,6 +29,8 @@ use keycard_domain::snapshot::Snapshot;
 use keycard_domain::state::{Ports, State};
 use keycard_domain::store::{Revision, Store};
 use keycard_domain::token::audience::{Audiences, Service};
+use keycard_domain::token::cluster_issuer::ClusterIssuer;
+use keycard_domain::token::federation::IssuerKeys;
 use keycard_domain::token::issuer::{Addresses, Issuer};
 use keycard_domain::token::verify::TokenVerifier;
 use keycard_domain::upkeep;
@@ -38,12 +40,14 @@ use keycard_host_agent::faults::Faults;
 use keycard_host_agent::faulty_source::FaultySource;
 use keycard_host_agent::listen::Listeners;
 use keycard_host_agent::node_certificate::NodeCertificate;
+use keycard_host_agent::projected_tokens::TokenFiles;
 use keycard_host_agent::token_source::HostTokenSource;
 use keycard_store::audit_log::{FileAuditLog, MemoryAuditLog};
 use keycard_store::memory::MemoryStore;
 use keycard_store::sqlite::SqliteStore;
 use keycard_wire::arm::{self, Arm};
 use keycard_wire::authorize::{self, Authorize};
+use keycard_wire::cluster_issuer::{self, ClusterIssuers};
 use keycard_wire::entra::{self, Entra};
 use keycard_wire::graph::{self, Graph};
 use keycard_wire::host_names::{AZURE_SUFFIXES, FaceName, HostNames, host_of, requested_authority};
@@ -327,6 +331,7 @@ pub(crate) struct Host {
     listeners: Arc<Listeners>,
     tokens: Arc<HostTokenSource>,
     pub(crate) credentials: Arc<CredentialStore>,
+    pub(crate) token_files: Arc<TokenFiles>,
 }
 
 /// How often due work is looked for: credentials to renew, what has outlived its time.
@@ -337,6 +342,7 @@ async fn keep_credentials(state: Arc<State>, faces: Arc<Faces>, stopped: watch::
     repeat(stopped, || async {
         let counted = faces.host.credentials.renew_due(&held_identities(&state)).await;
         faces.metrics.note_unrenewed(counted);
+        faces.host.token_files.renew_due(state.clock.now()).await;
         tokio::time::sleep(UPKEEP_INTERVAL).await;
     })
     .await;
@@ -414,6 +420,7 @@ struct Faces {
     graph: Box<dyn Answer>,
     key_vault: Box<dyn Answer>,
     authorize: Box<dyn Answer>,
+    cluster_issuer: Box<dyn Answer>,
     host: Host,
     metrics: Metrics,
     local_rows: Vec<(&'static str, Row)>,
@@ -454,12 +461,17 @@ impl Faces {
         let audiences = own_audiences(names);
         let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let signers = SigningPool::start(threads, limits::SIGNING_QUEUE_MAX);
+        let clusters = Arc::new(ClusterIssuer::new(
+            Arc::clone(state),
+            names.url(cluster_issuer::HOST),
+            options.issuers.keys().map_err(other)?,
+        ));
         let issuer = Arc::new(Issuer::new(
             Arc::clone(state),
             signers,
             audiences.clone(),
             Addresses { token_services: token_services(names), graph: names.url("graph") },
-            options.issuers.keys().map_err(other)?,
+            Arc::clone(&clusters) as Arc<dyn IssuerKeys>,
         ));
         let verifier = Arc::new(TokenVerifier::new(audiences));
         let view =
@@ -487,7 +499,14 @@ impl Faces {
         let local_rows = LocalFaces::new(&local).rows();
         let link_local = options.link_local.clone();
         let listeners = Arc::new(Listeners::new(view, local, faults, link_local, certificate));
-        let host = Host { listeners: Arc::clone(&listeners), tokens, credentials };
+        let directory = options.places.run_directory(names.port()).join("tokens");
+        let token_files = Arc::new(TokenFiles::new(directory, clusters.clone()));
+        let host = Host {
+            listeners: Arc::clone(&listeners),
+            tokens,
+            credentials,
+            token_files: Arc::clone(&token_files),
+        };
         let clock_control = options.turnable_clock.clone().map(|clock| {
             let (state, host) = (Arc::clone(state), host.clone());
             Arc::new(Turning { clock, state, host, turn: Mutex::new(()) }) as Arc<dyn ClockControl>
@@ -497,6 +516,8 @@ impl Faces {
             verifier: Arc::clone(&verifier),
             names: names.clone(),
             attachments: listeners,
+            clusters: Arc::clone(&clusters),
+            projected_tokens: token_files,
             clock_control,
             for_development: options.for_development,
         });
@@ -514,8 +535,14 @@ impl Faces {
         });
         let key_vault =
             key_vault::face(KeyVault { state: Arc::clone(state), verifier, names: names.clone() });
+        let cluster_issuer = cluster_issuer::face(ClusterIssuers {
+            issuer: clusters,
+            clock: Arc::clone(&state.clock),
+            entropy: Arc::clone(&state.entropy),
+        });
         Ok(Self {
             names: names.clone(),
+            cluster_issuer: Box::new(cluster_issuer),
             arm: Box::new(arm),
             entra: Box::new(entra),
             graph: Box::new(graph),
@@ -536,6 +563,7 @@ impl Faces {
         rows.extend(of("graph", self.graph.as_ref()));
         rows.extend(of("key_vault", self.key_vault.as_ref()));
         rows.extend(of("authorize", self.authorize.as_ref()));
+        rows.extend(of("cluster_issuer", self.cluster_issuer.as_ref()));
         rows.extend(self.local_rows.iter().cloned());
         rows
     }
@@ -561,6 +589,9 @@ impl Faces {
                 ("key_vault", self.key_vault.answer(request).await)
             }
             Some(FaceName::Authorize) => ("authorize", self.authorize.answer(request).await),
+            Some(FaceName::ClusterIssuer) => {
+                ("cluster_issuer", self.cluster_issuer.answer(request).await)
+            }
             Some(FaceName::Graph) => ("graph", self.graph.answer(request).await),
             Some(FaceName::Blob(_)) => ("blob", unbuilt::blob()),
             Some(FaceName::Portal) => ("portal", unbuilt::portal()),

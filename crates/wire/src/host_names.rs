@@ -18,6 +18,8 @@ pub enum FaceName {
     Blob(String),
     /// The check endpoint for proxies.
     Authorize,
+    /// The issuer of clusters.
+    ClusterIssuer,
     /// The portal.
     Portal,
     /// `localhost` itself: the path decides.
@@ -54,6 +56,11 @@ impl HostNames {
         &self.domain
     }
 
+    /// The port of the listener.
+    pub const fn port(&self) -> u16 {
+        self.port
+    }
+
     /// `https://{name}.DOMAIN[:port]`, without a final slash.
     pub fn url(&self, name: &str) -> String {
         format!("https://{}", self.authority(&format!("{name}.{}", self.domain)))
@@ -71,7 +78,7 @@ impl HostNames {
 
     /// Every DNS name of the server's certificate.
     pub fn certificate_names(&self) -> Vec<String> {
-        let own = ["management", "login", "graph", "authorize", "portal"]
+        let own = ["management", "login", "graph", "authorize", "oic", "portal"]
             .map(|name| format!("{name}.{}", self.domain));
         let own_wildcards =
             ["vault", "blob.storage", "database"].map(|name| format!("*.{name}.{}", self.domain));
@@ -113,6 +120,7 @@ impl HostNames {
             "login" => Some(FaceName::TokenService),
             "graph" => Some(FaceName::Graph),
             "authorize" => Some(FaceName::Authorize),
+            "oic" => Some(FaceName::ClusterIssuer),
             "portal" => Some(FaceName::Portal),
             _ => match name.split_once('.')? {
                 (vault, "vault") => label(vault).map(FaceName::KeyVault),

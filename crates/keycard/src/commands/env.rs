@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 
 use crate::cli::{Failure, ServerChoice, print};
 use crate::client::Administration;
+use crate::commands::workload_identity::{self, WorkloadIdentity};
 use crate::description::Description;
 
 #[derive(Debug, clap::Args)]
@@ -19,6 +20,9 @@ pub(crate) struct Env {
     /// The kind of endpoint; by default the resource's own.
     #[arg(long)]
     kind: Option<String>,
+    /// Of a cluster, with `--kind workload-identity`: the service account that the program runs as.
+    #[arg(long, value_name = "NAMESPACE:NAME", default_value = "default:default")]
+    service_account: String,
     #[command(flatten)]
     server: ServerChoice,
     /// Write lines for a shell's `eval`, or one JSON object.
@@ -37,20 +41,31 @@ enum Form {
 impl Env {
     pub(crate) async fn run(self) -> Result<(), Failure> {
         match self.kind.as_deref() {
-            Some(kind) if EndpointKind::parse(kind).is_none() => {
+            Some(kind) if kind != WORKLOAD_IDENTITY && EndpointKind::parse(kind).is_none() => {
                 return Err(Failure(format!("`{kind}` is no kind of endpoint")));
             }
             Some(_) | None => {}
         }
         let (description, administration) = self.server.sign_in().await?;
-        let attachment = attachment(&administration, &self.resource, self.kind.as_deref()).await?;
-        let variables = variables(&description, &attachment);
+        let variables = if self.kind.as_deref() == Some(WORKLOAD_IDENTITY) {
+            let account = &self.service_account;
+            let found =
+                workload_identity::project(&administration, &self.resource, account).await?;
+            federation_variables(&description, &found)
+        } else {
+            let kind = self.kind.as_deref();
+            let attachment = attachment(&administration, &self.resource, kind).await?;
+            variables(&description, &attachment)
+        };
         match self.output {
             Form::Json => print(&serde_json::to_string(&variables)?),
             Form::Shell => print(&shell(&variables)),
         }
     }
 }
+
+/// Not the kind of an endpoint: a file, and the token service.
+const WORKLOAD_IDENTITY: &str = "workload-identity";
 
 fn text<'a>(item: &'a Value, member: &str) -> &'a str {
     item.get(member).and_then(Value::as_str).unwrap_or_default()
@@ -123,6 +138,30 @@ fn variables(server: &Description, attachment: &Value) -> Map<String, Value> {
         }
         _ => set("AZURE_POD_IDENTITY_AUTHORITY_HOST", text(attachment, "url")),
     }
+    variables.extend(shared_variables(server));
+    variables
+}
+
+/// What the webhook of a cluster sets.
+fn federation_variables(server: &Description, found: &WorkloadIdentity) -> Map<String, Value> {
+    let mut variables = shared_variables(server);
+    let authority = format!("{}/", server.endpoints.token_service);
+    for (name, value) in [
+        ("AZURE_AUTHORITY_HOST", &authority),
+        ("AZURE_CLIENT_ID", &found.client_id),
+        ("AZURE_FEDERATED_TOKEN_FILE", &found.token_file),
+    ] {
+        variables.insert(name.to_owned(), json!(value));
+    }
+    variables
+}
+
+/// What does not depend on the kind: the token service, and whom to trust.
+fn shared_variables(server: &Description) -> Map<String, Value> {
+    let mut variables = Map::new();
+    let mut set = |name: &str, value: &str| {
+        variables.insert(name.to_owned(), json!(value));
+    };
     set("AZURE_AUTHORITY_HOST", &server.endpoints.token_service);
     set("AZURE_TENANT_ID", &server.tenant_id);
     // These replace a program's own authorities, so they get the bundle; Node adds, so it gets the one.

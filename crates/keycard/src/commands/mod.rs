@@ -13,3 +13,4 @@ pub(crate) mod tenant;
 pub(crate) mod token;
 pub(crate) mod up;
 pub(crate) mod why;
+mod workload_identity;

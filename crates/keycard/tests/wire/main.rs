@@ -68,4 +68,5 @@ mod tidy;
 mod token_refresh;
 mod upkeep;
 mod vaults;
+mod workload_identity;
 mod year;

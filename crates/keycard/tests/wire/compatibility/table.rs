@@ -21,6 +21,7 @@ const FACES: &[(&str, &str)] = &[
     ("Microsoft Graph", "graph"),
     ("Key Vault", "key_vault"),
     ("Check endpoint", "authorize"),
+    ("Cluster issuer", "cluster_issuer"),
 ];
 
 /// What the page calls a face.
