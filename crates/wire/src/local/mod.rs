@@ -12,6 +12,7 @@ mod failure;
 pub(crate) mod fault;
 pub mod imds;
 mod instance;
+pub mod names;
 pub mod prepared;
 pub mod service_fabric;
 
