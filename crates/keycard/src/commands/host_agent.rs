@@ -14,7 +14,7 @@ pub(crate) enum HostAgent {
 
 /// Serve a resource's metadata endpoint at 169.254.169.254 on this host until interrupted.
 ///
-/// The address is put on a link, which takes CAP_NET_ADMIN, and taken away again at the end. Every program in this network
+/// The address is put on a link, which takes `CAP_NET_ADMIN`, and taken away again at the end. Every program in this network
 /// namespace that asks there then asks as this resource; never do it where a cloud's own metadata service is needed.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Run {
