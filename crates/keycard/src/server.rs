@@ -12,13 +12,14 @@ use http::Request;
 use hyper::body::Incoming;
 use keycard_crypto::seal::SealingKey;
 use keycard_crypto::signing_pool::SigningPool;
-use keycard_crypto::tls::{ServerCertificates, server_config};
-use keycard_crypto::x509::CertificateAuthority;
+use keycard_crypto::tls::ServerCertificates;
+use keycard_crypto::x509::{CertificateAuthority, X509Error};
 use keycard_domain::audit::AuditLog;
 use keycard_domain::bootstrap::{Bootstrap, IssuerForm, bootstrap};
 use keycard_domain::clock::{Clock, ClockControl, ClockOffset};
 use keycard_domain::compute::Workload;
 use keycard_domain::credential::enrolment::{IdentityNames, LocalEnrolment};
+use keycard_domain::credential::key_binding::{BindingAddresses, LocalKeyBinding};
 use keycard_domain::deployment;
 use keycard_domain::entropy::Entropy;
 use keycard_domain::fault;
@@ -44,7 +45,9 @@ use keycard_wire::arm::{self, Arm};
 use keycard_wire::authorize::{self, Authorize};
 use keycard_wire::entra::{self, Entra};
 use keycard_wire::graph::{self, Graph};
-use keycard_wire::host_names::{AZURE_SUFFIXES, FaceName, HostNames, host_of, requested_authority};
+use keycard_wire::host_names::{
+    ATTESTATION, AZURE_SUFFIXES, FaceName, HostNames, MTLS_LOGIN, host_of, requested_authority,
+};
 use keycard_wire::key_vault::{self, KeyVault, VaultName};
 use keycard_wire::local::{LocalFace, LocalFaces};
 use keycard_wire::request::{ClientAddress, Segments, discard_body};
@@ -54,11 +57,12 @@ use time::UtcDateTime;
 use tokio::net::TcpListener;
 use tokio::sync::{Mutex, watch};
 use tokio::task::JoinHandle;
-use tokio_rustls::TlsAcceptor;
 
 use crate::clock_control::Turning;
 use crate::config::Places;
 use crate::description::{Administrator, Description, Endpoints, Suffixes};
+use crate::document_signing::{AZURE_SIGNER, DocumentSigning};
+use crate::handshake::{Handshakes, client_certificate};
 use crate::health::Health;
 use crate::host_view::LocalHostView;
 use crate::issuer_trust::IssuerTrust;
@@ -176,10 +180,8 @@ pub async fn start(options: Options) -> Result<Server, StartError> {
     let health = Arc::new(Health::default());
     tasks.push(tokio::spawn(keep_up(Arc::clone(&state), Arc::clone(&health), stopped.clone())));
 
-    let faces = Faces::mount(&state, &names, &options, health)?;
-    tasks.push(tokio::spawn(follow_hosts(Arc::clone(&state), faces.host.clone(), stopped.clone())));
-
-    let permitted: Vec<&str> = AZURE_SUFFIXES.iter().copied().chain(["localhost"]).collect();
+    let permitted: Vec<&str> =
+        AZURE_SUFFIXES.iter().copied().chain([AZURE_SIGNER, "localhost"]).collect();
     let authority = keys::tls_authority(
         options.data_directory.as_deref(),
         &master_key,
@@ -187,22 +189,26 @@ pub async fn start(options: Options) -> Result<Server, StartError> {
         &permitted,
         options.tls_clock.now(),
     )?;
+    let signing = DocumentSigning::new(&authority, &options.domain, options.tls_clock.now());
+    let signing = signing.map_err(other)?;
+    let faces = Faces::mount(&state, &names, &options, health, Arc::clone(&signing))?;
+    tasks.push(tokio::spawn(follow_hosts(Arc::clone(&state), faces.host.clone(), stopped.clone())));
     let run_directory = options.places.run_directory(port);
     let files = write_trust_files(&run_directory, &authority)?;
     let (metrics_listener, metrics_address) = bind_metrics(options.metrics_port).await?;
     let description = describe(&options, &names, &first, &files, metrics_address);
     let rows = faces.rows();
 
-    let tls = Tls { authority, names: names.clone(), clock: Arc::clone(&options.tls_clock) };
+    let clock = Arc::clone(&options.tls_clock);
+    let tls = Tls { authority, names: names.clone(), signing, clock };
     let certificates = ServerCertificates::new(&tls.issue()?).map_err(other)?;
-    let acceptor =
-        TlsAcceptor::from(Arc::new(server_config(Arc::clone(&certificates)).map_err(other)?));
+    let handshakes = Arc::new(Handshakes::new(names, &certificates).map_err(other)?);
     tasks.push(tokio::spawn(renew_server_certificate(tls, certificates, stopped.clone())));
     let faces = Arc::new(faces);
     let credentials = keep_credentials(state, Arc::clone(&faces), stopped.clone());
     tasks.push(tokio::spawn(credentials));
     tasks.push(tokio::spawn(serve_metrics(metrics_listener, Arc::clone(&faces), stopped.clone())));
-    tasks.push(tokio::spawn(serve_https(listener, acceptor, faces, stopped)));
+    tasks.push(tokio::spawn(serve_https(listener, handshakes, faces, stopped)));
     Ok(Server { description, port, rows, run_directory, stop, tasks })
 }
 
@@ -447,6 +453,7 @@ impl Faces {
         names: &HostNames,
         options: &Options,
         health: Arc<Health>,
+        signing: Arc<DocumentSigning>,
     ) -> Result<Self, StartError> {
         let audiences = own_audiences(names);
         let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
@@ -459,8 +466,18 @@ impl Faces {
             options.issuers.keys().map_err(other)?,
         ));
         let verifier = Arc::new(TokenVerifier::new(audiences));
-        let view =
-            Arc::new(LocalHostView { state: Arc::clone(state), token_service: names.url("login") });
+        let view = Arc::new(LocalHostView {
+            state: Arc::clone(state),
+            token_service: names.url("login"),
+            signing,
+        });
+        let key_binding = Arc::new(LocalKeyBinding {
+            state: Arc::clone(state),
+            addresses: BindingAddresses {
+                token_service: names.url(MTLS_LOGIN),
+                attestation: names.url(ATTESTATION),
+            },
+        });
         let credentials = Arc::new(CredentialStore::new(
             Arc::new(LocalEnrolment(Arc::clone(state))),
             Arc::clone(&state.clock),
@@ -473,6 +490,7 @@ impl Faces {
         let local = LocalFace {
             tokens: Arc::new(FaultySource::new(tokens.clone(), Arc::clone(&faults))),
             machines: view.clone(),
+            key_binding,
             clock: Arc::clone(&state.clock),
             entropy: Arc::clone(&state.entropy),
             metadata_requests: state.limits.metadata_requests,
@@ -539,7 +557,10 @@ impl Faces {
         let host = host_of(&authority).unwrap_or_default();
         let mut request = Request::from_parts(parts, Body::new(body));
         let face = self.names.face(&host);
-        let is_unbuilt = matches!(face, None | Some(FaceName::Blob(_) | FaceName::Portal));
+        let is_unbuilt = matches!(
+            face,
+            None | Some(FaceName::Blob(_) | FaceName::Portal | FaceName::Attestation)
+        );
         if is_unbuilt {
             discard_body(request.body_mut()).await;
         }
@@ -556,6 +577,7 @@ impl Faces {
             Some(FaceName::Graph) => ("graph", self.graph.answer(request).await),
             Some(FaceName::Blob(_)) => ("blob", unbuilt::blob()),
             Some(FaceName::Portal) => ("portal", unbuilt::portal()),
+            Some(FaceName::Attestation) => ("attestation", unbuilt::attestation()),
         };
         self.metrics.count(name, response.status());
         response
@@ -649,6 +671,8 @@ fn describe(
 struct Tls {
     authority: CertificateAuthority,
     names: HostNames,
+    /// What signs documents with certificates of the same authority.
+    signing: Arc<DocumentSigning>,
     clock: Arc<dyn Clock>,
 }
 
@@ -671,6 +695,10 @@ impl Tls {
             )
             .map_err(other)
     }
+
+    fn renew_signer(&self) -> Result<(), X509Error> {
+        self.signing.renew(&self.authority, self.names.domain(), self.clock.now())
+    }
 }
 
 async fn renew_server_certificate(
@@ -684,13 +712,16 @@ async fn renew_server_certificate(
         if let Err(error) = renewed {
             tracing::error!(%error, "the server's certificate could not be renewed");
         }
+        if let Err(error) = tls.renew_signer() {
+            tracing::error!(%error, "the signer of documents could not be renewed");
+        }
     })
     .await;
 }
 
 async fn serve_https(
     listener: TcpListener,
-    acceptor: TlsAcceptor,
+    handshakes: Arc<Handshakes>,
     faces: Arc<Faces>,
     stopped: watch::Receiver<bool>,
 ) {
@@ -699,21 +730,21 @@ async fn serve_https(
         listener,
         stopped,
         |stream, stopped| {
-            let (acceptor, faces) = (acceptor.clone(), Arc::clone(&faces));
+            let (handshakes, faces) = (Arc::clone(&handshakes), Arc::clone(&faces));
             let client = stream.peer_addr().ok().map(|address| ClientAddress(address.ip()));
-            let answer = move |mut request: Request<Incoming>| {
-                let faces = Arc::clone(&faces);
-                if let Some(client) = client {
-                    request.extensions_mut().insert(client);
-                }
-                async move { faces.answer(request).await }
-            };
             async move {
-                let handshake =
-                    tokio::time::timeout(limits::HANDSHAKE_TIME_MAX, acceptor.accept(stream));
-                if let Ok(Ok(stream)) = handshake.await {
-                    connection::serve(stream, answer, stopped).await;
-                }
+                let handshake = handshakes.accept(stream);
+                let handshake = tokio::time::timeout(limits::HANDSHAKE_TIME_MAX, handshake);
+                let Ok(Ok(stream)) = handshake.await else { return };
+                let certificate = client_certificate(&stream);
+                let answer = move |mut request: Request<Incoming>| {
+                    let faces = Arc::clone(&faces);
+                    let extensions = request.extensions_mut();
+                    client.map(|client| extensions.insert(client));
+                    certificate.clone().map(|certificate| extensions.insert(certificate));
+                    async move { faces.answer(request).await }
+                };
+                connection::serve(stream, answer, stopped).await;
             }
         },
     )

@@ -4,9 +4,11 @@
 
 mod api_version;
 pub mod app_service;
+mod attested;
 pub(crate) mod fault;
 pub mod imds;
 mod instance;
+mod key_binding;
 pub mod prepared;
 
 use std::sync::Arc;
@@ -18,6 +20,7 @@ use keycard_crypto::secret::Secret;
 use keycard_domain::clock::Clock;
 use keycard_domain::compute::attachment::EndpointKind;
 use keycard_domain::compute::machine::Machines;
+use keycard_domain::credential::key_binding::KeyBinding;
 use keycard_domain::entropy::Entropy;
 use keycard_domain::limits::Rate;
 use keycard_domain::operation::{Caller, OperationContext};
@@ -36,6 +39,8 @@ pub struct LocalFace {
     pub tokens: Arc<dyn TokenSource>,
     /// Knows the machines.
     pub machines: Arc<dyn Machines>,
+    /// Issues certificates for the keys of workloads.
+    pub key_binding: Arc<dyn KeyBinding>,
     /// Tells the time.
     pub clock: Arc<dyn Clock>,
     /// Gives request ids.
