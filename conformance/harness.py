@@ -40,6 +40,8 @@ def main():
         again = [sys.executable, __file__, "--inside", *sys.argv[1:]]
         with namespace.entered(namespace.host_names((*story.VAULTS, *story.FREE_VAULT_NAMES))) as enter:
             return subprocess.call([*enter, *again])
+    if options.inside:
+        namespace.cover_arc_directory()
     directory = pathlib.Path(tempfile.mkdtemp(prefix="keycard-conformance-"))
     try:
         return run(options, directory)

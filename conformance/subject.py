@@ -8,8 +8,12 @@ import story
 
 TRUST_VARIABLES = ("REQUESTS_CA_BUNDLE", "SSL_CERT_FILE", "NODE_EXTRA_CA_CERTS", "CURL_CA_BUNDLE")
 
+# The kinds of endpoint that no resource of the story has by itself.
+FURTHER_KINDS = ("arc", "service-fabric", "cloud-shell", "azure-ml")
+
 # Variables of the calling shell that would steer an SDK elsewhere.
 STEERING_PREFIXES = ("AZURE_", "IDENTITY_", "MSI_", "IMDS_", "DEFAULT_IDENTITY_")
+KIND_PREFIXES = tuple(prefix for prefix in STEERING_PREFIXES if prefix != "AZURE_")
 STEERING_NAMES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy", "ssl_cert_dir")
 
 
@@ -42,6 +46,8 @@ def describe(keycard, told, in_namespace):
             "variables": {} if in_namespace else variables(keycard, vm["id"], "imds"),
             # An endpoint of the other kind on the same machine, for clients that know no other.
             "appService": local_only(variables(keycard, vm["id"], "app-service")),
+            # Of every further kind, what steers an SDK there.
+            "kinds": {kind: steering(variables(keycard, vm["id"], kind)) for kind in FURTHER_KINDS},
         },
         "site": {
             "id": told["site"]["id"],
@@ -70,6 +76,11 @@ def describe(keycard, told, in_namespace):
 
 def variables(keycard, resource_id, kind):
     return keycard.command("env", "--as", resource_id, "--kind", kind)
+
+
+def steering(variables):
+    """Of all that `keycard env` prints, what a runtime of that kind would set."""
+    return {name: value for name, value in variables.items() if name.startswith(KIND_PREFIXES)}
 
 
 def local_only(variables):

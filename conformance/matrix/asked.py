@@ -37,12 +37,12 @@ class Program:
             text=True,
         )
 
-    def ask(self, question):
+    def ask(self, question, seconds_max=ANSWER_SECONDS_MAX):
         self.process.stdin.write(json.dumps(question) + "\n")
         self.process.stdin.flush()
-        readable, _, _ = select.select([self.process.stdout], [], [], ANSWER_SECONDS_MAX)
+        readable, _, _ = select.select([self.process.stdout], [], [], seconds_max)
         line = self.process.stdout.readline() if readable else ""
-        assert line, f"{self.process.args} told nothing within {ANSWER_SECONDS_MAX} s"
+        assert line, f"{self.process.args} told nothing within {seconds_max} s"
         return json.loads(line)
 
     def close(self):
@@ -61,12 +61,13 @@ class Programs:
     def __init__(self):
         self.running = {}
 
-    def ask(self, client, variables, **question):
+    def program(self, client, variables):
+        """The client's process for this endpoint, started if it is not running."""
         own = variables if client.is_bound else {}
         key = (client.name, json.dumps(own, sort_keys=True))
         if key not in self.running:
             self.running[key] = Program(client.name, own)
-        return self.running[key].ask({**question, "variables": variables})
+        return self.running[key]
 
     def close(self):
         for program in self.running.values():

@@ -3,14 +3,12 @@
 import json
 import os
 import pathlib
-import socket
-import threading
 
 import pytest
 
-import support
 import page
-from asked import Programs
+import support
+from answers import Answers
 from workloads import Workloads
 
 
@@ -21,14 +19,17 @@ def subject():
 
 @pytest.fixture(scope="session")
 def workloads(subject):
-    return Workloads(subject)
+    made = Workloads(subject)
+    yield made
+    made.close()
 
 
 @pytest.fixture(scope="session")
-def programs():
-    running = Programs()
-    yield running
-    running.close()
+def answers(request, workloads):
+    """The answers to the questions of all tests that were chosen."""
+    given = Answers(workloads, [question(item) for item in request.session.items if is_about_a_cell(item)])
+    yield given
+    given.close()
 
 
 @pytest.fixture(scope="session")
@@ -37,34 +38,14 @@ def told():
     return page.Told()
 
 
-class Unasked:
-    """A listener where nobody is to ask: it counts who does."""
-
-    def __init__(self):
-        self.socket = socket.create_server(("127.0.0.1", 0))
-        self.connections = 0
-        threading.Thread(target=self.count, daemon=True).start()
-
-    @property
-    def authority(self):
-        return f"127.0.0.1:{self.socket.getsockname()[1]}"
-
-    def count(self):
-        while True:
-            try:
-                connection, _ = self.socket.accept()
-            except OSError:
-                return
-            self.connections += 1
-            connection.close()
+def is_about_a_cell(item):
+    return item.get_closest_marker("cells") is not None
 
 
-@pytest.fixture
-def unasked():
-    listener = Unasked()
-    yield listener
-    listener.socket.shutdown(socket.SHUT_RDWR)
-    listener.socket.close()
+def question(item):
+    """What is tried, and the cell."""
+    cell = tuple(item.callspec.params[name] for name in ("source", "client", "selector"))
+    return item.get_closest_marker("cells").args[1], cell
 
 
 def pytest_generate_tests(metafunc):

@@ -3,7 +3,7 @@
 import collections
 import pathlib
 
-from support import ASKS, CLIENTS, REFUSES, SELECTORS, SOURCES, SUPPORT, cells, does
+from support import ASKS, CLIENTS, IGNORES, REFUSES, SELECTORS, SOURCES, SUPPORT, cells, does
 
 PAGE = pathlib.Path(__file__).resolve().parents[2] / "docs" / "compatibility.md"
 BEGIN = "<!-- Made by a run of the clients: KEYCARD_UPDATE=1 ./test matrix -->"
@@ -14,7 +14,7 @@ class Told:
     """What was seen of each cell."""
 
     def __init__(self):
-        self.tokens, self.refusing = set(), {}
+        self.tokens, self.refusing, self.ignoring = set(), {}, set()
         self.not_attached_as, self.no_identity_as = {}, {}
 
     def token(self, *cell):
@@ -26,20 +26,24 @@ class Told:
     def no_identity(self, source, client, selector, name):
         self.no_identity_as[source, client, selector] = name
 
+    def ignored(self, *cell):
+        self.ignoring.add(cell)
+
     def client_refuses(self, source, client, selector, name):
         self.refusing[source, client, selector] = name
 
     def missing(self):
         """The cells of which something was not seen: their test failed or did not run."""
         seen = self.tokens & set(self.not_attached_as) & set(self.no_identity_as)
-        return [cell for cell in cells(ASKS) if cell not in seen] + [
-            cell for cell in cells(REFUSES) if cell not in self.refusing
-        ]
+        expected = ((ASKS, seen), (REFUSES, self.refusing), (IGNORES, self.ignoring))
+        return [cell for doing, cells_seen in expected for cell in cells(doing) if cell not in cells_seen]
 
     def shown(self, cell):
         """What the page says of it."""
         if cell in self.refusing:
             return "client refuses"
+        if cell in self.ignoring:
+            return "ignored"
         return "works" if cell in self.tokens and does(*cell) == ASKS else "–"
 
 

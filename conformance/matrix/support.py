@@ -10,8 +10,9 @@ import re
 CONFORMANCE = pathlib.Path(__file__).resolve().parents[1]
 SELECTORS = ("system", "client_id", "object_id", "resource_id")
 
-# What a client does with a selector: it asks the endpoint, it refuses by itself, or there is no way to say it.
-ASKS, REFUSES, NONE = "asks", "refuses", "none"
+# What a client does with a selector: it asks the endpoint for that identity, it refuses by itself, it asks for the default
+# one as if nothing had been said, or there is no way to say it.
+ASKS, REFUSES, IGNORES, NONE = "asks", "refuses", "ignores", "none"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,21 +59,33 @@ CLIENTS = {
         Client("node-identity", "JS @azure/identity", (NODE, "@azure/identity"), is_bound=True),
         Client("msal-node", "JS @azure/msal-node", (NODE, "@azure/msal-node"), is_bound=True),
         Client("rust-identity", "Rust azure_identity", ("rust/Cargo.toml", "azure_identity"), is_bound=True),
-        Client("az", "`az login --identity`", ("az/requirements.txt", "azure-cli")),
+        Client("az", "az", ("az/requirements.txt", "azure-cli")),
         Client("curl", "curl as documented", is_bound=True),
     )
 }
 
+VM = "Microsoft.Compute/virtualMachines"
+
 SOURCES = {
     source.name: source
     for source in (
-        Source("imds", "IMDS", "imds", "Microsoft.Compute/virtualMachines"),
+        Source("imds", "IMDS", "imds", VM),
         Source("app-service", "App Service, 2019-08-01", "app-service", "Microsoft.Web/sites"),
         Source("app-service-2017", "App Service, 2017-09-01", "app-service", "Microsoft.Web/sites"),
+        Source("arc", "Azure Arc", "arc", VM),
+        Source("service-fabric", "Service Fabric", "service-fabric", VM),
+        Source("azure-ml", "Azure Machine Learning", "azure-ml", VM),
+        Source("cloud-shell", "Cloud Shell", "cloud-shell", VM),
+        Source("workload-identity", "Workload identity federation", "workload-identity", VM),
     )
 }
 
 ALL = (ASKS, ASKS, ASKS, ASKS)
+NOTHING = (REFUSES, REFUSES, REFUSES, REFUSES)
+DEFAULT_ONLY = (ASKS, NONE, NONE, NONE)
+REFUSES_NAMES = (ASKS, REFUSES, REFUSES, REFUSES)
+CLIENT_ID_ONLY = (NONE, ASKS, NONE, NONE)
+IGNORES_NAMES = (ASKS, IGNORES, IGNORES, IGNORES)
 
 # By source and client, in the order of SELECTORS. A client that is not named has no way to ask there.
 SUPPORT = {
@@ -83,7 +96,56 @@ SUPPORT = {
     },
     # No client of today sends it but as Azure Machine Learning.
     "app-service-2017": {"curl": (ASKS, ASKS, NONE, NONE)},
+    "arc": {
+        **dict.fromkeys(CLIENTS, ALL),
+        "msal-msiv2": REFUSES_NAMES,
+        "rust-identity": NOTHING,
+        "curl": DEFAULT_ONLY,
+    },
+    "service-fabric": {
+        "azure-identity": REFUSES_NAMES,
+        "azure-identity-aio": REFUSES_NAMES,
+        "msal": IGNORES_NAMES,
+        "msal-msiv2": IGNORES_NAMES,
+        "node-identity": REFUSES_NAMES,
+        "msal-node": ALL,
+        "rust-identity": NOTHING,
+        "az": IGNORES_NAMES,
+    },
+    "azure-ml": {
+        "azure-identity": ALL,
+        "azure-identity-aio": ALL,
+        "msal": ALL,
+        "msal-msiv2": ALL,
+        "node-identity": (ASKS, ASKS, REFUSES, REFUSES),
+        "msal-node": (ASKS, ASKS, REFUSES, REFUSES),
+        "rust-identity": NOTHING,
+        "az": ALL,
+    },
+    # msal for Python, and az with it, ask another address than the variable's.
+    "cloud-shell": {
+        "azure-identity": REFUSES_NAMES,
+        "azure-identity-aio": REFUSES_NAMES,
+        "node-identity": REFUSES_NAMES,
+        "msal-node": REFUSES_NAMES,
+        "rust-identity": NOTHING,
+        "curl": DEFAULT_ONLY,
+    },
+    # By the credential of that name, or `az login --service-principal --federated-token`.
+    "workload-identity": dict.fromkeys(
+        ("azure-identity", "azure-identity-aio", "node-identity", "rust-identity", "az", "curl"), CLIENT_ID_ONLY
+    ),
 }
+
+# No client may take a refusal for a passing fault, and ask again and again.
+REFUSAL_SECONDS_MAX = 5
+
+# But where Azure's own status for a refusal is 404, these take it for one that passes.
+PATIENT = {("service-fabric", "node-identity"): 40, ("service-fabric", "msal-node"): 40}
+
+
+def refusal_seconds_max(source, client):
+    return PATIENT.get((source, client), REFUSAL_SECONDS_MAX)
 
 
 def does(source, client, selector):

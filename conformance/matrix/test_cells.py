@@ -6,88 +6,62 @@ Source: Microsoft Learn, "How to use managed identities …" of each source; spe
 
 import base64
 import json
-import time
-import urllib.parse
 
 import pytest
 
-from support import ASKS, CLIENTS, REFUSES, SOURCES
-from workloads import BOTH, NO_IDENTITY, USERS_ONLY
-
-VAULT = "https://vault.azure.net"
-# No client may take a refusal for a passing fault, and ask again and again.
-REFUSAL_SECONDS_MAX = 5
-
-MEMBERS = {"client_id": "clientId", "object_id": "principalId", "resource_id": "id"}
+from answers import ATTACHED, ELSEWHERE, NOT_ATTACHED, VAULT, WITHOUT
+from support import ASKS, IGNORES, REFUSES, SOURCES, refusal_seconds_max
+from workloads import BOTH
 
 
-@pytest.fixture
-def ask(programs, workloads, source, client, selector):
-    """Asks as a program of the resource that has these identities, for the identity with this role in the story."""
-
-    def asked(having, role):
-        variables = workloads.variables_of(CLIENTS[client], SOURCES[source], having)
-        return put_question(programs, source, client, named(workloads, selector, role), variables)
-
-    return asked
-
-
-def named(workloads, selector, role):
-    return None if selector == "system" else [selector, workloads.subject["identities"][role][MEMBERS[selector]]]
-
-
-def put_question(programs, source, client, selector, variables):
-    return programs.ask(CLIENTS[client], variables, source=source, resource=VAULT, selector=selector)
-
-
-@pytest.mark.cells(ASKS)
-def test_an_attached_identity_gives_its_token(subject, workloads, ask, told, source, client, selector):
-    answer = ask(BOTH, "attached")
-    assert "token" in answer, answer
-    claims = claims_of(answer["token"])
-    resource = workloads.resource(SOURCES[source].resource_type, BOTH)
-    meant = resource["identity"] if selector == "system" else subject["identities"]["attached"]
+@pytest.mark.cells(ASKS, ATTACHED)
+def test_an_attached_identity_gives_its_token(subject, workloads, answers, told, source, client, selector):
+    claims = claims_of(answers(ATTACHED, source, client, selector))
+    meant = own_identity(workloads, source) if selector == "system" else subject["identities"]["attached"]
     assert (claims["oid"], claims["aud"]) == (meant["principalId"], VAULT)
     told.token(source, client, selector)
 
 
-@pytest.mark.cells(ASKS)
-def test_an_identity_that_is_not_attached_is_refused_at_once(ask, told, source, client, selector):
-    having = USERS_ONLY if selector == "system" else BOTH
-    told.not_attached(source, client, selector, refusal(ask, having, "other"))
+@pytest.mark.cells(ASKS, NOT_ATTACHED)
+def test_an_identity_that_is_not_attached_is_refused_at_once(answers, told, source, client, selector):
+    name = refusal(answers(NOT_ATTACHED, source, client, selector), refusal_seconds_max(source, client))
+    told.not_attached(source, client, selector, name)
 
 
-@pytest.mark.cells(ASKS)
-def test_a_resource_without_identity_is_refused_at_once(ask, told, source, client, selector):
-    told.no_identity(source, client, selector, refusal(ask, NO_IDENTITY, "attached"))
+@pytest.mark.cells(ASKS, WITHOUT)
+def test_a_resource_without_identity_is_refused_at_once(answers, told, source, client, selector):
+    name = refusal(answers(WITHOUT, source, client, selector), refusal_seconds_max(source, client))
+    told.no_identity(source, client, selector, name)
 
 
-@pytest.mark.cells(REFUSES)
-def test_what_a_client_refuses_it_does_not_ask(workloads, programs, told, unasked, source, client, selector):
-    variables = workloads.variables_of(CLIENTS[client], SOURCES[source], BOTH)
-    variables = {name: elsewhere(value, unasked.authority) for name, value in variables.items()}
-    answer = put_question(programs, source, client, named(workloads, selector, "attached"), variables)
-    assert "refusal" in answer, "the client gave a token"
-    assert unasked.connections == 0
-    told.client_refuses(source, client, selector, answer["refusal"])
+@pytest.mark.cells(IGNORES, ATTACHED)
+def test_a_name_that_a_client_ignores_changes_nothing(workloads, answers, told, source, client, selector):
+    claims = claims_of(answers(ATTACHED, source, client, selector))
+    assert claims["oid"] == own_identity(workloads, source)["principalId"]
+    told.ignored(source, client, selector)
 
 
-def refusal(ask, having, role):
-    """By which name the client refuses; the words are the client's own."""
-    begin = time.monotonic()
-    answer = ask(having, role)
-    assert "refusal" in answer, f"a token of {claims_of(answer['token'])['oid']}"
-    assert time.monotonic() - begin < REFUSAL_SECONDS_MAX, answer
-    return answer["refusal"]
+@pytest.mark.cells(REFUSES, ELSEWHERE)
+def test_what_a_client_refuses_it_does_not_ask(answers, told, source, client, selector):
+    answer = answers(ELSEWHERE, source, client, selector)
+    name = refusal(answer, refusal_seconds_max(source, client))
+    assert answer.connections == 0
+    told.client_refuses(source, client, selector, name)
 
 
-def elsewhere(value, authority):
-    """The URL at another address; what is no URL stays."""
-    parts = urllib.parse.urlsplit(value)
-    return parts._replace(netloc=authority).geturl() if parts.scheme == "http" else value
+def own_identity(workloads, source):
+    return workloads.resource(SOURCES[source].resource_type, BOTH)["identity"]
 
 
-def claims_of(token):
+def refusal(answer, seconds_max):
+    """By which name the client refuses."""
+    assert "refusal" in answer.told, f"a token of {claims_of(answer)['oid']}"
+    assert answer.seconds < seconds_max, answer
+    return answer.told["refusal"]
+
+
+def claims_of(answer):
     """What the token says; its signature is the matter of python/test_token_verification.py."""
-    body = token.split(".")[1]
+    assert "token" in answer.told, answer
+    body = answer.told["token"].split(".")[1]
     return json.loads(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)))

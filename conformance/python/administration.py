@@ -35,6 +35,7 @@ API_VERSIONS = {
     "resourcegroups": "2024-11-01",
     "userassignedidentities": "2024-11-30",
     "virtualmachines": "2024-07-01",
+    "managedclusters": "2025-05-01",
     "vaults": "2023-07-01",
     "deletedvaults": "2023-07-01",
     "purge": "2023-07-01",

@@ -13,7 +13,7 @@ import msal
 import requests
 
 # Name of the selector as each environment documents it, which azure.identity.aio sends as it is.
-RESOURCE_ID_NAMES = {"imds": "msi_res_id", "app-service": "mi_res_id"}
+RESOURCE_ID_NAMES = {"imds": "msi_res_id", "app-service": "mi_res_id", "arc": "msi_res_id"}
 
 
 class Refused(Exception):

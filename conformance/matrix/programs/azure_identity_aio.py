@@ -4,16 +4,24 @@ they are: a resource id has the name that the endpoint documents.
 
 import asyncio
 
-from azure.identity.aio import ManagedIdentityCredential
+from azure.identity.aio import ManagedIdentityCredential, WorkloadIdentityCredential
 
 import questions
 
-RESOURCE_ID_NAMES = {"app-service": "mi_res_id"}
+RESOURCE_ID_NAMES = {
+    "app-service": "mi_res_id",
+    # These document none; the client knows this one and refuses it.
+    "cloud-shell": "resource_id",
+    "service-fabric": "resource_id",
+}
 
 
 def acquire(question):
+    federated = question.source == "workload-identity"
+    kind = WorkloadIdentityCredential if federated else ManagedIdentityCredential
+
     async def token():
-        async with ManagedIdentityCredential(**options(question.source, question.selector)) as credential:
+        async with kind(**options(question.source, question.selector)) as credential:
             return (await credential.get_token(f"{question.resource}/.default")).token
 
     return asyncio.run(token())

@@ -21,4 +21,5 @@ pub mod test_keys;
 #[cfg(any(test, feature = "test-keys"))]
 pub mod test_requests;
 pub mod tls;
+pub mod trust_store;
 pub mod x509;

@@ -19,6 +19,16 @@ pub const CHALLENGE_CHARS_MAX: usize = 300;
 pub const LOGGED_PATH_CHARS_MAX: usize = 1024;
 /// Bytes of a request id of the client's that is echoed.
 pub const ECHOED_ID_BYTES_MAX: usize = 128;
+/// Challenges of one Arc endpoint that are not answered yet; of more, the oldest ends. A client answers each at once.
+pub const ARC_CHALLENGES_MAX: usize = 64;
+/// How long a challenge of an Arc endpoint can be answered: clients read its file at once.
+pub const ARC_CHALLENGE_LIFETIME: Duration = Duration::seconds(60);
+/// How long the token of a service account lives. Source: AKS, workload identity, `service-account-token-expiration`.
+pub const SERVICE_ACCOUNT_TOKEN_LIFETIME: Duration = Duration::hours(1);
+/// Service accounts whose tokens one host keeps as files.
+pub const PROJECTED_TOKENS_MAX: usize = 1000;
+/// Bytes of a form at a local endpoint: what a token is for.
+pub const LOCAL_FORM_BYTES_MAX: usize = 8 * 1024;
 /// Bytes of a form at the token service: an assertion with a certificate chain, and change.
 pub const TOKEN_FORM_BYTES_MAX: usize = 64 * 1024;
 /// Bytes of a body at a vault: a 25 KB secret escaped, with tags.
@@ -35,6 +45,17 @@ pub const JWT_BYTES_MAX: usize = 32 * 1024;
 pub const SERVER_CONNECTIONS_MAX: usize = 8192;
 /// Open connections of one local endpoint.
 pub const LOCAL_CONNECTIONS_MAX: usize = 1024;
+/// Sandboxes of one host at once.
+pub const SANDBOXES_MAX: usize = 256;
+/// From a command's first word at the control socket until its sockets are handed over, and from a connection to an opening
+/// of a sandbox until its other end is reached.
+pub const HAND_OVER_TIME_MAX: std::time::Duration = std::time::Duration::from_secs(30);
+/// Open connections of a sandbox's responder over TCP.
+pub const RESOLVER_CONNECTIONS_MAX: usize = 64;
+/// Open connections through one opening of a sandbox.
+pub const RELAYED_CONNECTIONS_MAX: usize = 256;
+/// Server certificates that are kept for names of Azure that were asked for in sandboxes.
+pub const NAMED_CERTIFICATES_MAX: usize = 1024;
 /// Local endpoints of one host. Each holds a descriptor, of which the HTTPS listener needs its own, and one request can make
 /// [`SCALE_SET_INSTANCES_MAX`] of them.
 pub const LOCAL_ENDPOINTS_MAX: usize = 8192;

@@ -79,4 +79,12 @@ impl OperationContext {
             Caller::Anonymous | Caller::Workload(_) | Caller::System => None,
         }
     }
+
+    /// The resource whose workload asks, at its local endpoint.
+    pub const fn workload(&self) -> Option<&ArmResourceId> {
+        match &self.caller {
+            Caller::Workload(resource) => Some(resource),
+            Caller::Anonymous | Caller::Principal(_) | Caller::System => None,
+        }
+    }
 }

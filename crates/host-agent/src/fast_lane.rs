@@ -115,6 +115,7 @@ fn is_from_workload(endpoint: &LocalEndpoint, headers: &HeaderMap) -> bool {
         } else if *name == header::HOST
             || *name == METADATA
             || *name == X_FORWARDED_FOR
+            || *name == header::FORWARDED
             || *name == header::TRANSFER_ENCODING
             || *name == header::CONTENT_LENGTH
         {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use axum::body::Body;
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{HeaderValue, Request, Response, header};
 use http_body_util::{Either, Full};
 use hyper::body::Incoming;
 use keycard_crypto::secret::Secret;
@@ -17,13 +17,14 @@ use keycard_domain::resource_id::ArmResourceId;
 use keycard_domain::token::throttle::Throttle;
 use keycard_wire::connection::{self, Unsent};
 use keycard_wire::local::prepared::PreparedAnswer;
-use keycard_wire::local::{LocalEndpoint, LocalFace, LocalFaces};
+use keycard_wire::local::{LocalEndpoint, LocalFace, LocalFaces, has_ambiguous_framing};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use crate::broken_answer::break_off;
 use crate::fast_lane::{self, FastLane};
 use crate::faults::Faults;
+use crate::node_certificate::NodeCertificate;
 
 /// What one listener answers with.
 #[derive(Debug)]
@@ -124,8 +125,28 @@ impl Lane {
     async fn route(&self, bound: &Bound, request: Request<Incoming>) -> Response<Body> {
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(Arc::clone(&bound.endpoint));
-        self.faces.of(self.kind).answer(request).await
+        let is_ambiguous = has_ambiguous_framing(request.headers());
+        let mut answer = self.faces.of(self.kind).answer(request).await;
+        if is_ambiguous {
+            answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        answer
     }
+}
+
+/// Serves a listener over TLS until it is closed.
+pub(crate) async fn accept_tls(
+    listener: TcpListener,
+    lane: Arc<Lane>,
+    closed: watch::Receiver<()>,
+    certificate: NodeCertificate,
+) {
+    let answer = move |request| {
+        let lane = Arc::clone(&lane);
+        async move { lane.answer(request).await }
+    };
+    let secure = |stream| certificate.secure(stream);
+    connection::serve_http1(limits::LOCAL_CONNECTIONS_MAX, listener, closed, secure, answer).await;
 }
 
 /// Serves a listener until it is closed.
@@ -150,8 +171,10 @@ pub(crate) async fn accept_up_to(
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use crate::challenge_files::ChallengeFiles;
     use async_trait::async_trait;
     use keycard_crypto::bound_certificate::BindingRequest;
+    use keycard_crypto::x509::CertificateAuthority;
     use keycard_domain::clock::ManualClock;
     use keycard_domain::compute::machine::{Machine, Machines};
     use keycard_domain::credential::enrolment::{EnrolmentError, IdentityNames};
@@ -163,7 +186,7 @@ pub(crate) mod tests {
     };
     use keycard_wire::local::authorities;
     use std::net::{Ipv4Addr, SocketAddr};
-    use time::UtcDateTime;
+    use time::{Duration, OffsetDateTime, UtcDateTime};
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpStream;
 
@@ -229,8 +252,22 @@ pub(crate) mod tests {
             })),
             clock: Arc::new(ManualClock::at(UtcDateTime::UNIX_EPOCH)),
             entropy: Arc::new(SeededEntropy::new(1)),
+            challenges: Arc::new(ChallengeFiles::new(
+                "/nowhere".into(),
+                Arc::new(SeededEntropy::new(1)),
+            )),
             metadata_requests: None,
         }
+    }
+
+    /// A certificate of an authority that nobody knows.
+    pub(crate) fn node_certificate() -> NodeCertificate {
+        let (from, until) =
+            (OffsetDateTime::UNIX_EPOCH, OffsetDateTime::UNIX_EPOCH + Duration::DAY);
+        let authority = CertificateAuthority::generate_tls("localhost", &[], from).unwrap();
+        let names = ["localhost".to_owned()];
+        let certificate = authority.issue_server_certificate(&names, &[], from, until).unwrap();
+        NodeCertificate::new(&certificate).unwrap()
     }
 
     async fn listen(connections_max: usize) -> (SocketAddr, watch::Sender<()>) {

@@ -4,6 +4,7 @@
 //! In `up` and on a single node it is embedded; the ports it is given are then kept in the same process.
 
 mod broken_answer;
+pub mod challenge_files;
 pub mod credential_store;
 pub mod fast_lane;
 pub mod faults;
@@ -11,5 +12,8 @@ pub mod faulty_source;
 mod lane;
 pub mod link_local;
 pub mod listen;
+pub mod node_certificate;
+pub mod projected_tokens;
+pub mod sandbox;
 mod token_cache;
 pub mod token_source;

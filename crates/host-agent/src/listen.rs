@@ -4,16 +4,20 @@
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashMap};
-use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::Arc;
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::sync::{Arc, Weak};
 
 use async_trait::async_trait;
 use keycard_crypto::encoding;
 use keycard_crypto::secret::Secret;
 use keycard_domain::compute::Workload;
-use keycard_domain::compute::attachment::{Attachment, AttachmentError, Attachments, EndpointKind};
+use keycard_domain::compute::attachment::{
+    Attachment, AttachmentError, Attachments, EndpointKind, Hints,
+};
+use keycard_domain::directory::lookup::{self, DefaultRule};
 use keycard_domain::limits;
 use keycard_domain::resource_id::ArmResourceId;
+use keycard_domain::token::source::Selector;
 use keycard_domain::token::throttle::Throttle;
 use keycard_wire::local::{LocalEndpoint, LocalFace, LocalFaces, authorities};
 use tokio::net::TcpListener;
@@ -21,7 +25,8 @@ use tokio::sync::{Mutex, watch};
 use uuid::Uuid;
 
 use crate::faults::Faults;
-use crate::lane::{Lane, accept};
+use crate::lane::{Lane, accept, accept_tls};
+use crate::node_certificate::NodeCertificate;
 use crate::token_source::HostView;
 
 /// The metadata address of every cloud.
@@ -37,8 +42,22 @@ pub struct Listeners {
     faults: Arc<Faults>,
     /// The resource, by id or name, that is also served at the link-local address.
     link_local: Option<String>,
+    /// What endpoints show that are spoken to over TLS.
+    certificate: NodeCertificate,
     endpoints_max: usize,
     open: Mutex<BTreeMap<(String, EndpointKind), OpenListener>>,
+    /// What is served at sockets that were made elsewhere.
+    inside: Mutex<Vec<Inside>>,
+}
+
+/// What is served in a sandbox, until the sandbox drops it.
+#[derive(Debug)]
+struct Inside {
+    id: ArmResourceId,
+    instance_id: Uuid,
+    has_secret: bool,
+    starts: u64,
+    lane: Weak<Lane>,
 }
 
 #[derive(Debug)]
@@ -49,6 +68,8 @@ struct OpenListener {
     lane: Arc<Lane>,
     /// How often the resource had been started when its workload was given the present secret.
     starts: u64,
+    /// The kind of endpoint that its resource has by itself.
+    own: Option<EndpointKind>,
     /// Dropped with the entry: the accept loops end.
     _open: watch::Sender<()>,
 }
@@ -60,6 +81,7 @@ impl Listeners {
         local: LocalFace,
         faults: Arc<Faults>,
         link_local: Option<String>,
+        certificate: NodeCertificate,
     ) -> Self {
         let faces = Arc::new(LocalFaces::new(&local));
         Self {
@@ -68,8 +90,10 @@ impl Listeners {
             faces,
             faults,
             link_local,
+            certificate,
             endpoints_max: limits::LOCAL_ENDPOINTS_MAX,
             open: Mutex::default(),
+            inside: Mutex::default(),
         }
     }
 
@@ -81,6 +105,7 @@ impl Listeners {
             workloads.map(|workload| (workload.id.key(), workload)).collect();
         self.move_or_close(&wanted).await;
         self.renew_secrets(&wanted).await;
+        self.follow_inside(&wanted).await;
         let mut unopened = Vec::new();
         for workload in wanted.into_values() {
             let Some(kind) = workload.bearer.kind.endpoint() else { continue };
@@ -92,6 +117,68 @@ impl Listeners {
             let count = unopened.len();
             tracing::error!(resource = %id, %error, count, "local endpoints could not be opened");
         }
+    }
+
+    /// The workloads that are called so: by the whole id one at most, by a name perhaps several.
+    pub(crate) fn called(&self, named: &str) -> Vec<Workload> {
+        if let Some(workload) = named.parse().ok().and_then(|id| self.view.workload(&id)) {
+            return vec![workload];
+        }
+        let is_meant =
+            |workload: &Workload| Workload::name(&workload.id).eq_ignore_ascii_case(named);
+        self.view.workloads().into_iter().filter(is_meant).collect()
+    }
+
+    /// What answers for a workload at a socket in a sandbox, and the secret that its requests have to carry, if any.
+    pub(crate) async fn lane_inside(
+        &self,
+        workload: &Workload,
+        kind: EndpointKind,
+        address: SocketAddrV4,
+    ) -> (Arc<Lane>, Option<Secret>) {
+        let mut authorities = vec![address.to_string()];
+        if address.port() == 80 {
+            authorities.push(address.ip().to_string());
+        }
+        let header = kind.has_secret().then(|| self.new_secret());
+        let endpoint = Arc::new(LocalEndpoint {
+            resource: workload.id.clone(),
+            authorities,
+            header: header.clone(),
+            throttle: Throttle::default(),
+        });
+        let lane = Arc::new(Lane::new(kind, endpoint, &self.faces, &self.local, &self.faults));
+        let mut inside = self.inside.lock().await;
+        inside.retain(|known| known.lane.strong_count() > 0);
+        inside.push(Inside {
+            id: workload.id.clone(),
+            instance_id: workload.instance_id,
+            has_secret: header.is_some(),
+            starts: workload.bearer.starts,
+            lane: Arc::downgrade(&lane),
+        });
+        (lane, header)
+    }
+
+    /// What is served in sandboxes goes with a workload that moves, and its secret ends with a restart.
+    async fn follow_inside(&self, wanted: &BTreeMap<String, Workload>) {
+        let mut inside = self.inside.lock().await;
+        if inside.is_empty() {
+            return;
+        }
+        let by_instance: HashMap<Uuid, &Workload> =
+            wanted.values().map(|workload| (workload.instance_id, workload)).collect();
+        inside.retain_mut(|known| {
+            let Some(lane) = known.lane.upgrade() else { return false };
+            let Some(workload) = by_instance.get(&known.instance_id) else { return true };
+            let has_restarted = known.has_secret && known.starts != workload.bearer.starts;
+            if has_restarted || known.id != workload.id {
+                lane.rebind(&workload.id, known.has_secret.then(|| self.new_secret()));
+                known.id = workload.id.clone();
+                known.starts = workload.bearer.starts;
+            }
+            true
+        });
     }
 
     /// Whoever learnt the former secret of a workload that was started anew can do nothing with it any more; the address
@@ -172,13 +259,31 @@ impl Listeners {
         });
         let (open, closed) = watch::channel(());
         let lane = Arc::new(Lane::new(kind, endpoint, &self.faces, &self.local, &self.faults));
-        tokio::spawn(accept(listener, Arc::clone(&lane), closed.clone()));
+        if kind.is_over_tls() {
+            let certificate = self.certificate.clone();
+            tokio::spawn(accept_tls(listener, Arc::clone(&lane), closed.clone(), certificate));
+        } else {
+            tokio::spawn(accept(listener, Arc::clone(&lane), closed.clone()));
+        }
         if kind == EndpointKind::Imds && self.is_link_local(id) {
             serve_link_local(id, Arc::clone(&lane), closed).await;
         }
-        let attachment = Attachment { resource_id: id.clone(), kind, url, header };
+        let hints = self.hints(kind);
+        let attachment = Attachment { resource_id: id.clone(), kind, url, header, hints };
         let (instance_id, starts) = (workload.instance_id, workload.bearer.starts);
-        Ok(OpenListener { attachment, instance_id, lane, starts, _open: open })
+        let own = workload.bearer.kind.endpoint();
+        Ok(OpenListener { attachment, instance_id, lane, starts, own, _open: open })
+    }
+
+    fn hints(&self, kind: EndpointKind) -> Hints {
+        let directory = || self.local.challenges.directory().to_string_lossy().into_owned();
+        Hints {
+            default_client_id: None,
+            challenge_directory: (kind == EndpointKind::Arc).then(directory),
+            certificate_thumbprint: kind
+                .is_over_tls()
+                .then(|| self.certificate.thumbprint().to_owned()),
+        }
     }
 
     fn is_link_local(&self, id: &ArmResourceId) -> bool {
@@ -213,7 +318,12 @@ impl Attachments for Listeners {
     async fn list(&self) -> Vec<Attachment> {
         // A resource that was just made has its endpoint by the time somebody asks for it.
         self.follow().await;
-        self.open.lock().await.values().map(|listener| listener.attachment.clone()).collect()
+        let open = self.open.lock().await;
+        let mut listed: Vec<&OpenListener> = open.values().collect();
+        listed.sort_by_cached_key(|listener| {
+            (listener.attachment.resource_id.key(), listener.own != Some(listener.attachment.kind))
+        });
+        listed.into_iter().map(|listener| listener.attachment.clone()).collect()
     }
 
     async fn attach(
@@ -223,14 +333,18 @@ impl Attachments for Listeners {
     ) -> Result<Attachment, AttachmentError> {
         let known = self.view.workload(resource);
         let known = known.ok_or_else(|| AttachmentError::ResourceNotFound(resource.clone()))?;
-        self.ensure(&known, kind).await
+        let mut attachment = self.ensure(&known, kind).await?;
+        let default =
+            lookup::find(&known.bearer, &Selector::Default, DefaultRule::OnlyUserAssigned);
+        attachment.hints.default_client_id = default.ok().map(|found| found.client_id);
+        Ok(attachment)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::lane::tests::{VM, local};
+    use crate::lane::tests::{VM, local, node_certificate};
     use keycard_domain::compute::scale_set::Instances;
     use keycard_domain::compute::{ComputeKind, ComputeResource, PowerState};
     use keycard_domain::directory::ServicePrincipal;
@@ -302,8 +416,13 @@ mod tests {
             ("web", &instance, false),
             ("web_1", VM, false),
         ] {
-            let listeners =
-                Listeners::new(Arc::new(Running(0..0)), local(), none(), Some(named.to_owned()));
+            let listeners = Listeners::new(
+                Arc::new(Running(0..0)),
+                local(),
+                none(),
+                Some(named.to_owned()),
+                node_certificate(),
+            );
             assert_eq!(listeners.is_link_local(&id.parse().unwrap()), is_meant, "{named} {id}");
         }
     }
@@ -312,7 +431,7 @@ mod tests {
     async fn beyond_the_bound_no_endpoint_is_opened_and_the_others_stay() {
         let of = |view: Running| Listeners {
             endpoints_max: 2,
-            ..Listeners::new(Arc::new(view), local(), none(), None)
+            ..Listeners::new(Arc::new(view), local(), none(), None, node_certificate())
         };
         let numbers = |all: Vec<Attachment>| -> Vec<String> {
             all.iter().map(|it| it.resource_id.name().to_owned()).collect()

@@ -237,6 +237,15 @@ impl Administration {
         Ok(answer.body.get("value").and_then(Value::as_array).cloned().unwrap_or_default())
     }
 
+    /// The clusters of the subscription.
+    pub async fn clusters(&self) -> Result<Vec<Value>, ClientError> {
+        let path = format!(
+            "/subscriptions/{}/providers/Microsoft.ContainerService/managedClusters?api-version=2025-05-01",
+            self.subscription
+        );
+        self.list(&path).await
+    }
+
     /// The resource's local endpoint of a kind; opens it where it does not listen yet.
     pub async fn attach(&self, resource: &str, kind: &str) -> Result<Value, ClientError> {
         let path =

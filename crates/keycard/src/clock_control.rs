@@ -49,6 +49,7 @@ impl Turning {
     async fn do_what_is_due(&self) -> Result<(), ClockError> {
         // What could not be renewed is counted and said by the server's own pass.
         let _ = self.host.credentials.renew_due(&held_identities(&self.state)).await;
+        self.host.token_files.renew_due(self.clock.now()).await;
         let operation = OperationContext::system(self.clock.now(), self.state.entropy.uuid());
         upkeep::pass(&self.state, &operation).await.map_err(|error| unavailable(&error))
     }

@@ -4,13 +4,19 @@
 //! configuration, so that a copied data directory does not open itself.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+
+use keycard_host_agent::challenge_files;
+use keycard_host_agent::sandbox::{Surroundings, VARIABLES, paths_in};
 
 /// The places of this user.
 #[derive(Clone, Debug)]
 pub struct Places {
     home: PathBuf,
     config: PathBuf,
+    /// Where the challenges of Arc endpoints are written.
+    pub arc_tokens: PathBuf,
 }
 
 #[expect(
@@ -34,12 +40,17 @@ impl Places {
         Self {
             home: variable("KEYCARD_HOME").unwrap_or_else(|| state.join("keycard")),
             config: config.join("keycard"),
+            arc_tokens: PathBuf::from(challenge_files::DIRECTORY),
         }
     }
 
     /// All places below one directory; for tests.
     pub fn below(directory: &Path) -> Self {
-        Self { home: directory.join("home"), config: directory.join("config") }
+        Self {
+            home: directory.join("home"),
+            config: directory.join("config"),
+            arc_tokens: directory.join("arc-tokens"),
+        }
     }
 
     /// The description of the running server, for the other commands.
@@ -55,6 +66,16 @@ impl Places {
     /// What belongs to one running server: its CA certificate and bundle.
     pub fn run_directory(&self, port: u16) -> PathBuf {
         self.home.join("up").join(format!("{}-{port}", std::process::id()))
+    }
+
+    /// The socket over which commands hand their sandboxes to a running server.
+    pub fn control_socket(&self, port: u16) -> PathBuf {
+        self.run_directory(port).join("control.sock")
+    }
+
+    /// What commands in sandboxes must not see: whoever reads it can act as the administrator.
+    pub fn private(&self) -> [&Path; 2] {
+        [&self.home, &self.config]
     }
 
     /// Removes what servers that were killed have left behind.
@@ -73,6 +94,20 @@ impl Places {
     pub fn master_key_directories(&self) -> [PathBuf; 2] {
         [self.config.join("master-keys"), self.home.join("master-keys")]
     }
+}
+
+/// What `run` goes by when it looks for the authorities that a command trusts.
+pub(crate) fn surroundings(command: &[OsString]) -> std::io::Result<Surroundings> {
+    let mut words = command.iter();
+    let command = words.next().cloned().unwrap_or_default();
+    let path = variable("PATH").unwrap_or_default();
+    Ok(Surroundings {
+        command: command.into(),
+        arguments: paths_in(words.as_slice()),
+        path: std::env::split_paths(&path).collect(),
+        directory: std::env::current_dir()?,
+        variables: VARIABLES.iter().filter_map(|name| Some((*name, variable(name)?))).collect(),
+    })
 }
 
 /// All variables, for `doctor`, which tells what they will do to SDKs. What is no text is left out.

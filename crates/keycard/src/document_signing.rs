@@ -9,7 +9,7 @@ use keycard_crypto::x509::{CertificateAuthority, X509Error};
 use time::UtcDateTime;
 
 /// The name that verifiers look for in the signer's certificate. Source: Azure Instance Metadata Service, "Attested data".
-pub(crate) const AZURE_SIGNER: &str = "metadata.azure.com";
+const AZURE_SIGNER: &str = "metadata.azure.com";
 
 /// How long a signer's certificate runs; it is made anew long before.
 const VALIDITY: time::Duration = time::Duration::days(90);

@@ -4,7 +4,8 @@ use std::io;
 use std::sync::Arc;
 
 use keycard_crypto::tls::{
-    ServerCertificates, ServerConfig, TlsError, server_config, server_config_asking,
+    NamedCertificates, ServerCertificates, ServerConfig, TlsError, named_server_config,
+    named_server_config_asking, server_config, server_config_asking,
 };
 use keycard_wire::bearer::ClientCertificate;
 use keycard_wire::host_names::HostNames;
@@ -22,16 +23,24 @@ pub(crate) struct Handshakes {
 }
 
 impl Handshakes {
-    /// Handshakes that serve these certificates.
-    pub(crate) fn new(
+    /// Handshakes with the server's own certificate.
+    pub(crate) fn of_server(
         names: HostNames,
         certificates: &Arc<ServerCertificates>,
     ) -> Result<Self, TlsError> {
-        Ok(Self {
-            names,
-            plain: Arc::new(server_config(Arc::clone(certificates))?),
-            asking: Arc::new(server_config_asking(Arc::clone(certificates))?),
-        })
+        let plain = Arc::new(server_config(Arc::clone(certificates))?);
+        let asking = Arc::new(server_config_asking(Arc::clone(certificates))?);
+        Ok(Self { names, plain, asking })
+    }
+
+    /// Handshakes with certificates that are made by name.
+    pub(crate) fn by_name(
+        names: HostNames,
+        certificates: &Arc<NamedCertificates>,
+    ) -> Result<Self, TlsError> {
+        let plain = Arc::new(named_server_config(Arc::clone(certificates))?);
+        let asking = Arc::new(named_server_config_asking(Arc::clone(certificates))?);
+        Ok(Self { names, plain, asking })
     }
 
     /// Makes a connection secure.

@@ -1,5 +1,7 @@
 //! A whole keycard in this process: opens the state, makes keys and certificates, mounts the faces, listens.
 
+mod sandboxes;
+
 use std::future::Future;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -12,8 +14,8 @@ use http::Request;
 use hyper::body::Incoming;
 use keycard_crypto::seal::SealingKey;
 use keycard_crypto::signing_pool::SigningPool;
-use keycard_crypto::tls::ServerCertificates;
-use keycard_crypto::x509::{CertificateAuthority, X509Error};
+use keycard_crypto::tls::{NamedCertificates, ServerCertificates};
+use keycard_crypto::x509::{CertificateAuthority, ServerCertificate, X509Error};
 use keycard_domain::audit::AuditLog;
 use keycard_domain::bootstrap::{Bootstrap, IssuerForm, bootstrap};
 use keycard_domain::clock::{Clock, ClockControl, ClockOffset};
@@ -30,23 +32,29 @@ use keycard_domain::snapshot::Snapshot;
 use keycard_domain::state::{Ports, State};
 use keycard_domain::store::{Revision, Store};
 use keycard_domain::token::audience::{Audiences, Service};
+use keycard_domain::token::cluster_issuer::ClusterIssuer;
+use keycard_domain::token::federation::IssuerKeys;
 use keycard_domain::token::issuer::{Addresses, Issuer};
 use keycard_domain::token::verify::TokenVerifier;
 use keycard_domain::upkeep;
+use keycard_host_agent::challenge_files::ChallengeFiles;
 use keycard_host_agent::credential_store::CredentialStore;
 use keycard_host_agent::faults::Faults;
 use keycard_host_agent::faulty_source::FaultySource;
 use keycard_host_agent::listen::Listeners;
+use keycard_host_agent::node_certificate::NodeCertificate;
+use keycard_host_agent::projected_tokens::TokenFiles;
 use keycard_host_agent::token_source::HostTokenSource;
 use keycard_store::audit_log::{FileAuditLog, MemoryAuditLog};
 use keycard_store::memory::MemoryStore;
 use keycard_store::sqlite::SqliteStore;
 use keycard_wire::arm::{self, Arm};
 use keycard_wire::authorize::{self, Authorize};
+use keycard_wire::cluster_issuer::{self, ClusterIssuers};
 use keycard_wire::entra::{self, Entra};
 use keycard_wire::graph::{self, Graph};
 use keycard_wire::host_names::{
-    ATTESTATION, AZURE_SUFFIXES, FaceName, HostNames, MTLS_LOGIN, host_of, requested_authority,
+    ATTESTATION, CLAIMED_DOMAINS, FaceName, HostNames, MTLS_LOGIN, host_of, requested_authority,
 };
 use keycard_wire::key_vault::{self, KeyVault, VaultName};
 use keycard_wire::local::{LocalFace, LocalFaces};
@@ -61,7 +69,7 @@ use tokio::task::JoinHandle;
 use crate::clock_control::Turning;
 use crate::config::Places;
 use crate::description::{Administrator, Description, Endpoints, Suffixes};
-use crate::document_signing::{AZURE_SIGNER, DocumentSigning};
+use crate::document_signing::DocumentSigning;
 use crate::handshake::{Handshakes, client_certificate};
 use crate::health::Health;
 use crate::host_view::LocalHostView;
@@ -180,8 +188,7 @@ pub async fn start(options: Options) -> Result<Server, StartError> {
     let health = Arc::new(Health::default());
     tasks.push(tokio::spawn(keep_up(Arc::clone(&state), Arc::clone(&health), stopped.clone())));
 
-    let permitted: Vec<&str> =
-        AZURE_SUFFIXES.iter().copied().chain([AZURE_SIGNER, "localhost"]).collect();
+    let permitted: Vec<&str> = CLAIMED_DOMAINS.iter().copied().chain(["localhost"]).collect();
     let authority = keys::tls_authority(
         options.data_directory.as_deref(),
         &master_key,
@@ -189,26 +196,31 @@ pub async fn start(options: Options) -> Result<Server, StartError> {
         &permitted,
         options.tls_clock.now(),
     )?;
+    let certificate = node_certificate(&authority, options.tls_clock.now())?;
     let signing = DocumentSigning::new(&authority, &options.domain, options.tls_clock.now());
     let signing = signing.map_err(other)?;
-    let faces = Faces::mount(&state, &names, &options, health, Arc::clone(&signing))?;
+    let local = (certificate, Arc::clone(&signing));
+    let faces = Faces::mount(&state, &names, &options, health, local)?;
     tasks.push(tokio::spawn(follow_hosts(Arc::clone(&state), faces.host.clone(), stopped.clone())));
     let run_directory = options.places.run_directory(port);
     let files = write_trust_files(&run_directory, &authority)?;
     let (metrics_listener, metrics_address) = bind_metrics(options.metrics_port).await?;
-    let description = describe(&options, &names, &first, &files, metrics_address);
+    let mut description = describe(&options, &names, &first, &files, metrics_address);
     let rows = faces.rows();
 
     let clock = Arc::clone(&options.tls_clock);
-    let tls = Tls { authority, names: names.clone(), signing, clock };
+    let tls = Arc::new(Tls { authority, names: names.clone(), signing, clock });
     let certificates = ServerCertificates::new(&tls.issue()?).map_err(other)?;
-    let handshakes = Arc::new(Handshakes::new(names, &certificates).map_err(other)?);
-    tasks.push(tokio::spawn(renew_server_certificate(tls, certificates, stopped.clone())));
+    let handshakes = Arc::new(Handshakes::of_server(names, &certificates).map_err(other)?);
     let faces = Arc::new(faces);
+    let sandboxes = sandboxes::open(&options, &tls, &handshakes, &faces)?;
+    description.control_socket = sandboxes.path();
+    let named = sandboxes.serve(stopped.clone(), &mut tasks);
+    tasks.push(tokio::spawn(renew_certificates(tls, certificates, named, stopped.clone())));
     let credentials = keep_credentials(state, Arc::clone(&faces), stopped.clone());
     tasks.push(tokio::spawn(credentials));
     tasks.push(tokio::spawn(serve_metrics(metrics_listener, Arc::clone(&faces), stopped.clone())));
-    tasks.push(tokio::spawn(serve_https(listener, handshakes, faces, stopped)));
+    tasks.push(tokio::spawn(serve_https(listener, handshakes, faces, At::Own, stopped)));
     Ok(Server { description, port, rows, run_directory, stop, tasks })
 }
 
@@ -331,6 +343,7 @@ pub(crate) struct Host {
     listeners: Arc<Listeners>,
     tokens: Arc<HostTokenSource>,
     pub(crate) credentials: Arc<CredentialStore>,
+    pub(crate) token_files: Arc<TokenFiles>,
 }
 
 /// How often due work is looked for: credentials to renew, what has outlived its time.
@@ -341,6 +354,7 @@ async fn keep_credentials(state: Arc<State>, faces: Arc<Faces>, stopped: watch::
     repeat(stopped, || async {
         let counted = faces.host.credentials.renew_due(&held_identities(&state)).await;
         faces.metrics.note_unrenewed(counted);
+        faces.host.token_files.renew_due(state.clock.now()).await;
         tokio::time::sleep(UPKEEP_INTERVAL).await;
     })
     .await;
@@ -409,18 +423,35 @@ pub(crate) fn held_identities(state: &State) -> Vec<(ArmResourceId, IdentityName
     held
 }
 
-/// The faces of the HTTPS listener, and the host side behind the local ones.
+/// The faces of the HTTPS listeners, and the host side behind the local ones.
 #[derive(Debug)]
 struct Faces {
+    own: PublicFaces,
+    azure: PublicFaces,
+    host: Host,
+    metrics: Metrics,
+    local_rows: Vec<(&'static str, Row)>,
+}
+
+/// Where faces are met: their addresses are those that clients know there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum At {
+    /// At the server's own port.
+    Own,
+    /// At Azure's names and HTTPS's own port, in a sandbox.
+    Azure,
+}
+
+/// The faces of an HTTPS listener.
+#[derive(Debug)]
+struct PublicFaces {
     names: HostNames,
     arm: Box<dyn Answer>,
     entra: Box<dyn Answer>,
     graph: Box<dyn Answer>,
     key_vault: Box<dyn Answer>,
     authorize: Box<dyn Answer>,
-    host: Host,
-    metrics: Metrics,
-    local_rows: Vec<(&'static str, Row)>,
+    cluster_issuer: Box<dyn Answer>,
 }
 
 /// What the audiences of this keycard's own domain are called.
@@ -453,17 +484,22 @@ impl Faces {
         names: &HostNames,
         options: &Options,
         health: Arc<Health>,
-        signing: Arc<DocumentSigning>,
+        (certificate, signing): (NodeCertificate, Arc<DocumentSigning>),
     ) -> Result<Self, StartError> {
         let audiences = own_audiences(names);
         let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let signers = SigningPool::start(threads, limits::SIGNING_QUEUE_MAX);
+        let clusters = Arc::new(ClusterIssuer::new(
+            Arc::clone(state),
+            names.url(cluster_issuer::HOST),
+            options.issuers.keys().map_err(other)?,
+        ));
         let issuer = Arc::new(Issuer::new(
             Arc::clone(state),
             signers,
             audiences.clone(),
             Addresses { token_services: token_services(names), graph: names.url("graph") },
-            options.issuers.keys().map_err(other)?,
+            Arc::clone(&clusters) as Arc<dyn IssuerKeys>,
         ));
         let verifier = Arc::new(TokenVerifier::new(audiences));
         let view = Arc::new(LocalHostView {
@@ -493,50 +529,98 @@ impl Faces {
             key_binding,
             clock: Arc::clone(&state.clock),
             entropy: Arc::clone(&state.entropy),
+            challenges: Arc::new(ChallengeFiles::new(
+                options.places.arc_tokens.clone(),
+                Arc::clone(&state.entropy),
+            )),
             metadata_requests: state.limits.metadata_requests,
         };
         let local_rows = LocalFaces::new(&local).rows();
-        let listeners = Arc::new(Listeners::new(view, local, faults, options.link_local.clone()));
-        let host = Host { listeners: Arc::clone(&listeners), tokens, credentials };
+        let link_local = options.link_local.clone();
+        let listeners = Arc::new(Listeners::new(view, local, faults, link_local, certificate));
+        let directory = options.places.run_directory(names.port()).join("tokens");
+        let token_files = Arc::new(TokenFiles::new(directory, clusters.clone()));
+        let host = Host {
+            listeners: Arc::clone(&listeners),
+            tokens,
+            credentials,
+            token_files: Arc::clone(&token_files),
+        };
         let clock_control = options.turnable_clock.clone().map(|clock| {
             let (state, host) = (Arc::clone(state), host.clone());
             Arc::new(Turning { clock, state, host, turn: Mutex::new(()) }) as Arc<dyn ClockControl>
         });
-        let arm = arm::face(Arm {
-            state: Arc::clone(state),
-            verifier: Arc::clone(&verifier),
-            names: names.clone(),
-            attachments: listeners,
-            clock_control,
-            for_development: options.for_development,
-        });
-        let entra =
-            entra::face(Entra { state: Arc::clone(state), tokens: issuer, names: names.clone() });
-        let authorize = authorize::face(Authorize {
-            state: Arc::clone(state),
-            verifier: Arc::clone(&verifier),
-            names: names.clone(),
-        });
-        let graph = graph::face(Graph {
-            state: Arc::clone(state),
-            verifier: Arc::clone(&verifier),
-            names: names.clone(),
-        });
-        let key_vault =
-            key_vault::face(KeyVault { state: Arc::clone(state), verifier, names: names.clone() });
+        let public = |names: HostNames| {
+            let (state, verifier) = (Arc::clone(state), Arc::clone(&verifier));
+            let arm = arm::face(Arm {
+                state: Arc::clone(&state),
+                verifier: Arc::clone(&verifier),
+                names: names.clone(),
+                attachments: listeners.clone(),
+                clusters: Arc::clone(&clusters),
+                projected_tokens: token_files.clone(),
+                clock_control: clock_control.clone(),
+                for_development: options.for_development,
+            });
+            let entra = entra::face(Entra {
+                state: Arc::clone(&state),
+                tokens: issuer.clone(),
+                names: names.clone(),
+            });
+            let authorize = authorize::face(Authorize {
+                state: Arc::clone(&state),
+                verifier: Arc::clone(&verifier),
+                names: names.clone(),
+            });
+            let graph = graph::face(Graph {
+                state: Arc::clone(&state),
+                verifier: Arc::clone(&verifier),
+                names: names.clone(),
+            });
+            let cluster_issuer = cluster_issuer::face(ClusterIssuers {
+                issuer: clusters.clone(),
+                clock: Arc::clone(&state.clock),
+                entropy: Arc::clone(&state.entropy),
+            });
+            let key_vault = key_vault::face(KeyVault { state, verifier, names: names.clone() });
+            PublicFaces {
+                names,
+                arm: Box::new(arm),
+                entra: Box::new(entra),
+                graph: Box::new(graph),
+                key_vault: Box::new(key_vault),
+                authorize: Box::new(authorize),
+                cluster_issuer: Box::new(cluster_issuer),
+            }
+        };
         Ok(Self {
-            names: names.clone(),
-            arm: Box::new(arm),
-            entra: Box::new(entra),
-            graph: Box::new(graph),
-            key_vault: Box::new(key_vault),
-            authorize: Box::new(authorize),
+            own: public(names.clone()),
+            azure: public(HostNames::new(names.domain(), 443)),
             host,
             metrics: Metrics::new(Arc::clone(state), health),
             local_rows,
         })
     }
 
+    fn rows(&self) -> Vec<(&'static str, Row)> {
+        let mut rows = self.own.rows();
+        rows.extend(self.local_rows.iter().cloned());
+        rows
+    }
+
+    /// Leads a request to the face that its host means.
+    async fn answer(&self, at: At, request: Request<Incoming>) -> Response {
+        let faces = match at {
+            At::Own => &self.own,
+            At::Azure => &self.azure,
+        };
+        let (name, response) = faces.answer(request).await;
+        self.metrics.count(name, response.status());
+        response
+    }
+}
+
+impl PublicFaces {
     fn rows(&self) -> Vec<(&'static str, Row)> {
         let of = |face: &'static str, answer: &dyn Answer| {
             answer.rows().into_iter().map(move |row| (face, row)).collect::<Vec<_>>()
@@ -546,12 +630,12 @@ impl Faces {
         rows.extend(of("graph", self.graph.as_ref()));
         rows.extend(of("key_vault", self.key_vault.as_ref()));
         rows.extend(of("authorize", self.authorize.as_ref()));
-        rows.extend(self.local_rows.iter().cloned());
+        rows.extend(of("cluster_issuer", self.cluster_issuer.as_ref()));
         rows
     }
 
-    /// Leads a request to the face that its host means.
-    async fn answer(&self, request: Request<Incoming>) -> Response {
+    /// The face that a request's host means, and its answer.
+    async fn answer(&self, request: Request<Incoming>) -> (&'static str, Response) {
         let (parts, body) = request.into_parts();
         let authority = requested_authority(&parts).unwrap_or_default();
         let host = host_of(&authority).unwrap_or_default();
@@ -564,7 +648,7 @@ impl Faces {
         if is_unbuilt {
             discard_body(request.body_mut()).await;
         }
-        let (name, response) = match face {
+        match face {
             None => ("none", unbuilt::unknown_host(&host)),
             Some(FaceName::Loopback) => self.answer_by_path(request).await,
             Some(FaceName::ResourceManager) => ("arm", self.arm.answer(request).await),
@@ -574,13 +658,14 @@ impl Faces {
                 ("key_vault", self.key_vault.answer(request).await)
             }
             Some(FaceName::Authorize) => ("authorize", self.authorize.answer(request).await),
+            Some(FaceName::ClusterIssuer) => {
+                ("cluster_issuer", self.cluster_issuer.answer(request).await)
+            }
             Some(FaceName::Graph) => ("graph", self.graph.answer(request).await),
             Some(FaceName::Blob(_)) => ("blob", unbuilt::blob()),
             Some(FaceName::Portal) => ("portal", unbuilt::portal()),
             Some(FaceName::Attestation) => ("attestation", unbuilt::attestation()),
-        };
-        self.metrics.count(name, response.status());
-        response
+        }
     }
 
     /// `https://localhost` reaches Resource Manager, token service and Graph by path.
@@ -664,6 +749,7 @@ fn describe(
             storage: own("storage"),
             sql_server: format!(".database.{}", names.domain()),
         },
+        control_socket: None,
     }
 }
 
@@ -682,18 +768,19 @@ const SERVER_CERTIFICATE_VALIDITY: time::Duration = time::Duration::days(90);
 const SERVER_CERTIFICATE_RENEWAL: Duration = Duration::from_secs(30 * 24 * 3600);
 
 impl Tls {
-    fn issue(&self) -> Result<keycard_crypto::x509::ServerCertificate, StartError> {
+    fn issue(&self) -> Result<ServerCertificate, StartError> {
+        let addresses = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
+        self.issue_for(&self.names.certificate_names(), &addresses).map_err(other)
+    }
+
+    fn issue_for(
+        &self,
+        names: &[String],
+        addresses: &[IpAddr],
+    ) -> Result<ServerCertificate, X509Error> {
         let now: UtcDateTime = self.clock.now();
         let (from, until) = (now - time::Duration::hours(1), now + SERVER_CERTIFICATE_VALIDITY);
-        let addresses = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
-        self.authority
-            .issue_server_certificate(
-                &self.names.certificate_names(),
-                &addresses,
-                from.into(),
-                until.into(),
-            )
-            .map_err(other)
+        self.authority.issue_server_certificate(names, addresses, from.into(), until.into())
     }
 
     fn renew_signer(&self) -> Result<(), X509Error> {
@@ -701,13 +788,31 @@ impl Tls {
     }
 }
 
-async fn renew_server_certificate(
-    tls: Tls,
+/// How long the certificate of local endpoints runs: workloads were told its thumbprint, so it is never replaced. Apple's
+/// verifier takes none that runs longer.
+const NODE_CERTIFICATE_VALIDITY: time::Duration = time::Duration::days(825);
+
+/// The certificate of this run's local endpoints that are spoken to over TLS.
+fn node_certificate(
+    authority: &CertificateAuthority,
+    now: UtcDateTime,
+) -> Result<NodeCertificate, StartError> {
+    let (from, until) = (now - time::Duration::hours(1), now + NODE_CERTIFICATE_VALIDITY);
+    let (names, addresses) = (["localhost".to_owned()], [IpAddr::V4(Ipv4Addr::LOCALHOST)]);
+    let certificate =
+        authority.issue_server_certificate(&names, &addresses, from.into(), until.into());
+    NodeCertificate::new(&certificate.map_err(other)?).map_err(other)
+}
+
+async fn renew_certificates(
+    tls: Arc<Tls>,
     certificates: Arc<ServerCertificates>,
+    named: Arc<NamedCertificates>,
     stopped: watch::Receiver<bool>,
 ) {
     repeat(stopped, || async {
         tokio::time::sleep(SERVER_CERTIFICATE_RENEWAL).await;
+        named.forget();
         let renewed = tls.issue().and_then(|fresh| certificates.replace(&fresh).map_err(other));
         if let Err(error) = renewed {
             tracing::error!(%error, "the server's certificate could not be renewed");
@@ -719,11 +824,12 @@ async fn renew_server_certificate(
     .await;
 }
 
-async fn serve_https(
+async fn serve_https<T: Send + Sync + 'static>(
     listener: TcpListener,
     handshakes: Arc<Handshakes>,
     faces: Arc<Faces>,
-    stopped: watch::Receiver<bool>,
+    at: At,
+    stopped: watch::Receiver<T>,
 ) {
     connection::accept_up_to(
         limits::SERVER_CONNECTIONS_MAX,
@@ -742,7 +848,7 @@ async fn serve_https(
                     let extensions = request.extensions_mut();
                     client.map(|client| extensions.insert(client));
                     certificate.clone().map(|certificate| extensions.insert(certificate));
-                    async move { faces.answer(request).await }
+                    async move { faces.answer(at, request).await }
                 };
                 connection::serve(stream, answer, stopped).await;
             }

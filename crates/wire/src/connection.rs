@@ -270,6 +270,8 @@ async fn serve_one<I, F, R, B>(
     });
     let connection = http1::Builder::new()
         .header_read_timeout(None)
+        // The command that Microsoft documents for Azure Arc looks for `Www-Authenticate`, spelled so.
+        .title_case_headers(true)
         .max_buf_size(limits::HEAD_BYTES_MAX)
         .max_headers(limits::HEADERS_MAX)
         .serve_connection(TokioIo::new(io), service);

@@ -20,6 +20,8 @@ pub enum FaceName {
     Authorize,
     /// Where keys would be attested.
     Attestation,
+    /// The issuer of clusters.
+    ClusterIssuer,
     /// The portal.
     Portal,
     /// `localhost` itself: the path decides.
@@ -39,7 +41,7 @@ pub const MTLS_LOGIN: &str = "mtlsauth";
 /// Where keys would be attested.
 pub const ATTESTATION: &str = "attestation";
 
-/// The names that the certificate and the sandbox carry besides the own domain.
+/// The names that the server's certificate carries besides the own domain.
 pub const AZURE_SUFFIXES: &[&str] = &[
     "management.azure.com",
     "login.microsoftonline.com",
@@ -51,6 +53,24 @@ pub const AZURE_SUFFIXES: &[&str] = &[
     "database.windows.net",
 ];
 
+/// The domains of which a sandbox claims every name, and the only ones of Azure's that the local authority may issue for.
+pub const CLAIMED_DOMAINS: &[&str] = &[
+    "azure.com",
+    "azure.net",
+    "windows.net",
+    "microsoftonline.com",
+    "microsoft.com",
+    "azure-api.net",
+    "azurecr.io",
+];
+
+/// Whether a name, in lower case and without a final dot, is of a claimed domain.
+pub fn is_claimed(name: &str) -> bool {
+    CLAIMED_DOMAINS.iter().any(|domain| {
+        name.strip_suffix(domain).is_some_and(|left| left.is_empty() || left.ends_with('.'))
+    })
+}
+
 impl HostNames {
     /// The names below a domain, at a port.
     pub fn new(domain: &str, port: u16) -> Self {
@@ -60,6 +80,11 @@ impl HostNames {
     /// The domain.
     pub fn domain(&self) -> &str {
         &self.domain
+    }
+
+    /// The port of the listener.
+    pub const fn port(&self) -> u16 {
+        self.port
     }
 
     /// `https://{name}.DOMAIN[:port]`, without a final slash.
@@ -79,8 +104,9 @@ impl HostNames {
 
     /// Every DNS name of the server's certificate.
     pub fn certificate_names(&self) -> Vec<String> {
-        let own = ["management", "login", MTLS_LOGIN, "graph", "authorize", "portal", ATTESTATION]
-            .map(|name| format!("{name}.{}", self.domain));
+        let own =
+            ["management", "login", MTLS_LOGIN, "graph", "authorize", "oic", "portal", ATTESTATION]
+                .map(|name| format!("{name}.{}", self.domain));
         let own_wildcards =
             ["vault", "blob.storage", "database"].map(|name| format!("*.{name}.{}", self.domain));
         let azure = AZURE_SUFFIXES.iter().map(|name| (*name).to_owned());
@@ -131,6 +157,7 @@ impl HostNames {
             ATTESTATION => Some(FaceName::Attestation),
             "graph" => Some(FaceName::Graph),
             "authorize" => Some(FaceName::Authorize),
+            "oic" => Some(FaceName::ClusterIssuer),
             "portal" => Some(FaceName::Portal),
             _ => match name.split_once('.')? {
                 (vault, "vault") => label(vault).map(FaceName::KeyVault),
@@ -178,6 +205,17 @@ mod tests {
 
     fn check(host: &str, face: Option<&FaceName>) {
         assert_eq!(HostNames::new("keycard.localhost", 8443).face(host).as_ref(), face, "{host}");
+    }
+
+    #[test]
+    fn every_name_of_a_claimed_domain_is_claimed_and_no_other() {
+        for name in AZURE_SUFFIXES.iter().chain(CLAIMED_DOMAINS).chain(&["a.b.azurecr.io"]) {
+            assert!(is_claimed(name), "{name}");
+        }
+        for name in ["", "com", "evilazure.net", "azure.net.evil", "github.com", "vault.azure.net."]
+        {
+            assert!(!is_claimed(name), "{name}");
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@
 pub mod arm;
 pub mod authorize;
 pub mod bearer;
+pub mod cluster_issuer;
 pub mod connection;
 pub mod entra;
 pub mod graph;

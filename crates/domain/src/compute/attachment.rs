@@ -5,6 +5,7 @@
 use async_trait::async_trait;
 use keycard_crypto::secret::Secret;
 
+use crate::ids::ClientId;
 use crate::resource_id::ArmResourceId;
 
 /// The protocol of a local token endpoint.
@@ -14,25 +15,52 @@ pub enum EndpointKind {
     Imds,
     /// The endpoint of App Service and Functions.
     AppService,
+    /// The endpoint of the agent on a server outside Azure.
+    Arc,
+    /// The endpoint of a Service Fabric node.
+    ServiceFabric,
+    /// The endpoint of Cloud Shell.
+    CloudShell,
+    /// The endpoint of Azure Machine Learning's compute.
+    AzureMl,
 }
 
 impl EndpointKind {
     /// Every kind.
-    pub const ALL: [Self; 2] = [Self::Imds, Self::AppService];
+    pub const ALL: [Self; 6] = [
+        Self::Imds,
+        Self::AppService,
+        Self::Arc,
+        Self::ServiceFabric,
+        Self::CloudShell,
+        Self::AzureMl,
+    ];
 
     /// The kind as commands and answers write it.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Imds => "imds",
             Self::AppService => "app-service",
+            Self::Arc => "arc",
+            Self::ServiceFabric => "service-fabric",
+            Self::CloudShell => "cloud-shell",
+            Self::AzureMl => "azure-ml",
         }
     }
 
     /// Whether a request has to carry a secret that only the workload was given.
     pub const fn has_secret(self) -> bool {
         match self {
-            Self::Imds => false,
-            Self::AppService => true,
+            Self::Imds | Self::Arc | Self::CloudShell => false,
+            Self::AppService | Self::ServiceFabric | Self::AzureMl => true,
+        }
+    }
+
+    /// Whether it is spoken to over TLS.
+    pub const fn is_over_tls(self) -> bool {
+        match self {
+            Self::ServiceFabric => true,
+            Self::Imds | Self::AppService | Self::Arc | Self::CloudShell | Self::AzureMl => false,
         }
     }
 
@@ -49,10 +77,23 @@ pub struct Attachment {
     pub resource_id: ArmResourceId,
     /// Its protocol.
     pub kind: EndpointKind,
-    /// Where it listens: the base for a metadata endpoint, the whole address for App Service.
+    /// Where it listens: the base for a metadata endpoint, the whole address for the others.
     pub url: String,
     /// What a request has to carry, where the protocol asks for it.
     pub header: Option<Secret>,
+    /// What else its workload is told.
+    pub hints: Hints,
+}
+
+/// What a workload is told besides an address and a secret, where its kind of endpoint has such.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Hints {
+    /// The identity that counts when none is named, by client id.
+    pub default_client_id: Option<ClientId>,
+    /// Where the files are whose content it has to present.
+    pub challenge_directory: Option<String>,
+    /// The SHA-1 of the certificate that the endpoint shows, in 40 hexadecimal digits.
+    pub certificate_thumbprint: Option<String>,
 }
 
 /// Why there is no endpoint.
@@ -69,7 +110,7 @@ pub enum AttachmentError {
 /// The local endpoints of this node.
 #[async_trait]
 pub trait Attachments: std::fmt::Debug + Send + Sync + 'static {
-    /// The endpoints that listen, in the order of resource and kind.
+    /// The endpoints that listen, in the order of resources; each one's own kind is its first.
     async fn list(&self) -> Vec<Attachment>;
 
     /// The resource's endpoint of this kind; opens it when it does not listen yet.

@@ -177,7 +177,6 @@ const MANAGED_CLUSTER: Rules = Rules {
     made: PowerState::Running,
 };
 
-/// Its local endpoint is not built.
 const ARC_MACHINE: Rules = Rules {
     resource_type: "Microsoft.HybridCompute/machines",
     name: NameRule { chars_min: 1, chars_max: 54, marks: "-_.", ..ANY_NAME },
@@ -187,7 +186,7 @@ const ARC_MACHINE: Rules = Rules {
         user_assigned_exactly: None,
     },
     without_identity: WithoutIdentity::Keeps,
-    runs: Runs::Nothing,
+    runs: Runs::Itself(EndpointKind::Arc),
     made: PowerState::Stopped,
 };
 

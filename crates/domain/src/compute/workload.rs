@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::scale_set::{
     INSTANCE_TYPE, Instance, InstanceId, instance_name, instance_resource_id, set_and_instance,
 };
-use super::{ComputeResource, PowerState};
+use super::{ComputeKind, ComputeResource, PowerState};
 use crate::ids::PrincipalId;
 use crate::records::Versioned;
 use crate::resource_id::ArmResourceId;
@@ -64,7 +64,7 @@ impl Workload {
         resource.kind.runs_itself().then(|| Self {
             id: resource.id.clone(),
             instance_id: resource.instance_id,
-            power_state: resource.power_state,
+            power_state: power_state(resource),
             bearer: Arc::clone(&resource.record),
         })
     }
@@ -79,6 +79,20 @@ impl Workload {
             power_state: instance.power_state,
             bearer: Arc::clone(&set.record),
         }
+    }
+}
+
+/// Whether a resource runs. A server outside Azure does whatever its resource says: that is only whether its agent was heard of
+/// lately, and what asks at its endpoint is there.
+fn power_state(resource: &ComputeResource) -> PowerState {
+    match resource.kind {
+        ComputeKind::ArcMachine => PowerState::Running,
+        ComputeKind::VirtualMachine
+        | ComputeKind::Site
+        | ComputeKind::ScaleSet
+        | ComputeKind::Slot
+        | ComputeKind::ManagedCluster
+        | ComputeKind::ContainerApp => resource.power_state,
     }
 }
 

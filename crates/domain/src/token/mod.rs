@@ -6,6 +6,7 @@
 pub mod audience;
 pub mod claims;
 pub mod client_assertion;
+pub mod cluster_issuer;
 pub mod federation;
 pub mod forge;
 pub mod grant;

@@ -2,11 +2,14 @@
 
 use clap::ValueEnum;
 use keycard_domain::compute::Workload;
+use keycard_domain::compute::attachment::EndpointKind;
 use keycard_domain::resource_id::ArmResourceId;
+use keycard_wire::local::arc;
 use serde_json::{Map, Value, json};
 
 use crate::cli::{Failure, ServerChoice, print};
 use crate::client::Administration;
+use crate::commands::workload_identity::{self, WorkloadIdentity};
 use crate::description::Description;
 
 #[derive(Debug, clap::Args)]
@@ -17,6 +20,9 @@ pub(crate) struct Env {
     /// The kind of endpoint; by default the resource's own.
     #[arg(long)]
     kind: Option<String>,
+    /// Of a cluster, with `--kind workload-identity`: the service account that the program runs as.
+    #[arg(long, value_name = "NAMESPACE:NAME", default_value = "default:default")]
+    service_account: String,
     #[command(flatten)]
     server: ServerChoice,
     /// Write lines for a shell's `eval`, or one JSON object.
@@ -32,38 +38,34 @@ enum Form {
     Json,
 }
 
-/// The kinds of the contract; those that are not built yet are named, so that nobody waits for an answer.
-const KINDS: &[(&str, bool)] = &[
-    ("imds", true),
-    ("app-service", true),
-    ("arc", false),
-    ("service-fabric", false),
-    ("cloud-shell", false),
-    ("azure-ml", false),
-];
-
 impl Env {
     pub(crate) async fn run(self) -> Result<(), Failure> {
-        match self
-            .kind
-            .as_deref()
-            .map(|kind| (kind, KINDS.iter().find(|(known, _)| *known == kind)))
-        {
-            Some((kind, None)) => return Err(Failure(format!("`{kind}` is no kind of endpoint"))),
-            Some((kind, Some((_, false)))) => {
-                return Err(Failure(format!("endpoints of kind {kind} are not built yet")));
+        match self.kind.as_deref() {
+            Some(kind) if kind != WORKLOAD_IDENTITY && EndpointKind::parse(kind).is_none() => {
+                return Err(Failure(format!("`{kind}` is no kind of endpoint")));
             }
-            Some((_, Some((_, true)))) | None => {}
+            Some(_) | None => {}
         }
         let (description, administration) = self.server.sign_in().await?;
-        let attachment = attachment(&administration, &self.resource, self.kind.as_deref()).await?;
-        let variables = variables(&description, &attachment);
+        let variables = if self.kind.as_deref() == Some(WORKLOAD_IDENTITY) {
+            let account = &self.service_account;
+            let found =
+                workload_identity::project(&administration, &self.resource, account).await?;
+            federation_variables(&description, &found)
+        } else {
+            let kind = self.kind.as_deref();
+            let attachment = attachment(&administration, &self.resource, kind).await?;
+            variables(&description, &attachment)
+        };
         match self.output {
             Form::Json => print(&serde_json::to_string(&variables)?),
             Form::Shell => print(&shell(&variables)),
         }
     }
 }
+
+/// Not the kind of an endpoint: a file, and the token service.
+const WORKLOAD_IDENTITY: &str = "workload-identity";
 
 fn text<'a>(item: &'a Value, member: &str) -> &'a str {
     item.get(member).and_then(Value::as_str).unwrap_or_default()
@@ -105,18 +107,62 @@ pub(crate) async fn attachment(
     }
 }
 
-fn variables(server: &Description, attachment: &Value) -> Map<String, Value> {
+/// What a program is told by variables.
+pub(crate) fn variables(server: &Description, attachment: &Value) -> Map<String, Value> {
     let mut variables = Map::new();
-    let mut set = |name: &str, value: &str| variables.insert(name.to_owned(), json!(value));
+    let mut set = |name: &str, value: &str| {
+        variables.insert(name.to_owned(), json!(value));
+    };
     match text(attachment, "kind") {
         "app-service" => {
             set("IDENTITY_ENDPOINT", text(attachment, "url"));
             set("IDENTITY_HEADER", text(attachment, "header"));
         }
-        _ => {
-            set("AZURE_POD_IDENTITY_AUTHORITY_HOST", text(attachment, "url"));
+        "arc" => {
+            let url = text(attachment, "url");
+            set("IDENTITY_ENDPOINT", url);
+            set("IMDS_ENDPOINT", url.strip_suffix(arc::PATH).unwrap_or(url));
         }
+        "service-fabric" => {
+            set("IDENTITY_ENDPOINT", text(attachment, "url"));
+            set("IDENTITY_HEADER", text(attachment, "header"));
+            set("IDENTITY_SERVER_THUMBPRINT", text(attachment, "certificateThumbprint"));
+        }
+        "cloud-shell" => set("MSI_ENDPOINT", text(attachment, "url")),
+        "azure-ml" => {
+            set("MSI_ENDPOINT", text(attachment, "url"));
+            set("MSI_SECRET", text(attachment, "header"));
+            // What the SDKs for .NET insist on when no identity is named, and those for Node and Go send.
+            if attachment.get("defaultClientId").is_some() {
+                set("DEFAULT_IDENTITY_CLIENT_ID", text(attachment, "defaultClientId"));
+            }
+        }
+        _ => set("AZURE_POD_IDENTITY_AUTHORITY_HOST", text(attachment, "url")),
     }
+    variables.extend(shared_variables(server));
+    variables
+}
+
+/// What the webhook of a cluster sets.
+fn federation_variables(server: &Description, found: &WorkloadIdentity) -> Map<String, Value> {
+    let mut variables = shared_variables(server);
+    let authority = format!("{}/", server.endpoints.token_service);
+    for (name, value) in [
+        ("AZURE_AUTHORITY_HOST", &authority),
+        ("AZURE_CLIENT_ID", &found.client_id),
+        ("AZURE_FEDERATED_TOKEN_FILE", &found.token_file),
+    ] {
+        variables.insert(name.to_owned(), json!(value));
+    }
+    variables
+}
+
+/// What does not depend on the kind: the token service, and whom to trust.
+fn shared_variables(server: &Description) -> Map<String, Value> {
+    let mut variables = Map::new();
+    let mut set = |name: &str, value: &str| {
+        variables.insert(name.to_owned(), json!(value));
+    };
     set("AZURE_AUTHORITY_HOST", &server.endpoints.token_service);
     set("AZURE_TENANT_ID", &server.tenant_id);
     // These replace a program's own authorities, so they get the bundle; Node adds, so it gets the one.

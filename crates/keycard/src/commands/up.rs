@@ -7,6 +7,7 @@ use clap::ValueEnum;
 use keycard_crypto::x509::parse_certificates_pem;
 use keycard_domain::entropy::{Entropy, SeededEntropy};
 use keycard_domain::limits::Profile;
+use keycard_host_agent::challenge_files;
 use keycard_wire::oidc::LocalIssuers;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -40,6 +41,9 @@ pub(crate) struct Up {
     /// Also serve this VM's metadata endpoint at 169.254.169.254:80; the address must be on this host.
     #[arg(long, value_name = "RESOURCE")]
     link_local: Option<String>,
+    /// Write the challenges of Arc endpoints to this directory; the SDKs look in the default only.
+    #[arg(long, value_name = "DIR", default_value = challenge_files::DIRECTORY)]
+    arc_tokens_dir: PathBuf,
     /// A certificate (PEM) with whose key the administrator may sign in besides its secret.
     #[arg(long, value_name = "FILE")]
     administrator_certificate: Option<PathBuf>,
@@ -77,7 +81,8 @@ enum IssuerChoice {
 
 impl Up {
     pub(crate) async fn run(self) -> Result<(), Failure> {
-        let places = Places::from_environment();
+        let mut places = Places::from_environment();
+        places.arc_tokens.clone_from(&self.arc_tokens_dir);
         places.clear_stale_runs();
         let output = self.output;
         let templates = Templates::read(&self.templates, &self.parameters, &self.resource_group)?;

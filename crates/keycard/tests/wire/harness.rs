@@ -280,13 +280,30 @@ impl Cloud {
         found.expect("the resource has an endpoint")
     }
 
-    /// A GET at any address with these headers.
-    pub(crate) async fn get(&self, url: &str, headers: &[(&str, &str)]) -> Answer {
-        let mut builder = Request::builder().method(Method::GET).uri(url);
+    /// The resource's endpoint of this kind, opened where it does not listen yet.
+    pub(crate) async fn attach(&self, resource: &str, kind: &str) -> Value {
+        self.administration.attach(resource, kind).await.unwrap()
+    }
+
+    /// A request at any address with these headers and this body.
+    pub(crate) async fn send(
+        &self,
+        method: Method,
+        url: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> Answer {
+        let mut builder = Request::builder().method(method).uri(url);
         for (name, value) in headers {
             builder = builder.header(*name, *value);
         }
-        self.client.send(builder.body(Full::new(Bytes::new())).unwrap()).await.unwrap()
+        let body = Full::new(Bytes::from(body.to_owned()));
+        self.client.send(builder.body(body).unwrap()).await.unwrap()
+    }
+
+    /// A GET at any address with these headers.
+    pub(crate) async fn get(&self, url: &str, headers: &[(&str, &str)]) -> Answer {
+        self.send(Method::GET, url, headers, "").await
     }
 
     /// What the VM's metadata endpoint answers to a token request with this query.

@@ -37,7 +37,7 @@ async fn a_machine_has_an_identity_of_its_own_and_no_other() {
     let assign = json!({ "identity": cloud.identity_block(true, &["aaa"]) });
     let refused = cloud.admin(Method::PATCH, &id(&cloud), VERSION, Some(assign)).await;
     assert_eq!(refused.status, StatusCode::BAD_REQUEST, "{}", refused.body);
-    assert!(cloud.administration.attachments().await.unwrap().is_empty(), "no endpoint yet");
+    assert_eq!(cloud.attachment(&id(&cloud)).await["kind"], "arc");
 
     // az resource writes two slashes, and the other case.
     let twice =

@@ -23,6 +23,18 @@ impl Up {
     }
 
     pub(crate) async fn start_with(directory: &Path, arguments: &[&str]) -> Self {
+        Self::launch(directory, arguments, Stdio::inherit()).await
+    }
+
+    /// With its log in this file, and the challenges of Arc endpoints in its own directory.
+    pub(crate) async fn start_logging(directory: &Path, log: &Path) -> Self {
+        let tokens = directory.join("arc-tokens");
+        let arguments = ["--arc-tokens-dir", tokens.to_str().unwrap()];
+        let log = std::fs::File::create(log).unwrap();
+        Self::launch(directory, &arguments, Stdio::from(log)).await
+    }
+
+    async fn launch(directory: &Path, arguments: &[&str], log: Stdio) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_keycard"))
             .args(["up", "--port", "0", "--output", "json", "--data-dir"])
             .arg(directory.join("data"))
@@ -31,6 +43,7 @@ impl Up {
             .env("XDG_CONFIG_HOME", directory.join("config"))
             .env("KEYCARD_LOG", "error")
             .stdout(Stdio::piped())
+            .stderr(log)
             .spawn()
             .unwrap();
         let mut line = String::new();

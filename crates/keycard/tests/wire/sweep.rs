@@ -26,6 +26,7 @@ fn url(cloud: &Cloud, face: &str, row: &Row) -> String {
         .replace("{secret}", "door")
         .replace("{operation}", "11111111-1111-1111-1111-111111111111")
         .replace("{kind}", "imds")
+        .replace("{account}", "default:default")
         .replace("{change}", "add")
         .replace("{instance}", "0")
         .replace("{slot}", "staging")

@@ -6,7 +6,7 @@
 use axum::Json;
 use axum::extract::State;
 use http::Method;
-use keycard_domain::compute::attachment::{Attachment, EndpointKind};
+use keycard_domain::compute::attachment::{Attachment, EndpointKind, Hints};
 use keycard_domain::resource_id::ArmResourceId;
 use serde_json::{Value, json};
 
@@ -43,6 +43,23 @@ fn attachment_json(attachment: &Attachment) -> Value {
     json
 }
 
+/// The answer to who attaches: with what its workload has to be told besides.
+fn attached_json(attachment: &Attachment) -> Value {
+    let mut json = attachment_json(attachment);
+    let Hints { default_client_id, challenge_directory, certificate_thumbprint } =
+        &attachment.hints;
+    let hints = [
+        ("defaultClientId", default_client_id.map(|id| id.to_string())),
+        ("challengeDirectory", challenge_directory.clone()),
+        ("certificateThumbprint", certificate_thumbprint.clone()),
+    ];
+    if let Value::Object(members) = &mut json {
+        let told = hints.into_iter().filter_map(|(name, hint)| Some((name.to_owned(), hint?)));
+        members.extend(told.map(|(name, hint)| (name, Value::String(hint))));
+    }
+    json
+}
+
 async fn list(Rbac(_): Rbac, State(arm): State<Arm>, params: Params, _: Unread) -> Json<Value> {
     let subscription = params.get("subscription").to_ascii_lowercase();
     let attachments = arm.attachments.list().await;
@@ -63,5 +80,5 @@ async fn attach(
     let resource: ArmResourceId = params.scope().parse().map_err(|_| ArmError::PathMalformed)?;
     let kind = EndpointKind::parse(params.get("kind"))
         .ok_or(ArmError::Unsupported("local endpoints of this kind"))?;
-    Ok(Json(attachment_json(&arm.attachments.attach(&resource, kind).await?)))
+    Ok(Json(attached_json(&arm.attachments.attach(&resource, kind).await?)))
 }

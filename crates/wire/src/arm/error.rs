@@ -49,6 +49,7 @@ use keycard_domain::resources::provider_registration::ProviderRegistrationError;
 use keycard_domain::resources::relocation::MoveError;
 use keycard_domain::resources::subscription::SubscriptionError;
 use keycard_domain::state::WriteError;
+use keycard_domain::token::cluster_issuer::ServiceAccountError;
 use keycard_domain::token::forge::ForgeError;
 use keycard_domain::token::signing_key::SigningKeyError;
 use keycard_domain::token::verify::BearerError;
@@ -144,6 +145,7 @@ pub(super) enum ArmError {
     Cluster(ClusterError),
     SiteNameTaken(String),
     Attachment(AttachmentError),
+    ServiceAccount(ServiceAccountError),
     Vault(VaultError),
     Secret(SecretError),
     // Rights.
@@ -202,6 +204,7 @@ reasons! {
     ProviderRegistrationError => ProviderRegistration,
     LockError => Lock,
     AttachmentError => Attachment,
+    ServiceAccountError => ServiceAccount,
 }
 
 impl From<WriteError> for ArmError {
@@ -304,6 +307,7 @@ impl ArmError {
             Self::Cluster(error) => cluster::answer(error),
             Self::SiteNameTaken(name) => compute::site_name_taken(name),
             Self::Attachment(error) => compute::attachment(error),
+            Self::ServiceAccount(error) => cluster::service_account(error),
             Self::Vault(error) => key_vault::vault(error),
             Self::Secret(error) => key_vault::secret(error),
 

@@ -200,6 +200,7 @@ fn show_members(arm: &Arm, resource: &ComputeResource, shown: &mut Shown) {
     show_pools(properties, &version, &power_state);
     show_network(properties);
     show_profiles(properties, resource, cluster);
+    show_issuer(arm, properties, resource, cluster);
     for (name, value) in [
         ("powerState", power_state),
         ("kubernetesVersion", version.clone()),
@@ -265,10 +266,20 @@ fn show_profiles(
         }});
         properties.insert("identityProfile".to_owned(), profile);
     }
-    // Differs from Azure: keycard runs no issuer for a cluster; the address of one is shown where the client gave it.
-    let issuer = properties.entry("oidcIssuerProfile").or_insert(json!({}));
-    if let Some(issuer) = issuer.as_object_mut() {
-        issuer.insert("enabled".to_owned(), json!(cluster.has_oidc_issuer));
+}
+
+/// Differs from Azure: where the client gave the address of an issuer, that one is shown.
+fn show_issuer(
+    arm: &Arm,
+    properties: &mut Map<String, Value>,
+    resource: &ComputeResource,
+    cluster: &Cluster,
+) {
+    let shown = properties.entry("oidcIssuerProfile").or_insert(json!({}));
+    let Some(shown) = shown.as_object_mut() else { return };
+    shown.insert("enabled".to_owned(), json!(cluster.has_oidc_issuer));
+    if let Ok(issuer) = arm.clusters.address(&resource.id) {
+        shown.entry("issuerURL").or_insert(json!(issuer));
     }
 }
 

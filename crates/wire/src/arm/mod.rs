@@ -35,6 +35,7 @@ mod managed_hsms;
 mod management_groups;
 mod metadata;
 mod moves;
+mod projected_tokens;
 mod providers;
 mod resource_body;
 mod resource_groups;
@@ -77,6 +78,7 @@ use keycard_domain::records::Versioned;
 use keycard_domain::resources::{lock, require_scope};
 use keycard_domain::state::{State, WriteError};
 use keycard_domain::token::audience::Service;
+use keycard_domain::token::cluster_issuer::{ClusterIssuer, ProjectedTokens};
 use keycard_domain::token::verify::{BearerError, PresentedToken, TokenVerifier};
 use time::UtcDateTime;
 use time::macros::format_description;
@@ -100,6 +102,10 @@ pub struct Arm {
     pub names: HostNames,
     /// This node's local endpoints.
     pub attachments: Arc<dyn Attachments>,
+    /// The issuer of the clusters' service accounts.
+    pub clusters: Arc<ClusterIssuer>,
+    /// Where their tokens are put on this node.
+    pub projected_tokens: Arc<dyn ProjectedTokens>,
     /// Turns this node's clock, where it can be turned.
     pub clock_control: Option<Arc<dyn ClockControl>>,
     /// Whether administrators may have tenants made, and tokens with faults: for development and tests.
@@ -147,6 +153,7 @@ fn resource_routes() -> Vec<Route<Arm>> {
         signing_keys::routes(),
         management_groups::routes(),
         attachments::routes(),
+        projected_tokens::routes(),
         faults::routes(),
         deployments::routes(),
         resources::routes(),

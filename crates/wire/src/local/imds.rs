@@ -301,7 +301,7 @@ impl ImdsError {
         match self {
             Self::Foreign(Foreign::Host) => invalid("The request is addressed to another host"),
             Self::Foreign(Foreign::Forwarded) => {
-                invalid("Requests with the header X-Forwarded-For are not accepted")
+                invalid("Forwarded requests are not accepted: X-Forwarded-For, Forwarded")
             }
             Self::Foreign(Foreign::Framing) => {
                 invalid("The framing of the request's body is not accepted")

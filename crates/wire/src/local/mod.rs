@@ -4,12 +4,19 @@
 
 mod api_version;
 pub mod app_service;
+pub mod arc;
 mod attested;
+pub mod azure_ml;
+pub mod cloud_shell;
+mod door;
+mod failure;
 pub(crate) mod fault;
 pub mod imds;
 mod instance;
 mod key_binding;
+pub mod names;
 pub mod prepared;
+pub mod service_fabric;
 
 use std::sync::Arc;
 
@@ -28,6 +35,7 @@ use keycard_domain::resource_id::ArmResourceId;
 use keycard_domain::token::source::{Freshness, Selector, TokenSource};
 use keycard_domain::token::throttle::Throttle;
 
+use self::arc::Challenges;
 use crate::host_names::requested_authority;
 use crate::request::{Parameters, RequestIds};
 use crate::route::{Face, Row};
@@ -45,6 +53,8 @@ pub struct LocalFace {
     pub clock: Arc<dyn Clock>,
     /// Gives request ids.
     pub entropy: Arc<dyn Entropy>,
+    /// Challenges the callers of Arc endpoints.
+    pub challenges: Arc<dyn Challenges>,
     /// Requests per second at one metadata endpoint, where they are limited.
     pub metadata_requests: Option<Rate>,
 }
@@ -54,12 +64,23 @@ pub struct LocalFace {
 pub struct LocalFaces {
     imds: Face<LocalFace>,
     app_service: Face<LocalFace>,
+    arc: Face<LocalFace>,
+    service_fabric: Face<LocalFace>,
+    cloud_shell: Face<LocalFace>,
+    azure_ml: Face<LocalFace>,
 }
 
 impl LocalFaces {
     /// Faces that answer with these tokens.
     pub fn new(local: &LocalFace) -> Self {
-        Self { imds: imds::face(local.clone()), app_service: app_service::face(local.clone()) }
+        Self {
+            imds: imds::face(local.clone()),
+            app_service: app_service::face(local.clone()),
+            arc: arc::face(local.clone()),
+            service_fabric: service_fabric::face(local.clone()),
+            cloud_shell: cloud_shell::face(local.clone()),
+            azure_ml: azure_ml::face(local.clone()),
+        }
     }
 
     /// The face of a kind.
@@ -67,14 +88,26 @@ impl LocalFaces {
         match kind {
             EndpointKind::Imds => &self.imds,
             EndpointKind::AppService => &self.app_service,
+            EndpointKind::Arc => &self.arc,
+            EndpointKind::ServiceFabric => &self.service_fabric,
+            EndpointKind::CloudShell => &self.cloud_shell,
+            EndpointKind::AzureMl => &self.azure_ml,
         }
     }
 
     /// The rows of all faces, each with the name of its file.
     pub fn rows(&self) -> Vec<(&'static str, Row)> {
-        let imds = self.imds.rows().cloned().map(|row| ("imds", row));
-        let app_service = self.app_service.rows().cloned().map(|row| ("app_service", row));
-        imds.chain(app_service).collect()
+        [
+            ("imds", &self.imds),
+            ("app_service", &self.app_service),
+            ("arc", &self.arc),
+            ("service_fabric", &self.service_fabric),
+            ("cloud_shell", &self.cloud_shell),
+            ("azure_ml", &self.azure_ml),
+        ]
+        .into_iter()
+        .flat_map(|(name, face)| face.rows().cloned().map(move |row| (name, row)))
+        .collect()
     }
 }
 
@@ -84,6 +117,10 @@ pub fn url(kind: EndpointKind, authority: &str) -> String {
     match kind {
         EndpointKind::Imds => format!("http://{authority}"),
         EndpointKind::AppService => format!("http://{authority}{}", app_service::PATH),
+        EndpointKind::Arc => format!("http://{authority}{}", arc::PATH),
+        EndpointKind::ServiceFabric => format!("https://{authority}{}", service_fabric::PATH),
+        EndpointKind::CloudShell => format!("http://{authority}{}", cloud_shell::PATH),
+        EndpointKind::AzureMl => format!("http://{authority}{}", azure_ml::PATH),
     }
 }
 
@@ -98,6 +135,17 @@ pub struct LocalEndpoint {
     pub header: Option<Secret>,
     /// Counts the requests where they are limited.
     pub throttle: Throttle,
+}
+
+impl LocalEndpoint {
+    /// Whether these headers hold the secret that only the workload was given. Of several, one that is wrong makes all of
+    /// them so: somebody added it.
+    pub(crate) fn is_opened_by(&self, headers: &HeaderMap, names: &[&str]) -> bool {
+        let Some(secret) = &self.header else { return false };
+        let mut presented = names.iter().flat_map(|name| headers.get_all(*name)).peekable();
+        presented.peek().is_some()
+            && presented.all(|value| value.to_str().is_ok_and(|value| secret.matches(value)))
+    }
 }
 
 /// The authorities under which a listener at a loopback port is reached.
@@ -134,14 +182,22 @@ pub(crate) fn check_origin(parts: &Parts) -> Result<Arc<LocalEndpoint>, Foreign>
     if !endpoint.authorities.iter().any(|own| own.eq_ignore_ascii_case(&authority)) {
         return Err(Foreign::Host);
     }
-    if parts.headers.contains_key("x-forwarded-for") {
+    if parts.headers.contains_key("x-forwarded-for")
+        || parts.headers.contains_key(header::FORWARDED)
+    {
         return Err(Foreign::Forwarded);
     }
-    let is_chunked = parts.headers.contains_key(header::TRANSFER_ENCODING);
-    if is_chunked || parts.headers.get_all(header::CONTENT_LENGTH).iter().count() > 1 {
+    if has_ambiguous_framing(&parts.headers) {
         return Err(Foreign::Framing);
     }
     Ok(Arc::clone(endpoint))
+}
+
+/// Whether another server might read the body of a request differently. No workload sends such a one, and its connection
+/// ends with the answer: what follows may be a part of the body. Source: RFC 9112, section 6.1.
+pub fn has_ambiguous_framing(headers: &HeaderMap) -> bool {
+    headers.contains_key(header::TRANSFER_ENCODING)
+        || headers.get_all(header::CONTENT_LENGTH).iter().count() > 1
 }
 
 /// The ids of a workload's request.

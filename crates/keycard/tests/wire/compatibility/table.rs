@@ -12,11 +12,16 @@ pub(crate) const PAGE: &str = "docs/compatibility.md";
 const FACES: &[(&str, &str)] = &[
     ("IMDS", "imds"),
     ("App Service", "app_service"),
+    ("Azure Arc", "arc"),
+    ("Service Fabric", "service_fabric"),
+    ("Cloud Shell", "cloud_shell"),
+    ("Azure Machine Learning", "azure_ml"),
     ("Token service", "entra"),
     ("Resource Manager", "arm"),
     ("Microsoft Graph", "graph"),
     ("Key Vault", "key_vault"),
     ("Check endpoint", "authorize"),
+    ("Cluster issuer", "cluster_issuer"),
 ];
 
 /// What the page calls a face.

@@ -5,8 +5,10 @@
 use http::StatusCode;
 use keycard_domain::compute::managed_cluster::ClusterError;
 use keycard_domain::limits;
+use keycard_domain::token::cluster_issuer::ServiceAccountError;
 
-use super::{Answer, BAD};
+use super::resource::resource_not_found;
+use super::{Answer, BAD, unavailable};
 
 pub(super) fn answer(error: &ClusterError) -> Answer {
     let missing = |name: &str| {
@@ -64,5 +66,13 @@ pub(super) fn answer(error: &ClusterError) -> Answer {
             "The cluster using user-assigned managed identity must be granted 'Managed Identity Operator' role to assign kubelet identity. You can run 'az role assignment create --assignee <control-plane-identity-principal-id> --role 'Managed Identity Operator' --scope <kubelet-identity-resource-id>' to grant the permission. See https://learn.microsoft.com/en-us/azure/aks/use-managed-identity#add-role-assignment"
                 .to_owned(),
         ),
+    }
+}
+
+pub(super) fn service_account(error: &ServiceAccountError) -> Answer {
+    match error {
+        ServiceAccountError::ClusterNotFound(id) => resource_not_found(id),
+        ServiceAccountError::NoIssuer => Answer(BAD, "BadRequest", error.to_string()),
+        ServiceAccountError::Unavailable(reason) => unavailable(reason),
     }
 }

@@ -1,0 +1,321 @@
+//! The endpoint of the agent on a server outside Azure: a workload proves that it may read a file, and gets a token.
+//!
+//! Source: Microsoft Learn, "Authenticate against Azure resources with Azure Arc-enabled servers". The first request is
+//! answered with the path of a file; the second brings what stands in it.
+
+use std::path::Path;
+
+use axum::Json;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use http::{HeaderMap, Method, StatusCode, Uri, header};
+use keycard_domain::directory::lookup::DefaultRule;
+use keycard_domain::operation::OperationContext;
+use keycard_domain::resource_id::ArmResourceId;
+use keycard_domain::token::source::{AccessToken, Selector, TokenRequest};
+use serde::Serialize;
+use time::UtcDateTime;
+use uuid::Uuid;
+
+use super::door::{Door, Protocol, Stray};
+use super::failure::Failure;
+use super::fault::FaultAnswer;
+use super::imds::has_metadata_header;
+use super::{Foreign, LocalEndpoint, LocalFace, SelectorError, capabilities, freshness, selector};
+use crate::request::Parameters;
+use crate::route::{Access, Face, LocalCaller, route};
+
+/// The path of the endpoint.
+pub const PATH: &str = "/metadata/identity/oauth2/token";
+
+/// What a caller has to prove, and how: it reads a file that only the agent's group may read.
+pub trait Challenges: std::fmt::Debug + Send + Sync + 'static {
+    /// Where the files are.
+    fn directory(&self) -> &Path;
+
+    /// Writes a new file for this resource's endpoint; its absolute path, without quotes, spaces or `=`.
+    ///
+    /// # Errors
+    /// [`ChallengeError`] if the file cannot be written as safely as it has to be.
+    fn issue(&self, resource: &ArmResourceId, now: UtcDateTime) -> Result<String, ChallengeError>;
+
+    /// Whether this is what stands in a file that was written for the resource's endpoint, not long ago, and was not
+    /// presented before. The file goes.
+    fn redeem(&self, resource: &ArmResourceId, presented: &str, now: UtcDateTime) -> bool;
+}
+
+/// Why no challenge can be written; for the log and the workload's owner.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no challenge can be written to {directory}: {reason}")]
+pub struct ChallengeError {
+    /// Where.
+    pub directory: String,
+    /// Why not.
+    pub reason: String,
+}
+
+/// The face.
+pub fn face(local: LocalFace) -> Face<LocalFace> {
+    let routes = vec![route(Method::GET, PATH, Access::LocalCaller, identity_token)];
+    Face::new(routes, Door::<Arc>::new(local.clone()), local)
+}
+
+struct Arc;
+
+impl Protocol for Arc {
+    type Refusal = Refusal;
+
+    fn check(_: &LocalEndpoint, headers: &HeaderMap) -> Result<(), Refusal> {
+        if has_metadata_header(headers) { Ok(()) } else { Err(Refusal::MetadataHeaderMissing) }
+    }
+
+    fn answer(refusal: Refusal, _: Uuid) -> Response {
+        refusal.into_response()
+    }
+}
+
+async fn identity_token(
+    LocalCaller(operation): LocalCaller,
+    State(local): State<LocalFace>,
+    headers: HeaderMap,
+    uri: Uri,
+) -> Result<Response, Refusal> {
+    let (request, echo) = parse(&uri)?;
+    require_proof(&local, &operation, &headers)?;
+    let token = local.tokens.acquire(&operation, request).await.map_err(Failure::from)?;
+    Ok(Json(TokenBody::of(&token, echo, operation.now)).into_response())
+}
+
+/// Lets pass who presents what stands in a challenge's file; everybody else is told where the next one is.
+fn require_proof(
+    local: &LocalFace,
+    operation: &OperationContext,
+    headers: &HeaderMap,
+) -> Result<(), Refusal> {
+    let resource = operation.workload().ok_or(Stray::Foreign(Foreign::NoEndpoint))?;
+    let presented = presented_key(headers);
+    if presented.is_some_and(|key| local.challenges.redeem(resource, key, operation.now)) {
+        return Ok(());
+    }
+    let issued = local.challenges.issue(resource, operation.now);
+    let path = issued.map_err(|error| {
+        tracing::error!(%resource, %error, "a workload could not be challenged");
+        Refusal::ChallengeUnwritten(error)
+    })?;
+    Err(Refusal::ProofMissing { path })
+}
+
+/// What follows `Basic` in the only `Authorization` header: the file's content as it is, not encoded again.
+fn presented_key(headers: &HeaderMap) -> Option<&str> {
+    let mut all = headers.get_all(header::AUTHORIZATION).iter();
+    let (Some(only), None) = (all.next(), all.next()) else { return None };
+    let (scheme, key) = only.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("Basic").then_some(key)
+}
+
+/// The api-versions of the documentation; clients send the second.
+const API_VERSIONS: &[&str] = &["2019-11-01", "2020-06-01"];
+
+fn parse(uri: &Uri) -> Result<(TokenRequest, Echo), Refusal> {
+    let query = Parameters::of(uri);
+    if !query.non_empty("api-version").is_some_and(|version| API_VERSIONS.contains(&version)) {
+        return Err(Refusal::ApiVersionInvalid);
+    }
+    if query.has_duplicates() {
+        return Err(Refusal::ParameterDuplicate);
+    }
+    let selector = selector(&query, "client_id", &["object_id"]).map_err(|error| match error {
+        SelectorError::Several => Refusal::SelectorsExclusive,
+        SelectorError::NoIdentity => Refusal::Failure(Failure::IdentityNotFound),
+    })?;
+    let echo = Echo::of(&selector, &query);
+    let resource = query.non_empty("resource").ok_or(Refusal::ResourceMissing)?.to_owned();
+    let request = TokenRequest {
+        resource,
+        selector,
+        default_rule: DefaultRule::OnlyUserAssigned,
+        freshness: freshness(&query),
+        capabilities: capabilities(&query),
+    };
+    Ok((request, echo))
+}
+
+/// The selector as the client wrote it. Clients refuse an answer without it: old agents, which know the machine's own
+/// identity only, ignore selectors.
+#[derive(Clone, Debug, Default, Serialize)]
+struct Echo {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    object_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    msi_res_id: Option<String>,
+}
+
+impl Echo {
+    fn of(selector: &Selector, query: &Parameters) -> Self {
+        match selector {
+            Selector::PrincipalId(_) => {
+                Self { object_id: query.get("object_id").map(str::to_owned), msi_res_id: None }
+            }
+            Selector::ResourceId(id) => {
+                Self { object_id: None, msi_res_id: Some(id.as_str().to_owned()) }
+            }
+            Selector::Default | Selector::ClientId(_) => Self::default(),
+        }
+    }
+}
+
+/// The answer; every number is a string.
+#[derive(Serialize)]
+struct TokenBody<'a> {
+    access_token: &'a str,
+    client_id: String,
+    expires_in: String,
+    expires_on: String,
+    ext_expires_in: String,
+    not_before: String,
+    resource: &'a str,
+    token_type: &'static str,
+    #[serde(flatten)]
+    echo: Echo,
+}
+
+impl<'a> TokenBody<'a> {
+    fn of(token: &'a AccessToken, echo: Echo, now: UtcDateTime) -> Self {
+        let expires_in = (token.expires_on - now.unix_timestamp()).max(0).to_string();
+        Self {
+            access_token: token.token.expose(),
+            client_id: token.client_id.to_string(),
+            expires_on: token.expires_on.to_string(),
+            ext_expires_in: expires_in.clone(),
+            expires_in,
+            not_before: token.not_before.to_string(),
+            resource: &token.resource,
+            token_type: "Bearer",
+            echo,
+        }
+    }
+}
+
+/// Why the endpoint refuses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Refusal {
+    Stray(Stray),
+    MetadataHeaderMissing,
+    ApiVersionInvalid,
+    ParameterDuplicate,
+    SelectorsExclusive,
+    ResourceMissing,
+    ProofMissing { path: String },
+    ChallengeUnwritten(ChallengeError),
+    Failure(Failure),
+}
+
+impl From<Stray> for Refusal {
+    fn from(stray: Stray) -> Self {
+        Self::Stray(stray)
+    }
+}
+
+impl From<Failure> for Refusal {
+    fn from(failure: Failure) -> Self {
+        Self::Failure(failure)
+    }
+}
+
+impl Refusal {
+    /// Status, `error`, `error_description`: the shape of the metadata service.
+    fn answer(&self) -> (StatusCode, &'static str, String) {
+        let invalid = |text: &str| (StatusCode::BAD_REQUEST, "invalid_request", text.to_owned());
+        match self {
+            Self::Stray(stray) => (stray.status(), stray_error(*stray), stray.text().to_owned()),
+            Self::MetadataHeaderMissing => invalid("Required metadata header not specified"),
+            Self::ApiVersionInvalid => invalid(
+                "The api-version query parameter is missing or not supported; use 2020-06-01",
+            ),
+            Self::ParameterDuplicate => invalid("A query parameter is given more than once"),
+            Self::SelectorsExclusive => {
+                invalid("Only one of client_id, object_id and msi_res_id may be given")
+            }
+            Self::ResourceMissing => invalid("Required audience parameter not specified: resource"),
+            Self::ProofMissing { .. } => (
+                StatusCode::UNAUTHORIZED,
+                "unauthorized_client",
+                "Present what stands in the file that the challenge names".to_owned(),
+            ),
+            Self::ChallengeUnwritten(error) => {
+                (StatusCode::INTERNAL_SERVER_ERROR, "server_error", error.to_string())
+            }
+            Self::Failure(failure) => (failure.status(), failure_error(failure), failure.text()),
+        }
+    }
+
+    fn retry_after_seconds(&self) -> Option<u32> {
+        match self {
+            Self::Failure(failure) => failure.retry_after_seconds(),
+            Self::Stray(_)
+            | Self::MetadataHeaderMissing
+            | Self::ApiVersionInvalid
+            | Self::ParameterDuplicate
+            | Self::SelectorsExclusive
+            | Self::ResourceMissing
+            | Self::ProofMissing { .. }
+            | Self::ChallengeUnwritten(_) => None,
+        }
+    }
+
+    /// Clients want exactly `Basic realm=PATH`: no quotes, and no second `=`.
+    fn challenge(&self) -> Option<[(header::HeaderName, String); 1]> {
+        match self {
+            Self::ProofMissing { path } => {
+                Some([(header::WWW_AUTHENTICATE, format!("Basic realm={path}"))])
+            }
+            Self::Stray(_)
+            | Self::MetadataHeaderMissing
+            | Self::ApiVersionInvalid
+            | Self::ParameterDuplicate
+            | Self::SelectorsExclusive
+            | Self::ResourceMissing
+            | Self::ChallengeUnwritten(_)
+            | Self::Failure(_) => None,
+        }
+    }
+}
+
+const fn stray_error(stray: Stray) -> &'static str {
+    match stray {
+        Stray::Foreign(Foreign::NoEndpoint) => "server_error",
+        Stray::Foreign(_) | Stray::TargetMalformed => "invalid_request",
+        Stray::PathUnknown => "not_found",
+        Stray::MethodNotAllowed => "method_not_allowed",
+    }
+}
+
+fn failure_error(failure: &Failure) -> &'static str {
+    match failure {
+        Failure::IdentityNotFound
+        | Failure::SeveralIdentities
+        | Failure::NotRunning
+        | Failure::RoleRequired { .. } => "invalid_request",
+        Failure::ResourceUnknown { .. } => "invalid_resource",
+        Failure::Fault(fault) => FaultAnswer::of(*fault).code,
+        Failure::Throttled { .. } => "too_many_requests",
+        Failure::Unavailable { .. } => "service_unavailable",
+    }
+}
+
+#[derive(Serialize)]
+struct ErrorBody {
+    error: &'static str,
+    error_description: String,
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let (status, error, error_description) = self.answer();
+        let challenge = self.challenge();
+        let seconds = self.retry_after_seconds();
+        let retry_after = seconds.map(|seconds| [(header::RETRY_AFTER, seconds.to_string())]);
+        (status, challenge, retry_after, Json(ErrorBody { error, error_description }))
+            .into_response()
+    }
+}
