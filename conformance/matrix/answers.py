@@ -18,6 +18,9 @@ VAULT = "https://vault.azure.net"
 # What is tried of a cell.
 ATTACHED, NOT_ATTACHED, WITHOUT, ELSEWHERE = "attached", "not attached", "no identity", "where nobody is to ask"
 
+# The role of an identity that is not there.
+NOBODY = "nobody"
+
 MEMBERS = {"client_id": "clientId", "object_id": "principalId", "resource_id": "id"}
 
 
@@ -48,6 +51,7 @@ class Answers:
         having, role = BOTH, "attached"
         if tried == WITHOUT:
             having = NO_IDENTITY
+            role = NOBODY if source == "workload-identity" else role
         elif tried == NOT_ATTACHED:
             having, role = (USERS_ONLY, "attached") if selector == "system" else (BOTH, "other")
         with self.lock:
@@ -62,6 +66,8 @@ class Answers:
     def named(self, selector, role):
         if selector == "system":
             return None
+        if role == NOBODY:
+            return [selector, "00000000-0000-4000-8000-000000000000"]
         return [selector, self.workloads.subject["identities"][role][MEMBERS[selector]]]
 
     def put(self, source, client, selector, variables):

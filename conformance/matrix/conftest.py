@@ -19,7 +19,9 @@ def subject():
 
 @pytest.fixture(scope="session")
 def workloads(subject):
-    return Workloads(subject)
+    made = Workloads(subject)
+    yield made
+    made.close()
 
 
 @pytest.fixture(scope="session")

@@ -59,7 +59,7 @@ CLIENTS = {
         Client("node-identity", "JS @azure/identity", (NODE, "@azure/identity"), is_bound=True),
         Client("msal-node", "JS @azure/msal-node", (NODE, "@azure/msal-node"), is_bound=True),
         Client("rust-identity", "Rust azure_identity", ("rust/Cargo.toml", "azure_identity"), is_bound=True),
-        Client("az", "`az login --identity`", ("az/requirements.txt", "azure-cli")),
+        Client("az", "az", ("az/requirements.txt", "azure-cli")),
         Client("curl", "curl as documented", is_bound=True),
     )
 }
@@ -76,6 +76,7 @@ SOURCES = {
         Source("service-fabric", "Service Fabric", "service-fabric", VM),
         Source("azure-ml", "Azure Machine Learning", "azure-ml", VM),
         Source("cloud-shell", "Cloud Shell", "cloud-shell", VM),
+        Source("workload-identity", "Workload identity federation", "workload-identity", VM),
     )
 }
 
@@ -83,6 +84,7 @@ ALL = (ASKS, ASKS, ASKS, ASKS)
 NOTHING = (REFUSES, REFUSES, REFUSES, REFUSES)
 DEFAULT_ONLY = (ASKS, NONE, NONE, NONE)
 REFUSES_NAMES = (ASKS, REFUSES, REFUSES, REFUSES)
+CLIENT_ID_ONLY = (NONE, ASKS, NONE, NONE)
 IGNORES_NAMES = (ASKS, IGNORES, IGNORES, IGNORES)
 
 # By source and client, in the order of SELECTORS. A client that is not named has no way to ask there.
@@ -129,6 +131,10 @@ SUPPORT = {
         "rust-identity": NOTHING,
         "curl": DEFAULT_ONLY,
     },
+    # By the credential of that name, or `az login --service-principal --federated-token`.
+    "workload-identity": dict.fromkeys(
+        ("azure-identity", "azure-identity-aio", "node-identity", "rust-identity", "az", "curl"), CLIENT_ID_ONLY
+    ),
 }
 
 # No client may take a refusal for a passing fault, and ask again and again.

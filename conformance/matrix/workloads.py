@@ -3,9 +3,12 @@ one with two user-assigned ones only, and one without any.
 """
 
 import json
+import pathlib
 import subprocess
+import tempfile
 
 import story
+from issuer import AUDIENCE, Issuer
 
 BOTH, USERS_ONLY, NO_IDENTITY = "both", "two-users", "none"
 
@@ -13,6 +16,8 @@ BODIES = {
     "Microsoft.Compute/virtualMachines": {"hardwareProfile": {"vmSize": "Standard_B1s"}},
     "Microsoft.Web/sites": {},
 }
+
+SERVICE_ACCOUNT = "system:serviceaccount:matrix:program"
 
 # Clients that ask the metadata address whatever the variables are, and what leads them to another machine's endpoint: they
 # send the same bytes there.
@@ -30,6 +35,8 @@ class Workloads:
                 **{name: subject[name] for name in ("subscriptionId", "tenantId", "caFile", "administrator")},
             }
         )
+        self.files = tempfile.TemporaryDirectory()
+        self.issuer = None
         self.made = {}
         self.variables = {}
 
@@ -54,9 +61,32 @@ class Workloads:
 
     def variables_of(self, client, source, having):
         """The variables by which the client finds that resource's endpoint; none where it is at the metadata address."""
+        if source.kind == "workload-identity":
+            return self.federated()
         if (source.kind, having) == ("imds", BOTH) and self.subject["unmodified"]:
             return {}
         return self.variables_at(client, source, self.resource(source.resource_type, having)["id"])
+
+    def federated(self):
+        """What AKS sets in a pod, whose service account the attached identity trusts."""
+        path = pathlib.Path(self.files.name, "azure-identity-token")
+        if self.issuer is None:
+            self.issuer = Issuer()
+            trusted = {"issuer": self.issuer.url, "subject": SERVICE_ACCOUNT, "audiences": [AUDIENCE]}
+            identity = self.subject["identities"]["attached"]["id"]
+            kind = "Microsoft.ManagedIdentity/userAssignedIdentities"
+            self.administrator.put(f"{identity}/federatedIdentityCredentials/matrix", kind, {"properties": trusted})
+            path.write_text(self.issuer.token(SERVICE_ACCOUNT))
+        return {
+            "AZURE_FEDERATED_TOKEN_FILE": str(path),
+            "AZURE_TENANT_ID": self.subject["tenantId"],
+            "AZURE_AUTHORITY_HOST": f"{self.subject['authority']}/",
+        }
+
+    def close(self):
+        if self.issuer:
+            self.issuer.close()
+        self.files.cleanup()
 
     def variables_at(self, client, source, resource_id):
         """The same of any resource, never at the metadata address."""

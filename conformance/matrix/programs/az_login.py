@@ -24,12 +24,26 @@ def main():
         az = Az(subject, folder)
 
         def acquire(question):
+            if question.source == "workload-identity":
+                must(az, question, *federated_login(question))
+                return token(az, question)
             named = [OPTIONS[question.selector[0]], question.selector[1]] if question.selector else []
             must(az, question, "login", "--identity", "--allow-no-subscriptions", *named)
-            return must(az, question, "account", "get-access-token", "--resource", question.resource)["accessToken"]
+            return token(az, question)
 
         questions.answer(acquire)
         az.close()
+
+
+def federated_login(question):
+    """The words of a sign-in with the token of the pod."""
+    assertion = pathlib.Path(question.variables["AZURE_FEDERATED_TOKEN_FILE"]).read_text()
+    words = ("login", "--service-principal", "--allow-no-subscriptions", "-u", question.selector[1])
+    return (*words, "--tenant", question.variables["AZURE_TENANT_ID"], "--federated-token", assertion)
+
+
+def token(az, question):
+    return must(az, question, "account", "get-access-token", "--resource", question.resource)["accessToken"]
 
 
 def must(az, question, *words):

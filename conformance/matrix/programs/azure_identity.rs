@@ -1,11 +1,16 @@
-//! `ManagedIdentityCredential` of `azure_identity`: each line of standard input is `{"resource", "selector"}`, each line of
-//! standard output `{"token"}` or `{"refusal", "words"}`. The variables are the process's own.
+//! `ManagedIdentityCredential` and `WorkloadIdentityCredential` of `azure_identity`: each line of standard input is
+//! `{"source", "resource", "selector"}`, each line of standard output `{"token"}` or `{"refusal", "words"}`. The variables are
+//! the process's own.
 
 use std::error::Error;
 use std::io::{BufRead as _, Write as _};
+use std::sync::Arc;
 
-use azure_core::credentials::TokenCredential as _;
-use azure_identity::{ManagedIdentityCredential, ManagedIdentityCredentialOptions, UserAssignedId};
+use azure_core::credentials::TokenCredential;
+use azure_identity::{
+    ManagedIdentityCredential, ManagedIdentityCredentialOptions, UserAssignedId,
+    WorkloadIdentityCredential, WorkloadIdentityCredentialOptions,
+};
 use serde_json::{Value, json};
 
 #[tokio::main(flavor = "current_thread")]
@@ -24,13 +29,22 @@ async fn main() -> Result<(), Box<dyn Error>> {
 }
 
 async fn acquire(question: &Value) -> azure_core::Result<String> {
+    let credential = credential(question)?;
+    let scope = format!("{}/.default", question["resource"].as_str().unwrap_or_default());
+    Ok(credential.get_token(&[&scope], None).await?.token.secret().to_owned())
+}
+
+fn credential(question: &Value) -> azure_core::Result<Arc<dyn TokenCredential>> {
+    if question["source"] == "workload-identity" {
+        let client_id = question["selector"][1].as_str().map(str::to_owned);
+        let options = WorkloadIdentityCredentialOptions { client_id, ..Default::default() };
+        return Ok(WorkloadIdentityCredential::new(Some(options))?);
+    }
     let options = ManagedIdentityCredentialOptions {
         user_assigned_id: named(&question["selector"]),
         ..Default::default()
     };
-    let credential = ManagedIdentityCredential::new(Some(options))?;
-    let scope = format!("{}/.default", question["resource"].as_str().unwrap_or_default());
-    Ok(credential.get_token(&[&scope], None).await?.token.secret().to_owned())
+    Ok(ManagedIdentityCredential::new(Some(options))?)
 }
 
 fn named(selector: &Value) -> Option<UserAssignedId> {

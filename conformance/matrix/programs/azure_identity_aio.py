@@ -4,7 +4,7 @@ they are: a resource id has the name that the endpoint documents.
 
 import asyncio
 
-from azure.identity.aio import ManagedIdentityCredential
+from azure.identity.aio import ManagedIdentityCredential, WorkloadIdentityCredential
 
 import questions
 
@@ -17,8 +17,11 @@ RESOURCE_ID_NAMES = {
 
 
 def acquire(question):
+    federated = question.source == "workload-identity"
+    kind = WorkloadIdentityCredential if federated else ManagedIdentityCredential
+
     async def token():
-        async with ManagedIdentityCredential(**options(question.source, question.selector)) as credential:
+        async with kind(**options(question.source, question.selector)) as credential:
             return (await credential.get_token(f"{question.resource}/.default")).token
 
     return asyncio.run(token())

@@ -1,12 +1,14 @@
-"""azure.identity.ManagedIdentityCredential, which wraps msal."""
+"""azure.identity.ManagedIdentityCredential, which wraps msal, and WorkloadIdentityCredential."""
 
-from azure.identity import ManagedIdentityCredential
+from azure.identity import ManagedIdentityCredential, WorkloadIdentityCredential
 
 import questions
 
 
 def acquire(question):
-    with ManagedIdentityCredential(**options(question.selector)) as credential:
+    federated = question.source == "workload-identity"
+    kind = WorkloadIdentityCredential if federated else ManagedIdentityCredential
+    with kind(**options(question.selector)) as credential:
         return credential.get_token(f"{question.resource}/.default").token
 
 

@@ -35,6 +35,7 @@ def ask(question, directory):
     words = {"RESOURCE": urllib.parse.quote(question["resource"], safe=""), "SELECTOR": ""}
     if question["selector"]:
         name, value = question["selector"]
+        words["CLIENT_ID"] = value
         words["SELECTOR"] = f"&{parameter(question['source'], name)}={urllib.parse.quote(value, safe='')}"
     command = ["bash", str(HERE / "curl" / f"{question['source']}.sh")]
     variables = {**os.environ, **words, "CURL_HOME": str(directory)}

@@ -425,6 +425,38 @@ async fn the_command_says_by_its_exit_status_that_something_is_wrong() {
     assert!(!output.contains("not-to-be-shown"));
 }
 
+/// On this machine's own files, since the variables name files of the server.
+#[tokio::test]
+async fn what_keycard_env_prints_is_well_whatever_the_kind() {
+    let cloud = Cloud::start().await;
+    cloud.put_vm("vm1", true, &[]).await;
+    let home = TempDir::new().unwrap();
+    let credentials = home.path().join("server.json");
+    std::fs::write(&credentials, serde_json::to_string(cloud.description()).unwrap()).unwrap();
+    for kind in ["imds", "app-service", "arc", "service-fabric", "cloud-shell", "azure-ml"] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_keycard"));
+        command.args(["env", "--as", "vm1", "--output", "json", "--kind", kind]);
+        command.env_clear().env("KEYCARD_HOME", home.path());
+        let done = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+        assert!(done.status.success(), "{kind}: {}", String::from_utf8_lossy(&done.stderr));
+        let printed: Value = serde_json::from_slice(&done.stdout).unwrap();
+        let variables: Vec<(&str, &str)> = printed
+            .as_object()
+            .unwrap()
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str().unwrap()))
+            .collect();
+        let resolver = Arc::new(|_: &str| vec![IpAddr::V4(Ipv4Addr::LOCALHOST)]);
+        let surroundings = Surroundings::new(&variables, Path::new("/"), resolver);
+        let all = examine(&surroundings, Ok(cloud.description().clone()), None).await;
+        for check in ["server", "local", "names", "trust", "proxy", "source"] {
+            let of_check: Vec<Finding> =
+                all.iter().filter(|finding| finding.check == check).cloned().collect();
+            assert_well(&of_check);
+        }
+    }
+}
+
 #[test]
 fn the_profile_for_apparmor_is_for_this_program() {
     let home = TempDir::new().unwrap();
