@@ -16,4 +16,5 @@ pub mod signing_pool;
 #[cfg(any(test, feature = "test-keys"))]
 pub mod test_keys;
 pub mod tls;
+pub mod trust_store;
 pub mod x509;

@@ -1,8 +1,9 @@
 //! TLS as keycard speaks it: 1.2 and 1.3 through rustls and AWS-LC, no client certificates.
 //! The server's certificate can be replaced while it runs.
 
+use std::collections::HashMap;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 use rustls::RootCertStore;
@@ -62,6 +63,57 @@ impl fmt::Debug for ServerCertificates {
     }
 }
 
+/// Makes the certificate of a name; `None`: it is not to be served.
+type Issue = dyn Fn(&str) -> Option<ServerCertificate> + Send + Sync;
+
+/// Certificates that are made when a client asks for a name, by its server name indication (RFC 6066 section 3), and kept.
+pub struct NamedCertificates {
+    issue: Box<Issue>,
+    kept_max: usize,
+    kept: Mutex<HashMap<String, Arc<CertifiedKey>>>,
+}
+
+impl NamedCertificates {
+    /// None yet; at most `kept_max` are kept.
+    pub fn new(
+        kept_max: usize,
+        issue: impl Fn(&str) -> Option<ServerCertificate> + Send + Sync + 'static,
+    ) -> Arc<Self> {
+        Arc::new(Self { issue: Box::new(issue), kept_max, kept: Mutex::default() })
+    }
+
+    /// Forgets those that are kept: they are made anew when they are asked for again.
+    pub fn forget(&self) {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
+    fn of(&self, name: &str) -> Option<Arc<CertifiedKey>> {
+        let name = name.to_ascii_lowercase();
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(key) = kept.get(&name) {
+            return Some(Arc::clone(key));
+        }
+        let key = Arc::new(certified_key(&(self.issue)(&name)?).ok()?);
+        if kept.len() >= self.kept_max {
+            kept.clear();
+        }
+        kept.insert(name, Arc::clone(&key));
+        Some(key)
+    }
+}
+
+impl ResolvesServerCert for NamedCertificates {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        self.of(hello.server_name()?)
+    }
+}
+
+impl fmt::Debug for NamedCertificates {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("NamedCertificates(…)")
+    }
+}
+
 /// Fails unless the key belongs to the first certificate of the chain.
 fn certified_key(certificate: &ServerCertificate) -> Result<CertifiedKey, TlsError> {
     let chain = certificate.chain.iter().map(|der| CertificateDer::from(der.clone())).collect();
@@ -75,6 +127,18 @@ fn certified_key(certificate: &ServerCertificate) -> Result<CertifiedKey, TlsErr
 /// # Errors
 /// [`TlsError::Setup`] if the library refuses its own defaults.
 pub fn server_config(certificates: Arc<ServerCertificates>) -> Result<ServerConfig, TlsError> {
+    config_with(certificates)
+}
+
+/// The same with certificates that are made by name. A client that names no server is refused.
+///
+/// # Errors
+/// As for [`server_config`].
+pub fn named_server_config(certificates: Arc<NamedCertificates>) -> Result<ServerConfig, TlsError> {
+    config_with(certificates)
+}
+
+fn config_with(certificates: Arc<dyn ResolvesServerCert>) -> Result<ServerConfig, TlsError> {
     let mut config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
         .with_safe_default_protocol_versions()?
         .with_no_client_auth()

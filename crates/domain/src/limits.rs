@@ -45,6 +45,17 @@ pub const JWT_BYTES_MAX: usize = 32 * 1024;
 pub const SERVER_CONNECTIONS_MAX: usize = 8192;
 /// Open connections of one local endpoint.
 pub const LOCAL_CONNECTIONS_MAX: usize = 1024;
+/// Sandboxes of one host at once.
+pub const SANDBOXES_MAX: usize = 256;
+/// From a command's first word at the control socket until its sockets are handed over, and from a connection to an opening
+/// of a sandbox until its other end is reached.
+pub const HAND_OVER_TIME_MAX: std::time::Duration = std::time::Duration::from_secs(30);
+/// Open connections of a sandbox's responder over TCP.
+pub const RESOLVER_CONNECTIONS_MAX: usize = 64;
+/// Open connections through one opening of a sandbox.
+pub const RELAYED_CONNECTIONS_MAX: usize = 256;
+/// Server certificates that are kept for names of Azure that were asked for in sandboxes.
+pub const NAMED_CERTIFICATES_MAX: usize = 1024;
 /// Local endpoints of one host. Each holds a descriptor, of which the HTTPS listener needs its own, and one request can make
 /// [`SCALE_SET_INSTANCES_MAX`] of them.
 pub const LOCAL_ENDPOINTS_MAX: usize = 8192;

@@ -14,5 +14,6 @@ pub mod link_local;
 pub mod listen;
 pub mod node_certificate;
 pub mod projected_tokens;
+pub mod sandbox;
 mod token_cache;
 pub mod token_source;

@@ -4,8 +4,8 @@
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashMap};
-use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::Arc;
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::sync::{Arc, Weak};
 
 use async_trait::async_trait;
 use keycard_crypto::encoding;
@@ -46,6 +46,18 @@ pub struct Listeners {
     certificate: NodeCertificate,
     endpoints_max: usize,
     open: Mutex<BTreeMap<(String, EndpointKind), OpenListener>>,
+    /// What is served at sockets that were made elsewhere.
+    inside: Mutex<Vec<Inside>>,
+}
+
+/// What is served in a sandbox, until the sandbox drops it.
+#[derive(Debug)]
+struct Inside {
+    id: ArmResourceId,
+    instance_id: Uuid,
+    has_secret: bool,
+    starts: u64,
+    lane: Weak<Lane>,
 }
 
 #[derive(Debug)]
@@ -81,6 +93,7 @@ impl Listeners {
             certificate,
             endpoints_max: limits::LOCAL_ENDPOINTS_MAX,
             open: Mutex::default(),
+            inside: Mutex::default(),
         }
     }
 
@@ -92,6 +105,7 @@ impl Listeners {
             workloads.map(|workload| (workload.id.key(), workload)).collect();
         self.move_or_close(&wanted).await;
         self.renew_secrets(&wanted).await;
+        self.follow_inside(&wanted).await;
         let mut unopened = Vec::new();
         for workload in wanted.into_values() {
             let Some(kind) = workload.bearer.kind.endpoint() else { continue };
@@ -103,6 +117,68 @@ impl Listeners {
             let count = unopened.len();
             tracing::error!(resource = %id, %error, count, "local endpoints could not be opened");
         }
+    }
+
+    /// The workloads that are called so: by the whole id one at most, by a name perhaps several.
+    pub(crate) fn called(&self, named: &str) -> Vec<Workload> {
+        if let Some(workload) = named.parse().ok().and_then(|id| self.view.workload(&id)) {
+            return vec![workload];
+        }
+        let is_meant =
+            |workload: &Workload| Workload::name(&workload.id).eq_ignore_ascii_case(named);
+        self.view.workloads().into_iter().filter(is_meant).collect()
+    }
+
+    /// What answers for a workload at a socket in a sandbox, and the secret that its requests have to carry, if any.
+    pub(crate) async fn lane_inside(
+        &self,
+        workload: &Workload,
+        kind: EndpointKind,
+        address: SocketAddrV4,
+    ) -> (Arc<Lane>, Option<Secret>) {
+        let mut authorities = vec![address.to_string()];
+        if address.port() == 80 {
+            authorities.push(address.ip().to_string());
+        }
+        let header = kind.has_secret().then(|| self.new_secret());
+        let endpoint = Arc::new(LocalEndpoint {
+            resource: workload.id.clone(),
+            authorities,
+            header: header.clone(),
+            throttle: Throttle::default(),
+        });
+        let lane = Arc::new(Lane::new(kind, endpoint, &self.faces, &self.local, &self.faults));
+        let mut inside = self.inside.lock().await;
+        inside.retain(|known| known.lane.strong_count() > 0);
+        inside.push(Inside {
+            id: workload.id.clone(),
+            instance_id: workload.instance_id,
+            has_secret: header.is_some(),
+            starts: workload.bearer.starts,
+            lane: Arc::downgrade(&lane),
+        });
+        (lane, header)
+    }
+
+    /// What is served in sandboxes goes with a workload that moves, and its secret ends with a restart.
+    async fn follow_inside(&self, wanted: &BTreeMap<String, Workload>) {
+        let mut inside = self.inside.lock().await;
+        if inside.is_empty() {
+            return;
+        }
+        let by_instance: HashMap<Uuid, &Workload> =
+            wanted.values().map(|workload| (workload.instance_id, workload)).collect();
+        inside.retain_mut(|known| {
+            let Some(lane) = known.lane.upgrade() else { return false };
+            let Some(workload) = by_instance.get(&known.instance_id) else { return true };
+            let has_restarted = known.has_secret && known.starts != workload.bearer.starts;
+            if has_restarted || known.id != workload.id {
+                lane.rebind(&workload.id, known.has_secret.then(|| self.new_secret()));
+                known.id = workload.id.clone();
+                known.starts = workload.bearer.starts;
+            }
+            true
+        });
     }
 
     /// Whoever learnt the former secret of a workload that was started anew can do nothing with it any more; the address

@@ -10,7 +10,8 @@ use tracing_subscriber::EnvFilter;
 
 use crate::client::{Administration, Client};
 use crate::commands::{
-    attachment, audit, clock, demo, doctor, env, fault, record, signing_key, tenant, token, up, why,
+    attachment, audit, clock, demo, doctor, env, fault, record, run, signing_key, tenant, token,
+    up, why,
 };
 use crate::config::Places;
 use crate::description::Description;
@@ -31,6 +32,10 @@ enum Command {
     Demo(demo::Demo),
     /// Print the variables that let a program run as a resource.
     Env(env::Env),
+    Run(run::Run),
+    /// Started by `run` for `--publish`.
+    #[command(hide = true)]
+    SocketMaker(run::SocketMaker),
     /// Local token endpoints.
     #[command(subcommand)]
     Attachment(attachment::Attachment),
@@ -137,14 +142,23 @@ pub fn main() -> ExitCode {
             return if error.use_stderr() { ExitCode::from(2) } else { ExitCode::SUCCESS };
         }
     };
+    // Before there is a second thread.
+    let command = cli.command;
+    if let Command::Run(run) = command {
+        return run.start();
+    }
+    if let Command::SocketMaker(maker) = command {
+        return maker.start();
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return fail(&Failure(format!("the runtime does not start: {error}"))),
     };
-    log_to_stderr(matches!(cli.command, Command::Up(_)));
+    log_to_stderr(matches!(command, Command::Up(_)));
     raise_descriptor_limit();
     let outcome = runtime.block_on(async {
-        match cli.command {
+        match command {
+            Command::Run(_) | Command::SocketMaker(_) => Ok(()),
             Command::Up(command) => command.run().await,
             Command::Demo(command) => command.run().await,
             Command::Env(command) => command.run().await,

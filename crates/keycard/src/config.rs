@@ -4,9 +4,11 @@
 //! configuration, so that a copied data directory does not open itself.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use keycard_host_agent::challenge_files;
+use keycard_host_agent::sandbox::{Surroundings, VARIABLES, paths_in};
 
 /// The places of this user.
 #[derive(Clone, Debug)]
@@ -66,6 +68,16 @@ impl Places {
         self.home.join("up").join(format!("{}-{port}", std::process::id()))
     }
 
+    /// The socket over which commands hand their sandboxes to a running server.
+    pub fn control_socket(&self, port: u16) -> PathBuf {
+        self.run_directory(port).join("control.sock")
+    }
+
+    /// What commands in sandboxes must not see: whoever reads it can act as the administrator.
+    pub fn private(&self) -> [&Path; 2] {
+        [&self.home, &self.config]
+    }
+
     /// Removes what servers that were killed have left behind.
     pub fn clear_stale_runs(&self) {
         let runs = std::fs::read_dir(self.home.join("up")).into_iter().flatten().flatten();
@@ -82,6 +94,20 @@ impl Places {
     pub fn master_key_directories(&self) -> [PathBuf; 2] {
         [self.config.join("master-keys"), self.home.join("master-keys")]
     }
+}
+
+/// What `run` goes by when it looks for the authorities that a command trusts.
+pub(crate) fn surroundings(command: &[OsString]) -> std::io::Result<Surroundings> {
+    let mut words = command.iter();
+    let command = words.next().cloned().unwrap_or_default();
+    let path = variable("PATH").unwrap_or_default();
+    Ok(Surroundings {
+        command: command.into(),
+        arguments: paths_in(words.as_slice()),
+        path: std::env::split_paths(&path).collect(),
+        directory: std::env::current_dir()?,
+        variables: VARIABLES.iter().filter_map(|name| Some((*name, variable(name)?))).collect(),
+    })
 }
 
 /// All variables, for `doctor`, which tells what they will do to SDKs. What is no text is left out.

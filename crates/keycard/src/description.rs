@@ -25,6 +25,9 @@ pub struct Description {
     pub endpoints: Endpoints,
     /// What names of services end in.
     pub suffixes: Suffixes,
+    /// Where `run` hands sandboxes over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub control_socket: Option<String>,
 }
 
 /// The bootstrap administrator.

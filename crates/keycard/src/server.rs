@@ -1,5 +1,7 @@
 //! A whole keycard in this process: opens the state, makes keys and certificates, mounts the faces, listens.
 
+mod sandboxes;
+
 use std::future::Future;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -12,8 +14,8 @@ use http::Request;
 use hyper::body::Incoming;
 use keycard_crypto::seal::SealingKey;
 use keycard_crypto::signing_pool::SigningPool;
-use keycard_crypto::tls::{ServerCertificates, server_config};
-use keycard_crypto::x509::CertificateAuthority;
+use keycard_crypto::tls::{NamedCertificates, ServerCertificates, server_config};
+use keycard_crypto::x509::{CertificateAuthority, ServerCertificate, X509Error};
 use keycard_domain::audit::AuditLog;
 use keycard_domain::bootstrap::{Bootstrap, IssuerForm, bootstrap};
 use keycard_domain::clock::{Clock, ClockControl, ClockOffset};
@@ -50,7 +52,9 @@ use keycard_wire::authorize::{self, Authorize};
 use keycard_wire::cluster_issuer::{self, ClusterIssuers};
 use keycard_wire::entra::{self, Entra};
 use keycard_wire::graph::{self, Graph};
-use keycard_wire::host_names::{AZURE_SUFFIXES, FaceName, HostNames, host_of, requested_authority};
+use keycard_wire::host_names::{
+    CLAIMED_DOMAINS, FaceName, HostNames, host_of, requested_authority,
+};
 use keycard_wire::key_vault::{self, KeyVault, VaultName};
 use keycard_wire::local::{LocalFace, LocalFaces};
 use keycard_wire::request::{ClientAddress, Segments, discard_body};
@@ -182,7 +186,7 @@ pub async fn start(options: Options) -> Result<Server, StartError> {
     let health = Arc::new(Health::default());
     tasks.push(tokio::spawn(keep_up(Arc::clone(&state), Arc::clone(&health), stopped.clone())));
 
-    let permitted: Vec<&str> = AZURE_SUFFIXES.iter().copied().chain(["localhost"]).collect();
+    let permitted: Vec<&str> = CLAIMED_DOMAINS.iter().copied().chain(["localhost"]).collect();
     let authority = keys::tls_authority(
         options.data_directory.as_deref(),
         &master_key,
@@ -196,19 +200,23 @@ pub async fn start(options: Options) -> Result<Server, StartError> {
     let run_directory = options.places.run_directory(port);
     let files = write_trust_files(&run_directory, &authority)?;
     let (metrics_listener, metrics_address) = bind_metrics(options.metrics_port).await?;
-    let description = describe(&options, &names, &first, &files, metrics_address);
+    let mut description = describe(&options, &names, &first, &files, metrics_address);
     let rows = faces.rows();
 
     let tls = Tls { authority, names: names.clone(), clock: Arc::clone(&options.tls_clock) };
+    let tls = Arc::new(tls);
     let certificates = ServerCertificates::new(&tls.issue()?).map_err(other)?;
     let acceptor =
         TlsAcceptor::from(Arc::new(server_config(Arc::clone(&certificates)).map_err(other)?));
-    tasks.push(tokio::spawn(renew_server_certificate(tls, certificates, stopped.clone())));
     let faces = Arc::new(faces);
+    let sandboxes = sandboxes::open(&options, &tls, &acceptor, &faces)?;
+    description.control_socket = sandboxes.path();
+    let named = sandboxes.serve(stopped.clone(), &mut tasks);
+    tasks.push(tokio::spawn(renew_certificates(tls, certificates, named, stopped.clone())));
     let credentials = keep_credentials(state, Arc::clone(&faces), stopped.clone());
     tasks.push(tokio::spawn(credentials));
     tasks.push(tokio::spawn(serve_metrics(metrics_listener, Arc::clone(&faces), stopped.clone())));
-    tasks.push(tokio::spawn(serve_https(listener, acceptor, faces, stopped)));
+    tasks.push(tokio::spawn(serve_https(listener, acceptor, faces, At::Own, stopped)));
     Ok(Server { description, port, rows, run_directory, stop, tasks })
 }
 
@@ -411,9 +419,28 @@ pub(crate) fn held_identities(state: &State) -> Vec<(ArmResourceId, IdentityName
     held
 }
 
-/// The faces of the HTTPS listener, and the host side behind the local ones.
+/// The faces of the HTTPS listeners, and the host side behind the local ones.
 #[derive(Debug)]
 struct Faces {
+    own: PublicFaces,
+    azure: PublicFaces,
+    host: Host,
+    metrics: Metrics,
+    local_rows: Vec<(&'static str, Row)>,
+}
+
+/// Where faces are met: their addresses are those that clients know there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum At {
+    /// At the server's own port.
+    Own,
+    /// At Azure's names and HTTPS's own port, in a sandbox.
+    Azure,
+}
+
+/// The faces of an HTTPS listener.
+#[derive(Debug)]
+struct PublicFaces {
     names: HostNames,
     arm: Box<dyn Answer>,
     entra: Box<dyn Answer>,
@@ -421,9 +448,6 @@ struct Faces {
     key_vault: Box<dyn Answer>,
     authorize: Box<dyn Answer>,
     cluster_issuer: Box<dyn Answer>,
-    host: Host,
-    metrics: Metrics,
-    local_rows: Vec<(&'static str, Row)>,
 }
 
 /// What the audiences of this keycard's own domain are called.
@@ -511,49 +535,77 @@ impl Faces {
             let (state, host) = (Arc::clone(state), host.clone());
             Arc::new(Turning { clock, state, host, turn: Mutex::new(()) }) as Arc<dyn ClockControl>
         });
-        let arm = arm::face(Arm {
-            state: Arc::clone(state),
-            verifier: Arc::clone(&verifier),
-            names: names.clone(),
-            attachments: listeners,
-            clusters: Arc::clone(&clusters),
-            projected_tokens: token_files,
-            clock_control,
-            for_development: options.for_development,
-        });
-        let entra =
-            entra::face(Entra { state: Arc::clone(state), tokens: issuer, names: names.clone() });
-        let authorize = authorize::face(Authorize {
-            state: Arc::clone(state),
-            verifier: Arc::clone(&verifier),
-            names: names.clone(),
-        });
-        let graph = graph::face(Graph {
-            state: Arc::clone(state),
-            verifier: Arc::clone(&verifier),
-            names: names.clone(),
-        });
-        let key_vault =
-            key_vault::face(KeyVault { state: Arc::clone(state), verifier, names: names.clone() });
-        let cluster_issuer = cluster_issuer::face(ClusterIssuers {
-            issuer: clusters,
-            clock: Arc::clone(&state.clock),
-            entropy: Arc::clone(&state.entropy),
-        });
+        let public = |names: HostNames| {
+            let (state, verifier) = (Arc::clone(state), Arc::clone(&verifier));
+            let arm = arm::face(Arm {
+                state: Arc::clone(&state),
+                verifier: Arc::clone(&verifier),
+                names: names.clone(),
+                attachments: listeners.clone(),
+                clusters: Arc::clone(&clusters),
+                projected_tokens: token_files.clone(),
+                clock_control: clock_control.clone(),
+                for_development: options.for_development,
+            });
+            let entra = entra::face(Entra {
+                state: Arc::clone(&state),
+                tokens: issuer.clone(),
+                names: names.clone(),
+            });
+            let authorize = authorize::face(Authorize {
+                state: Arc::clone(&state),
+                verifier: Arc::clone(&verifier),
+                names: names.clone(),
+            });
+            let graph = graph::face(Graph {
+                state: Arc::clone(&state),
+                verifier: Arc::clone(&verifier),
+                names: names.clone(),
+            });
+            let cluster_issuer = cluster_issuer::face(ClusterIssuers {
+                issuer: clusters.clone(),
+                clock: Arc::clone(&state.clock),
+                entropy: Arc::clone(&state.entropy),
+            });
+            let key_vault = key_vault::face(KeyVault { state, verifier, names: names.clone() });
+            PublicFaces {
+                names,
+                arm: Box::new(arm),
+                entra: Box::new(entra),
+                graph: Box::new(graph),
+                key_vault: Box::new(key_vault),
+                authorize: Box::new(authorize),
+                cluster_issuer: Box::new(cluster_issuer),
+            }
+        };
         Ok(Self {
-            names: names.clone(),
-            cluster_issuer: Box::new(cluster_issuer),
-            arm: Box::new(arm),
-            entra: Box::new(entra),
-            graph: Box::new(graph),
-            key_vault: Box::new(key_vault),
-            authorize: Box::new(authorize),
+            own: public(names.clone()),
+            azure: public(HostNames::new(names.domain(), 443)),
             host,
             metrics: Metrics::new(Arc::clone(state), health),
             local_rows,
         })
     }
 
+    fn rows(&self) -> Vec<(&'static str, Row)> {
+        let mut rows = self.own.rows();
+        rows.extend(self.local_rows.iter().cloned());
+        rows
+    }
+
+    /// Leads a request to the face that its host means.
+    async fn answer(&self, at: At, request: Request<Incoming>) -> Response {
+        let faces = match at {
+            At::Own => &self.own,
+            At::Azure => &self.azure,
+        };
+        let (name, response) = faces.answer(request).await;
+        self.metrics.count(name, response.status());
+        response
+    }
+}
+
+impl PublicFaces {
     fn rows(&self) -> Vec<(&'static str, Row)> {
         let of = |face: &'static str, answer: &dyn Answer| {
             answer.rows().into_iter().map(move |row| (face, row)).collect::<Vec<_>>()
@@ -564,12 +616,11 @@ impl Faces {
         rows.extend(of("key_vault", self.key_vault.as_ref()));
         rows.extend(of("authorize", self.authorize.as_ref()));
         rows.extend(of("cluster_issuer", self.cluster_issuer.as_ref()));
-        rows.extend(self.local_rows.iter().cloned());
         rows
     }
 
-    /// Leads a request to the face that its host means.
-    async fn answer(&self, request: Request<Incoming>) -> Response {
+    /// The face that a request's host means, and its answer.
+    async fn answer(&self, request: Request<Incoming>) -> (&'static str, Response) {
         let (parts, body) = request.into_parts();
         let authority = requested_authority(&parts).unwrap_or_default();
         let host = host_of(&authority).unwrap_or_default();
@@ -579,7 +630,7 @@ impl Faces {
         if is_unbuilt {
             discard_body(request.body_mut()).await;
         }
-        let (name, response) = match face {
+        match face {
             None => ("none", unbuilt::unknown_host(&host)),
             Some(FaceName::Loopback) => self.answer_by_path(request).await,
             Some(FaceName::ResourceManager) => ("arm", self.arm.answer(request).await),
@@ -595,9 +646,7 @@ impl Faces {
             Some(FaceName::Graph) => ("graph", self.graph.answer(request).await),
             Some(FaceName::Blob(_)) => ("blob", unbuilt::blob()),
             Some(FaceName::Portal) => ("portal", unbuilt::portal()),
-        };
-        self.metrics.count(name, response.status());
-        response
+        }
     }
 
     /// `https://localhost` reaches Resource Manager, token service and Graph by path.
@@ -681,6 +730,7 @@ fn describe(
             storage: own("storage"),
             sql_server: format!(".database.{}", names.domain()),
         },
+        control_socket: None,
     }
 }
 
@@ -697,18 +747,19 @@ const SERVER_CERTIFICATE_VALIDITY: time::Duration = time::Duration::days(90);
 const SERVER_CERTIFICATE_RENEWAL: Duration = Duration::from_secs(30 * 24 * 3600);
 
 impl Tls {
-    fn issue(&self) -> Result<keycard_crypto::x509::ServerCertificate, StartError> {
+    fn issue(&self) -> Result<ServerCertificate, StartError> {
+        let addresses = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
+        self.issue_for(&self.names.certificate_names(), &addresses).map_err(other)
+    }
+
+    fn issue_for(
+        &self,
+        names: &[String],
+        addresses: &[IpAddr],
+    ) -> Result<ServerCertificate, X509Error> {
         let now: UtcDateTime = self.clock.now();
         let (from, until) = (now - time::Duration::hours(1), now + SERVER_CERTIFICATE_VALIDITY);
-        let addresses = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
-        self.authority
-            .issue_server_certificate(
-                &self.names.certificate_names(),
-                &addresses,
-                from.into(),
-                until.into(),
-            )
-            .map_err(other)
+        self.authority.issue_server_certificate(names, addresses, from.into(), until.into())
     }
 }
 
@@ -728,13 +779,15 @@ fn node_certificate(
     NodeCertificate::new(&certificate.map_err(other)?).map_err(other)
 }
 
-async fn renew_server_certificate(
-    tls: Tls,
+async fn renew_certificates(
+    tls: Arc<Tls>,
     certificates: Arc<ServerCertificates>,
+    named: Arc<NamedCertificates>,
     stopped: watch::Receiver<bool>,
 ) {
     repeat(stopped, || async {
         tokio::time::sleep(SERVER_CERTIFICATE_RENEWAL).await;
+        named.forget();
         let renewed = tls.issue().and_then(|fresh| certificates.replace(&fresh).map_err(other));
         if let Err(error) = renewed {
             tracing::error!(%error, "the server's certificate could not be renewed");
@@ -743,11 +796,12 @@ async fn renew_server_certificate(
     .await;
 }
 
-async fn serve_https(
+async fn serve_https<T: Send + Sync + 'static>(
     listener: TcpListener,
     acceptor: TlsAcceptor,
     faces: Arc<Faces>,
-    stopped: watch::Receiver<bool>,
+    at: At,
+    stopped: watch::Receiver<T>,
 ) {
     connection::accept_up_to(
         limits::SERVER_CONNECTIONS_MAX,
@@ -761,7 +815,7 @@ async fn serve_https(
                 if let Some(client) = client {
                     request.extensions_mut().insert(client);
                 }
-                async move { faces.answer(request).await }
+                async move { faces.answer(at, request).await }
             };
             async move {
                 let handshake =

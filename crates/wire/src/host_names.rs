@@ -33,7 +33,7 @@ pub struct HostNames {
     port: u16,
 }
 
-/// The names that the certificate and the sandbox carry besides the own domain.
+/// The names that the server's certificate carries besides the own domain.
 pub const AZURE_SUFFIXES: &[&str] = &[
     "management.azure.com",
     "login.microsoftonline.com",
@@ -44,6 +44,24 @@ pub const AZURE_SUFFIXES: &[&str] = &[
     "blob.core.windows.net",
     "database.windows.net",
 ];
+
+/// The domains of which a sandbox claims every name, and the only ones of Azure's that the local authority may issue for.
+pub const CLAIMED_DOMAINS: &[&str] = &[
+    "azure.com",
+    "azure.net",
+    "windows.net",
+    "microsoftonline.com",
+    "microsoft.com",
+    "azure-api.net",
+    "azurecr.io",
+];
+
+/// Whether a name, in lower case and without a final dot, is of a claimed domain.
+pub fn is_claimed(name: &str) -> bool {
+    CLAIMED_DOMAINS.iter().any(|domain| {
+        name.strip_suffix(domain).is_some_and(|left| left.is_empty() || left.ends_with('.'))
+    })
+}
 
 impl HostNames {
     /// The names below a domain, at a port.
@@ -168,6 +186,17 @@ mod tests {
 
     fn check(host: &str, face: Option<&FaceName>) {
         assert_eq!(HostNames::new("keycard.localhost", 8443).face(host).as_ref(), face, "{host}");
+    }
+
+    #[test]
+    fn every_name_of_a_claimed_domain_is_claimed_and_no_other() {
+        for name in AZURE_SUFFIXES.iter().chain(CLAIMED_DOMAINS).chain(&["a.b.azurecr.io"]) {
+            assert!(is_claimed(name), "{name}");
+        }
+        for name in ["", "com", "evilazure.net", "azure.net.evil", "github.com", "vault.azure.net."]
+        {
+            assert!(!is_claimed(name), "{name}");
+        }
     }
 
     #[test]

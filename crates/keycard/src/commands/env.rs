@@ -107,7 +107,8 @@ pub(crate) async fn attachment(
     }
 }
 
-fn variables(server: &Description, attachment: &Value) -> Map<String, Value> {
+/// What a program is told by variables.
+pub(crate) fn variables(server: &Description, attachment: &Value) -> Map<String, Value> {
     let mut variables = Map::new();
     let mut set = |name: &str, value: &str| {
         variables.insert(name.to_owned(), json!(value));

@@ -8,6 +8,7 @@ pub(crate) mod doctor;
 pub(crate) mod env;
 pub(crate) mod fault;
 pub(crate) mod record;
+pub(crate) mod run;
 pub(crate) mod signing_key;
 pub(crate) mod tenant;
 pub(crate) mod token;

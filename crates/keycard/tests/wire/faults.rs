@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use time::Duration;
 
-use crate::harness::{ARM_AUDIENCE, Choice, Cloud, READER, VAULT_AUDIENCE, raw};
+use crate::harness::{ARM_AUDIENCE, Choice, Cloud, READER, VAULT_AUDIENCE};
 use crate::local_kinds::Asking;
 use crate::restart::Up;
 
@@ -135,33 +135,34 @@ async fn a_slow_answer_comes_when_its_time_has_come() {
     }
 }
 
-/// The bytes that come back to a token request until the connection ends.
-async fn bytes_of(asking: &Asking) -> String {
-    let mut head = format!(
-        "GET {}?{} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n",
-        asking.path,
-        asking.query,
-        asking.authority()
-    );
-    for (name, value) in &asking.headers {
+/// A token request as bytes, after which the connection ends.
+async fn bytes_of(cloud: &Cloud, asking: &Asking) -> String {
+    let (method, target) = (asking.method(), asking.target());
+    let mut head = format!("{method} {target} HTTP/1.1\r\nHost: {}\r\n", asking.authority());
+    for (name, value) in asking.proven(&cloud.client).await.unwrap() {
         head += &format!("{name}: {value}\r\n");
     }
-    raw(&asking.base, &format!("{head}\r\n")).await
+    if !asking.form.is_empty() {
+        head += &format!("Content-Length: {}\r\n", asking.form.len());
+    }
+    format!("{head}Connection: close\r\n\r\n{}", asking.form)
 }
 
 #[tokio::test]
 async fn a_connection_breaks_before_the_answer_or_in_its_middle() {
     let (cloud, vm, all) = endpoints().await;
     for asking in all {
-        let whole = bytes_of(&asking).await;
+        let whole = asking.raw(&bytes_of(&cloud, &asking).await).await;
         assert!(whole.starts_with("HTTP/1.1 200") && whole.ends_with('}'), "{whole}");
+        let bytes = bytes_of(&cloud, &asking).await;
         cloud.fault(&vm, json!({ "kind": "ConnectionDropped", "requests": 1 })).await;
-        assert_eq!(bytes_of(&asking).await, "", "{:?}", asking.kind);
+        assert_eq!(asking.raw(&bytes).await, "", "{:?}", asking.kind);
         assert_eq!(asking.ask(&cloud).await.status, StatusCode::OK, "{:?}", asking.kind);
 
+        let bytes = bytes_of(&cloud, &asking).await;
         let mid = json!({ "kind": "ConnectionDropped", "moment": "MidAnswer", "requests": 2 });
         cloud.fault(&vm, mid).await;
-        let half = bytes_of(&asking).await;
+        let half = asking.raw(&bytes).await;
         let (head, body) = half.split_once("\r\n\r\n").unwrap();
         let promised: usize = head
             .lines()
@@ -243,7 +244,7 @@ async fn what_is_wrong_with_a_request_is_said_whatever_faults_there_are() {
     let (cloud, vm, all) = endpoints().await;
     cloud.fault(&vm, json!({ "kind": "ServerError" })).await;
     for asking in &all {
-        let bare = cloud.get(&asking.url(), &[]).await;
+        let bare = asking.probe(&cloud).await;
         assert!(bare.status.is_client_error(), "{:?}: a probe is answered", asking.kind);
     }
 }

@@ -55,6 +55,7 @@ mod own_applications;
 mod resource_manager;
 mod restart;
 mod revocation;
+mod sandbox;
 mod scale_sets;
 mod service_fabric;
 mod sites;

@@ -26,10 +26,12 @@ impl Up {
         Self::launch(directory, arguments, Stdio::inherit()).await
     }
 
-    /// With its log in this file.
+    /// With its log in this file, and the challenges of Arc endpoints in its own directory.
     pub(crate) async fn start_logging(directory: &Path, log: &Path) -> Self {
+        let tokens = directory.join("arc-tokens");
+        let arguments = ["--arc-tokens-dir", tokens.to_str().unwrap()];
         let log = std::fs::File::create(log).unwrap();
-        Self::launch(directory, &[], Stdio::from(log)).await
+        Self::launch(directory, &arguments, Stdio::from(log)).await
     }
 
     async fn launch(directory: &Path, arguments: &[&str], log: Stdio) -> Self {

@@ -8,7 +8,7 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::request::Parts;
-use http::{HeaderMap, Method, StatusCode, Uri, header};
+use http::{Method, StatusCode, Uri, header};
 use keycard_domain::directory::lookup::DefaultRule;
 use keycard_domain::operation::OperationContext;
 use keycard_domain::token::grant::GrantError;
@@ -19,8 +19,8 @@ use time::macros::format_description;
 
 use super::fault::FaultAnswer;
 use super::{
-    Foreign, LocalEndpoint, LocalFace, SelectorError, capabilities, check_origin, freshness,
-    operation, request_ids, selector,
+    Foreign, LocalFace, SelectorError, capabilities, check_origin, freshness, operation,
+    request_ids, selector,
 };
 use crate::request::{Parameters, RequestIds};
 use crate::route::{Access, Entered, Face, Gate, LocalCaller, Params, PathRefusal, Row, route};
@@ -52,7 +52,7 @@ impl Gate for AppServiceGate {
     async fn enter(&self, parts: &mut Parts) -> Result<(), Response> {
         let endpoint =
             check_origin(parts).map_err(|foreign| self.fail(AppServiceError::Foreign(foreign)))?;
-        if holds_secret(&endpoint, &parts.headers) {
+        if endpoint.is_opened_by(&parts.headers, SECRET_HEADERS) {
             Ok(())
         } else {
             Err(self.fail(AppServiceError::SecretWrong))
@@ -85,15 +85,8 @@ impl Gate for AppServiceGate {
     fn finish(&self, _: &Entered, _: &mut Response) {}
 }
 
-/// The secret that only the workload was given: in `X-IDENTITY-HEADER`, or in `secret` as the first dialect had it.
-fn holds_secret(endpoint: &LocalEndpoint, headers: &HeaderMap) -> bool {
-    let Some(secret) = &endpoint.header else { return false };
-    let presented = ["x-identity-header", "secret"].map(|name| headers.get_all(name));
-    let mut presented = presented.iter().flatten().peekable();
-    // Of several, one that is wrong makes all of them so: somebody added it.
-    presented.peek().is_some()
-        && presented.all(|value| value.to_str().is_ok_and(|value| secret.matches(value)))
-}
+/// The names of the header with the workload's secret: today's, and that of the first dialect.
+const SECRET_HEADERS: &[&str] = &["x-identity-header", "secret"];
 
 /// The two dialects of the endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -36,7 +36,7 @@ impl Protocol for AzureMl {
     type Refusal = Refusal;
 
     fn check(endpoint: &LocalEndpoint, headers: &HeaderMap) -> Result<(), Refusal> {
-        if endpoint.is_opened_by(headers, "secret") { Ok(()) } else { Err(Refusal::SecretWrong) }
+        if endpoint.is_opened_by(headers, &["secret"]) { Ok(()) } else { Err(Refusal::SecretWrong) }
     }
 
     fn answer(refusal: Refusal, correlation_id: Uuid) -> Response {

@@ -55,7 +55,7 @@ impl Stray {
         match self {
             Self::Foreign(Foreign::Host) => "The request is addressed to another host",
             Self::Foreign(Foreign::Forwarded) => {
-                "Requests with the header X-Forwarded-For are not accepted"
+                "Forwarded requests are not accepted: X-Forwarded-For, Forwarded"
             }
             Self::Foreign(Foreign::Framing) => "The framing of the request's body is not accepted",
             Self::Foreign(Foreign::NoEndpoint) => "No endpoint",

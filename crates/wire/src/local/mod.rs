@@ -12,6 +12,7 @@ mod failure;
 pub(crate) mod fault;
 pub mod imds;
 mod instance;
+pub mod names;
 pub mod prepared;
 pub mod service_fabric;
 
@@ -132,13 +133,13 @@ pub struct LocalEndpoint {
 }
 
 impl LocalEndpoint {
-    /// Whether this header holds the secret that only the workload was given.
-    pub(crate) fn is_opened_by(&self, headers: &HeaderMap, name: &str) -> bool {
-        let presented = headers.get(name).and_then(|value| value.to_str().ok());
-        match (&self.header, presented) {
-            (Some(secret), Some(presented)) => secret.matches(presented),
-            (None, _) | (_, None) => false,
-        }
+    /// Whether these headers hold the secret that only the workload was given. Of several, one that is wrong makes all of
+    /// them so: somebody added it.
+    pub(crate) fn is_opened_by(&self, headers: &HeaderMap, names: &[&str]) -> bool {
+        let Some(secret) = &self.header else { return false };
+        let mut presented = names.iter().flat_map(|name| headers.get_all(*name)).peekable();
+        presented.peek().is_some()
+            && presented.all(|value| value.to_str().is_ok_and(|value| secret.matches(value)))
     }
 }
 

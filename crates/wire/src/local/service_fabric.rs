@@ -43,7 +43,7 @@ impl Protocol for ServiceFabric {
         if !headers.contains_key(SECRET) {
             return Err(Refusal::SecretMissing);
         }
-        if endpoint.is_opened_by(headers, SECRET) { Ok(()) } else { Err(Refusal::SecretUnknown) }
+        if endpoint.is_opened_by(headers, &[SECRET]) { Ok(()) } else { Err(Refusal::SecretUnknown) }
     }
 
     fn answer(refusal: Refusal, correlation_id: Uuid) -> Response {
