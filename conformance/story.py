@@ -1,7 +1,7 @@
 """The set-up every suite relies on, told over the public wire as an administrator would: what exists and who may do what.
 
 One resource group; two user-assigned identities, one of them attached; a site; virtual machines for each way of having
-identities, and one to which suites attach the identities of workloads that they make up; two vaults with RBAC, the VM's
+identities, one to which suites attach the identities of workloads that they make up, and one on which keys are bound; two vaults with RBAC, the VM's
 system-assigned identity being a Secrets User on the first only, and one vault that goes by access policies.
 """
 
@@ -14,6 +14,7 @@ import requests
 RESOURCE_GROUP = "conformance"
 LINK_LOCAL_VM = "vm-both"
 WORKLOADS_VM = "vm-workloads"
+TRUSTED_VM = "vm-trusted"
 SITE = "site-both"
 ATTACHED_IDENTITY, OTHER_IDENTITY = "identity-attached", "identity-other"
 GRANTED_VAULT, DENIED_VAULT = "conformance-granted", "conformance-denied"
@@ -132,6 +133,12 @@ def tell(ready):
             "vm-two-users": identity_block("UserAssigned", attached, other),
         }.items()
     }
+    trusted = {"securityProfile": {"securityType": "TrustedLaunch"}}
+    machines[TRUSTED_VM] = administrator.put_resource(
+        "Microsoft.Compute/virtualMachines",
+        TRUSTED_VM,
+        {**identity_block("SystemAssigned, UserAssigned", attached), "properties": trusted},
+    )
     site = administrator.put_resource(
         "Microsoft.Web/sites", SITE, {**identity_block("SystemAssigned, UserAssigned", attached), "properties": {}}
     )

@@ -31,7 +31,7 @@ ARM_REQUESTS = {
     "a colour": (f"{RESOURCE_GROUP}/providers/Microsoft.Colours/colours/green", "2024-01-01"),
 }
 
-METADATA_PATHS = ["/metadata/attested/document", "/metadata/loadbalancer", "/metadata/colours", "/"]
+METADATA_PATHS = ["/metadata/scheduledevents", "/metadata/loadbalancer", "/metadata/colours", "/"]
 
 
 @pytest.mark.parametrize("asked", VAULT_REQUESTS.values(), ids=VAULT_REQUESTS.keys())

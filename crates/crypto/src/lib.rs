@@ -3,7 +3,10 @@
 //! the system's. The primitives are AWS-LC's (`aws-lc-rs`); X.509 is built by `rcgen` and read by
 //! `x509-parser`.
 
+pub mod bound_certificate;
+mod der;
 pub mod digest;
+pub mod document_signer;
 pub mod encoding;
 pub mod jwk;
 pub mod jwt;
@@ -15,6 +18,8 @@ pub mod signing_key;
 pub mod signing_pool;
 #[cfg(any(test, feature = "test-keys"))]
 pub mod test_keys;
+#[cfg(any(test, feature = "test-keys"))]
+pub mod test_requests;
 pub mod tls;
 pub mod trust_store;
 pub mod x509;

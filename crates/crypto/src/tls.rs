@@ -1,4 +1,5 @@
-//! TLS as keycard speaks it: 1.2 and 1.3 through rustls and AWS-LC, no client certificates.
+//! TLS as keycard speaks it: 1.2 and 1.3 through rustls and AWS-LC. Clients are asked for a certificate where a token may
+//! be bound to one; what it is worth is not decided here.
 //! The server's certificate can be replaced while it runs.
 
 use std::collections::HashMap;
@@ -6,16 +7,21 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
-use rustls::RootCertStore;
-use rustls::crypto::aws_lc_rs;
+use rustls::client::danger::HandshakeSignatureValid;
+use rustls::crypto::{
+    WebPkiSupportedAlgorithms, aws_lc_rs, verify_tls12_signature, verify_tls13_signature,
+};
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::server::{ClientHello, NoClientAuth, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
+use rustls::{DigitallySignedStruct, DistinguishedName, RootCertStore, SignatureScheme};
 use thiserror::Error;
 
 pub use rustls::{ClientConfig, ServerConfig};
 
+use crate::public_key::CERTIFICATE_BYTES_MAX;
 use crate::x509::{ServerCertificate, X509Error, parse_certificates_pem};
 
 /// Why TLS can't be set up.
@@ -127,7 +133,18 @@ fn certified_key(certificate: &ServerCertificate) -> Result<CertifiedKey, TlsErr
 /// # Errors
 /// [`TlsError::Setup`] if the library refuses its own defaults.
 pub fn server_config(certificates: Arc<ServerCertificates>) -> Result<ServerConfig, TlsError> {
-    config_with(certificates)
+    config_with(certificates, Arc::new(NoClientAuth))
+}
+
+/// The same settings, but clients are asked for a certificate. Whoever has none goes on without; whoever presents one
+/// proves to hold its key, whoever issued it.
+///
+/// # Errors
+/// As for [`server_config`].
+pub fn server_config_asking(
+    certificates: Arc<ServerCertificates>,
+) -> Result<ServerConfig, TlsError> {
+    config_with(certificates, Arc::new(AnyClientCertificate::new()))
 }
 
 /// The same with certificates that are made by name. A client that names no server is refused.
@@ -135,16 +152,85 @@ pub fn server_config(certificates: Arc<ServerCertificates>) -> Result<ServerConf
 /// # Errors
 /// As for [`server_config`].
 pub fn named_server_config(certificates: Arc<NamedCertificates>) -> Result<ServerConfig, TlsError> {
-    config_with(certificates)
+    config_with(certificates, Arc::new(NoClientAuth))
 }
 
-fn config_with(certificates: Arc<dyn ResolvesServerCert>) -> Result<ServerConfig, TlsError> {
+/// The same, and clients are asked for a certificate as in [`server_config_asking`].
+///
+/// # Errors
+/// As for [`server_config`].
+pub fn named_server_config_asking(
+    certificates: Arc<NamedCertificates>,
+) -> Result<ServerConfig, TlsError> {
+    config_with(certificates, Arc::new(AnyClientCertificate::new()))
+}
+
+fn config_with(
+    certificates: Arc<dyn ResolvesServerCert>,
+    verifier: Arc<dyn ClientCertVerifier>,
+) -> Result<ServerConfig, TlsError> {
     let mut config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
         .with_safe_default_protocol_versions()?
-        .with_no_client_auth()
+        .with_client_cert_verifier(verifier)
         .with_cert_resolver(certificates);
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(config)
+}
+
+/// Takes every certificate whose key the client proves to hold.
+#[derive(Debug)]
+struct AnyClientCertificate {
+    algorithms: WebPkiSupportedAlgorithms,
+}
+
+impl AnyClientCertificate {
+    fn new() -> Self {
+        Self { algorithms: aws_lc_rs::default_provider().signature_verification_algorithms }
+    }
+}
+
+impl ClientCertVerifier for AnyClientCertificate {
+    fn client_auth_mandatory(&self) -> bool {
+        false
+    }
+
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        &[]
+    }
+
+    fn verify_client_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: UnixTime,
+    ) -> Result<ClientCertVerified, rustls::Error> {
+        if end_entity.len() > CERTIFICATE_BYTES_MAX {
+            return Err(rustls::CertificateError::BadEncoding.into());
+        }
+        Ok(ClientCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, certificate, signed, &self.algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, certificate, signed, &self.algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.algorithms.supported_schemes()
+    }
 }
 
 /// A client's settings that trust the authorities in `ca_pem` and no other. ALPN is left empty: the
@@ -189,7 +275,7 @@ mod tests {
 
     use rustls::client::danger::ServerCertVerifier;
     use rustls::client::{ClientConnection, WebPkiServerVerifier};
-    use rustls::pki_types::{ServerName, UnixTime};
+    use rustls::pki_types::ServerName;
     use rustls::server::ServerConnection;
     use time::{Duration, OffsetDateTime};
 

@@ -81,7 +81,7 @@ impl From<rcgen::Error> for X509Error {
 pub(crate) struct CertificateKey(EcdsaKeyPair);
 
 impl CertificateKey {
-    fn generate() -> Result<Self, KeyError> {
+    pub(crate) fn generate() -> Result<Self, KeyError> {
         EcdsaKeyPair::generate(&ECDSA_P256_SHA256_ASN1_SIGNING)
             .map(Self)
             .map_err(|_| KeyError::NotMade)
@@ -309,12 +309,7 @@ impl CertificateAuthority {
         not_before: OffsetDateTime,
         not_after: OffsetDateTime,
     ) -> Result<ServerCertificate, X509Error> {
-        if let Some(permitted) = &self.permitted
-            && !(dns_names.iter().all(|name| permitted.permits_dns(name))
-                && ips.iter().all(|address| permitted.permits_ip(*address)))
-        {
-            return Err(X509Error::NotPermitted);
-        }
+        self.check_permitted(dns_names, ips)?;
         let mut parameters = leaf_parameters(not_before, not_after, random_serial());
         parameters.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         for name in dns_names {
@@ -325,12 +320,33 @@ impl CertificateAuthority {
             return Err(X509Error::InvalidName);
         }
         let key = CertificateKey::generate()?;
-        let certificate = parameters.signed_by(&key, &self.issuer)?;
         Ok(ServerCertificate {
-            chain: vec![certificate.der().to_vec()],
+            chain: vec![self.sign_leaf(&parameters, &key)?],
             key: key.to_pkcs8()?,
             not_after: parameters.not_after,
         })
+    }
+
+    /// Fails where the authority's constraints permit one of the names or addresses not.
+    pub(crate) fn check_permitted(
+        &self,
+        dns_names: &[String],
+        ips: &[IpAddr],
+    ) -> Result<(), X509Error> {
+        let is_permitted = self.permitted.as_ref().is_none_or(|permitted| {
+            dns_names.iter().all(|name| permitted.permits_dns(name))
+                && ips.iter().all(|address| permitted.permits_ip(*address))
+        });
+        if is_permitted { Ok(()) } else { Err(X509Error::NotPermitted) }
+    }
+
+    /// A certificate of this authority for the key, DER.
+    pub(crate) fn sign_leaf(
+        &self,
+        parameters: &CertificateParams,
+        key: &impl PublicKeyData,
+    ) -> Result<Vec<u8>, X509Error> {
+        Ok(parameters.clone().signed_by(key, &self.issuer)?.der().to_vec())
     }
 
     /// The certificate for a request that a host made with
@@ -356,8 +372,7 @@ impl CertificateAuthority {
         let mut parameters = leaf_parameters(not_before, not_after, serial);
         parameters.distinguished_name = credential_subject(client_id, tenant_id)?;
         parameters.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
-        let certificate = parameters.signed_by(&RequestKey(point), &self.issuer)?;
-        let der = certificate.der().to_vec();
+        let der = self.sign_leaf(&parameters, &RequestKey(point))?;
         let (sha1, sha256) = (sha1(&der), sha256(&der));
         Ok(IssuedCertificate {
             der,
@@ -511,7 +526,7 @@ fn authority_parameters(now: OffsetDateTime) -> CertificateParams {
 }
 
 /// Strict clients (Python 3.13) want both key identifiers and explicit basic constraints.
-fn leaf_parameters(
+pub(crate) fn leaf_parameters(
     not_before: OffsetDateTime,
     not_after: OffsetDateTime,
     serial: SerialNumber,
@@ -554,7 +569,11 @@ fn verified_request_point(
 }
 
 /// Whether the name consists of this common name and this domain component, in either order.
-fn names_exactly(subject: &X509Name<'_>, common_name: &str, domain_component: &str) -> bool {
+pub(crate) fn names_exactly(
+    subject: &X509Name<'_>,
+    common_name: &str,
+    domain_component: &str,
+) -> bool {
     let mut attributes = 0;
     let mut has_common_name = false;
     let mut has_domain_component = false;
@@ -568,7 +587,17 @@ fn names_exactly(subject: &X509Name<'_>, common_name: &str, domain_component: &s
     attributes == 2 && has_common_name && has_domain_component
 }
 
-fn parse_certificate(der: &[u8]) -> Result<X509Certificate<'_>, X509Error> {
+/// The common name and the domain component of a credential's subject, which names nothing else.
+pub(crate) fn credential_names(subject: &X509Name<'_>) -> Option<(String, String)> {
+    let of = |kind: &x509_parser::der_parser::Oid<'_>| {
+        let mut all = subject.iter_by_oid(kind).filter_map(|it| it.as_str().ok());
+        all.next().map(str::to_owned)
+    };
+    let names = (of(&OID_X509_COMMON_NAME)?, of(&OID_DOMAIN_COMPONENT)?);
+    names_exactly(subject, &names.0, &names.1).then_some(names)
+}
+
+pub(crate) fn parse_certificate(der: &[u8]) -> Result<X509Certificate<'_>, X509Error> {
     if der.len() > CERTIFICATE_BYTES_MAX {
         return Err(X509Error::Malformed);
     }
@@ -576,7 +605,7 @@ fn parse_certificate(der: &[u8]) -> Result<X509Certificate<'_>, X509Error> {
     if rest.is_empty() { Ok(certificate) } else { Err(X509Error::Malformed) }
 }
 
-fn ascii(name: &str) -> Result<Ia5String, X509Error> {
+pub(crate) fn ascii(name: &str) -> Result<Ia5String, X509Error> {
     Ia5String::try_from(name).map_err(|_| X509Error::InvalidName)
 }
 

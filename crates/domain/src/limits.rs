@@ -131,6 +131,12 @@ pub const INTERFACES_SHOWN_MAX: usize = 8;
 /// Addresses of one interface that its metadata shows. Source: Azure subscription limits, networking, "Private IP addresses
 /// per network interface".
 pub const IP_CONFIGURATIONS_SHOWN_MAX: usize = 256;
+/// Digits of the nonce in an attested document. Source: Azure Instance Metadata Service, "Attested data".
+pub const NONCE_DIGITS_MAX: usize = 10;
+/// Bytes of a request for a certificate at the metadata endpoint: the request, and a token of the key's attestation.
+pub const CREDENTIAL_REQUEST_BYTES_MAX: usize = 64 * 1024;
+/// How long a certificate lives that tokens are bound to. Source: observed; clients let go of one with less than a day left.
+pub const BOUND_CERTIFICATE_VALIDITY: Duration = Duration::days(7);
 /// Access policies of a vault. Source: Azure Key Vault service limits.
 pub const ACCESS_POLICIES_MAX: usize = 1024;
 /// Words of one class in an access policy; there are about twenty.

@@ -180,12 +180,17 @@ pub(crate) mod tests {
     use super::*;
     use crate::challenge_files::ChallengeFiles;
     use async_trait::async_trait;
+    use keycard_crypto::bound_certificate::BindingRequest;
     use keycard_crypto::x509::CertificateAuthority;
     use keycard_domain::clock::ManualClock;
     use keycard_domain::compute::machine::{Machine, Machines};
+    use keycard_domain::credential::enrolment::{EnrolmentError, IdentityNames};
+    use keycard_domain::credential::key_binding::{BindingAddresses, BoundIdentity, KeyBinding};
     use keycard_domain::entropy::SeededEntropy;
     use keycard_domain::operation::OperationContext;
-    use keycard_domain::token::source::{AccessToken, TokenError, TokenRequest, TokenSource};
+    use keycard_domain::token::source::{
+        AccessToken, Selector, TokenError, TokenRequest, TokenSource,
+    };
     use keycard_wire::local::authorities;
     use std::net::{Ipv4Addr, SocketAddr};
     use time::{Duration, OffsetDateTime, UtcDateTime};
@@ -215,12 +220,43 @@ pub(crate) mod tests {
         fn machine(&self, _: &ArmResourceId) -> Option<Machine> {
             None
         }
+
+        fn sign_document(&self, _: &[u8]) -> Option<Vec<u8>> {
+            None
+        }
+    }
+
+    #[derive(Debug)]
+    struct NoKeyBinding(BindingAddresses);
+
+    impl KeyBinding for NoKeyBinding {
+        fn addresses(&self) -> &BindingAddresses {
+            &self.0
+        }
+
+        fn identity(&self, _: &Machine, _: &Selector) -> Result<BoundIdentity, TokenError> {
+            Err(TokenError::IdentityNotFound)
+        }
+
+        fn issue(
+            &self,
+            _: &OperationContext,
+            _: &Machine,
+            _: IdentityNames,
+            _: &BindingRequest,
+        ) -> Result<Vec<u8>, EnrolmentError> {
+            Err(EnrolmentError::IdentityNotFound)
+        }
     }
 
     pub(crate) fn local() -> LocalFace {
         LocalFace {
             tokens: Arc::new(NoTokens),
             machines: Arc::new(NoMachines),
+            key_binding: Arc::new(NoKeyBinding(BindingAddresses {
+                token_service: String::new(),
+                attestation: String::new(),
+            })),
             clock: Arc::new(ManualClock::at(UtcDateTime::UNIX_EPOCH)),
             entropy: Arc::new(SeededEntropy::new(1)),
             challenges: Arc::new(ChallengeFiles::new(

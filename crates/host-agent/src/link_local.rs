@@ -181,7 +181,7 @@ pub(crate) mod tests {
     use super::*;
     use nix::sched::{CloneFlags, unshare};
     use rustix::thread::{CapabilitySet, capabilities};
-    use std::net::TcpListener;
+    use std::net::{TcpListener, TcpStream};
 
     const ADDRESS: Ipv4Addr = Ipv4Addr::new(169, 254, 169, 254);
     const EADDRNOTAVAIL: i32 = 99;
@@ -215,10 +215,11 @@ pub(crate) mod tests {
             route.add_address(LOOPBACK, ADDRESS, None).unwrap();
             assert_eq!(code(route.add_address(LOOPBACK, ADDRESS, None)), Some(EEXIST));
             let listener = TcpListener::bind((ADDRESS, 80)).unwrap();
-            std::net::TcpStream::connect((ADDRESS, 80)).unwrap();
-            drop(listener);
+            TcpStream::connect((ADDRESS, 80)).unwrap();
             route.remove_address(LOOPBACK, ADDRESS, None).unwrap();
-            assert!(TcpListener::bind((ADDRESS, 80)).is_err());
+            // Some systems let listeners take an address that they have not; nobody reaches it there.
+            assert!(TcpStream::connect((ADDRESS, 80)).is_err());
+            drop(listener);
             assert_eq!(code(route.remove_address(LOOPBACK, ADDRESS, None)), Some(EADDRNOTAVAIL));
         });
     }
@@ -243,9 +244,11 @@ pub(crate) mod tests {
             assert_eq!(route.link("keycard0").unwrap(), link);
             route.bring_up(link).unwrap();
             route.add_address(link, ADDRESS, Some("keycard0")).unwrap();
-            assert!(TcpListener::bind((ADDRESS, 80)).is_ok());
+            route.bring_up(LOOPBACK).unwrap();
+            let _listener = TcpListener::bind((ADDRESS, 80)).unwrap();
+            TcpStream::connect((ADDRESS, 80)).unwrap();
             route.delete_link(link).unwrap();
-            assert!(TcpListener::bind((ADDRESS, 80)).is_err());
+            assert!(TcpStream::connect((ADDRESS, 80)).is_err());
             assert!(route.link("keycard0").is_err());
         });
     }

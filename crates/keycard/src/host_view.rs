@@ -14,6 +14,8 @@ use keycard_domain::state::State;
 use keycard_domain::store::Revision;
 use keycard_host_agent::faults::FaultView;
 use keycard_host_agent::token_source::HostView;
+
+use crate::document_signing::DocumentSigning;
 use time::UtcDateTime;
 
 /// The view of a single node.
@@ -22,6 +24,8 @@ pub(crate) struct LocalHostView {
     pub(crate) state: Arc<State>,
     /// Address of the token service, without a final slash.
     pub(crate) token_service: String,
+    /// Signs what the machines tell of themselves.
+    pub(crate) signing: Arc<DocumentSigning>,
 }
 
 impl HostView for LocalHostView {
@@ -47,6 +51,10 @@ impl HostView for LocalHostView {
 impl Machines for LocalHostView {
     fn machine(&self, id: &ArmResourceId) -> Option<Machine> {
         Machine::find(&self.state.snapshot(), id)
+    }
+
+    fn sign_document(&self, content: &[u8]) -> Option<Vec<u8>> {
+        self.signing.sign(content)
     }
 }
 

@@ -14,13 +14,14 @@ use http::Request;
 use hyper::body::Incoming;
 use keycard_crypto::seal::SealingKey;
 use keycard_crypto::signing_pool::SigningPool;
-use keycard_crypto::tls::{NamedCertificates, ServerCertificates, server_config};
+use keycard_crypto::tls::{NamedCertificates, ServerCertificates};
 use keycard_crypto::x509::{CertificateAuthority, ServerCertificate, X509Error};
 use keycard_domain::audit::AuditLog;
 use keycard_domain::bootstrap::{Bootstrap, IssuerForm, bootstrap};
 use keycard_domain::clock::{Clock, ClockControl, ClockOffset};
 use keycard_domain::compute::Workload;
 use keycard_domain::credential::enrolment::{IdentityNames, LocalEnrolment};
+use keycard_domain::credential::key_binding::{BindingAddresses, LocalKeyBinding};
 use keycard_domain::deployment;
 use keycard_domain::entropy::Entropy;
 use keycard_domain::fault;
@@ -53,7 +54,7 @@ use keycard_wire::cluster_issuer::{self, ClusterIssuers};
 use keycard_wire::entra::{self, Entra};
 use keycard_wire::graph::{self, Graph};
 use keycard_wire::host_names::{
-    CLAIMED_DOMAINS, FaceName, HostNames, host_of, requested_authority,
+    ATTESTATION, CLAIMED_DOMAINS, FaceName, HostNames, MTLS_LOGIN, host_of, requested_authority,
 };
 use keycard_wire::key_vault::{self, KeyVault, VaultName};
 use keycard_wire::local::{LocalFace, LocalFaces};
@@ -64,11 +65,12 @@ use time::UtcDateTime;
 use tokio::net::TcpListener;
 use tokio::sync::{Mutex, watch};
 use tokio::task::JoinHandle;
-use tokio_rustls::TlsAcceptor;
 
 use crate::clock_control::Turning;
 use crate::config::Places;
 use crate::description::{Administrator, Description, Endpoints, Suffixes};
+use crate::document_signing::DocumentSigning;
+use crate::handshake::{Handshakes, client_certificate};
 use crate::health::Health;
 use crate::host_view::LocalHostView;
 use crate::issuer_trust::IssuerTrust;
@@ -195,7 +197,10 @@ pub async fn start(options: Options) -> Result<Server, StartError> {
         options.tls_clock.now(),
     )?;
     let certificate = node_certificate(&authority, options.tls_clock.now())?;
-    let faces = Faces::mount(&state, &names, &options, health, certificate)?;
+    let signing = DocumentSigning::new(&authority, &options.domain, options.tls_clock.now());
+    let signing = signing.map_err(other)?;
+    let local = (certificate, Arc::clone(&signing));
+    let faces = Faces::mount(&state, &names, &options, health, local)?;
     tasks.push(tokio::spawn(follow_hosts(Arc::clone(&state), faces.host.clone(), stopped.clone())));
     let run_directory = options.places.run_directory(port);
     let files = write_trust_files(&run_directory, &authority)?;
@@ -203,20 +208,19 @@ pub async fn start(options: Options) -> Result<Server, StartError> {
     let mut description = describe(&options, &names, &first, &files, metrics_address);
     let rows = faces.rows();
 
-    let tls = Tls { authority, names: names.clone(), clock: Arc::clone(&options.tls_clock) };
-    let tls = Arc::new(tls);
+    let clock = Arc::clone(&options.tls_clock);
+    let tls = Arc::new(Tls { authority, names: names.clone(), signing, clock });
     let certificates = ServerCertificates::new(&tls.issue()?).map_err(other)?;
-    let acceptor =
-        TlsAcceptor::from(Arc::new(server_config(Arc::clone(&certificates)).map_err(other)?));
+    let handshakes = Arc::new(Handshakes::of_server(names, &certificates).map_err(other)?);
     let faces = Arc::new(faces);
-    let sandboxes = sandboxes::open(&options, &tls, &acceptor, &faces)?;
+    let sandboxes = sandboxes::open(&options, &tls, &handshakes, &faces)?;
     description.control_socket = sandboxes.path();
     let named = sandboxes.serve(stopped.clone(), &mut tasks);
     tasks.push(tokio::spawn(renew_certificates(tls, certificates, named, stopped.clone())));
     let credentials = keep_credentials(state, Arc::clone(&faces), stopped.clone());
     tasks.push(tokio::spawn(credentials));
     tasks.push(tokio::spawn(serve_metrics(metrics_listener, Arc::clone(&faces), stopped.clone())));
-    tasks.push(tokio::spawn(serve_https(listener, acceptor, faces, At::Own, stopped)));
+    tasks.push(tokio::spawn(serve_https(listener, handshakes, faces, At::Own, stopped)));
     Ok(Server { description, port, rows, run_directory, stop, tasks })
 }
 
@@ -480,7 +484,7 @@ impl Faces {
         names: &HostNames,
         options: &Options,
         health: Arc<Health>,
-        certificate: NodeCertificate,
+        (certificate, signing): (NodeCertificate, Arc<DocumentSigning>),
     ) -> Result<Self, StartError> {
         let audiences = own_audiences(names);
         let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
@@ -498,8 +502,18 @@ impl Faces {
             Arc::clone(&clusters) as Arc<dyn IssuerKeys>,
         ));
         let verifier = Arc::new(TokenVerifier::new(audiences));
-        let view =
-            Arc::new(LocalHostView { state: Arc::clone(state), token_service: names.url("login") });
+        let view = Arc::new(LocalHostView {
+            state: Arc::clone(state),
+            token_service: names.url("login"),
+            signing,
+        });
+        let key_binding = Arc::new(LocalKeyBinding {
+            state: Arc::clone(state),
+            addresses: BindingAddresses {
+                token_service: names.url(MTLS_LOGIN),
+                attestation: names.url(ATTESTATION),
+            },
+        });
         let credentials = Arc::new(CredentialStore::new(
             Arc::new(LocalEnrolment(Arc::clone(state))),
             Arc::clone(&state.clock),
@@ -512,6 +526,7 @@ impl Faces {
         let local = LocalFace {
             tokens: Arc::new(FaultySource::new(tokens.clone(), Arc::clone(&faults))),
             machines: view.clone(),
+            key_binding,
             clock: Arc::clone(&state.clock),
             entropy: Arc::clone(&state.entropy),
             challenges: Arc::new(ChallengeFiles::new(
@@ -626,7 +641,10 @@ impl PublicFaces {
         let host = host_of(&authority).unwrap_or_default();
         let mut request = Request::from_parts(parts, Body::new(body));
         let face = self.names.face(&host);
-        let is_unbuilt = matches!(face, None | Some(FaceName::Blob(_) | FaceName::Portal));
+        let is_unbuilt = matches!(
+            face,
+            None | Some(FaceName::Blob(_) | FaceName::Portal | FaceName::Attestation)
+        );
         if is_unbuilt {
             discard_body(request.body_mut()).await;
         }
@@ -646,6 +664,7 @@ impl PublicFaces {
             Some(FaceName::Graph) => ("graph", self.graph.answer(request).await),
             Some(FaceName::Blob(_)) => ("blob", unbuilt::blob()),
             Some(FaceName::Portal) => ("portal", unbuilt::portal()),
+            Some(FaceName::Attestation) => ("attestation", unbuilt::attestation()),
         }
     }
 
@@ -738,6 +757,8 @@ fn describe(
 struct Tls {
     authority: CertificateAuthority,
     names: HostNames,
+    /// What signs documents with certificates of the same authority.
+    signing: Arc<DocumentSigning>,
     clock: Arc<dyn Clock>,
 }
 
@@ -760,6 +781,10 @@ impl Tls {
         let now: UtcDateTime = self.clock.now();
         let (from, until) = (now - time::Duration::hours(1), now + SERVER_CERTIFICATE_VALIDITY);
         self.authority.issue_server_certificate(names, addresses, from.into(), until.into())
+    }
+
+    fn renew_signer(&self) -> Result<(), X509Error> {
+        self.signing.renew(&self.authority, self.names.domain(), self.clock.now())
     }
 }
 
@@ -792,13 +817,16 @@ async fn renew_certificates(
         if let Err(error) = renewed {
             tracing::error!(%error, "the server's certificate could not be renewed");
         }
+        if let Err(error) = tls.renew_signer() {
+            tracing::error!(%error, "the signer of documents could not be renewed");
+        }
     })
     .await;
 }
 
 async fn serve_https<T: Send + Sync + 'static>(
     listener: TcpListener,
-    acceptor: TlsAcceptor,
+    handshakes: Arc<Handshakes>,
     faces: Arc<Faces>,
     at: At,
     stopped: watch::Receiver<T>,
@@ -808,21 +836,21 @@ async fn serve_https<T: Send + Sync + 'static>(
         listener,
         stopped,
         |stream, stopped| {
-            let (acceptor, faces) = (acceptor.clone(), Arc::clone(&faces));
+            let (handshakes, faces) = (Arc::clone(&handshakes), Arc::clone(&faces));
             let client = stream.peer_addr().ok().map(|address| ClientAddress(address.ip()));
-            let answer = move |mut request: Request<Incoming>| {
-                let faces = Arc::clone(&faces);
-                if let Some(client) = client {
-                    request.extensions_mut().insert(client);
-                }
-                async move { faces.answer(at, request).await }
-            };
             async move {
-                let handshake =
-                    tokio::time::timeout(limits::HANDSHAKE_TIME_MAX, acceptor.accept(stream));
-                if let Ok(Ok(stream)) = handshake.await {
-                    connection::serve(stream, answer, stopped).await;
-                }
+                let handshake = handshakes.accept(stream);
+                let handshake = tokio::time::timeout(limits::HANDSHAKE_TIME_MAX, handshake);
+                let Ok(Ok(stream)) = handshake.await else { return };
+                let certificate = client_certificate(&stream);
+                let answer = move |mut request: Request<Incoming>| {
+                    let faces = Arc::clone(&faces);
+                    let extensions = request.extensions_mut();
+                    client.map(|client| extensions.insert(client));
+                    certificate.clone().map(|certificate| extensions.insert(certificate));
+                    async move { faces.answer(at, request).await }
+                };
+                connection::serve(stream, answer, stopped).await;
             }
         },
     )

@@ -18,6 +18,8 @@ pub enum FaceName {
     Blob(String),
     /// The check endpoint for proxies.
     Authorize,
+    /// Where keys would be attested.
+    Attestation,
     /// The issuer of clusters.
     ClusterIssuer,
     /// The portal.
@@ -32,6 +34,12 @@ pub struct HostNames {
     domain: String,
     port: u16,
 }
+
+/// The token service's name at which it asks for certificates.
+pub const MTLS_LOGIN: &str = "mtlsauth";
+
+/// Where keys would be attested.
+pub const ATTESTATION: &str = "attestation";
 
 /// The names that the server's certificate carries besides the own domain.
 pub const AZURE_SUFFIXES: &[&str] = &[
@@ -96,8 +104,9 @@ impl HostNames {
 
     /// Every DNS name of the server's certificate.
     pub fn certificate_names(&self) -> Vec<String> {
-        let own = ["management", "login", "graph", "authorize", "oic", "portal"]
-            .map(|name| format!("{name}.{}", self.domain));
+        let own =
+            ["management", "login", MTLS_LOGIN, "graph", "authorize", "oic", "portal", ATTESTATION]
+                .map(|name| format!("{name}.{}", self.domain));
         let own_wildcards =
             ["vault", "blob.storage", "database"].map(|name| format!("*.{name}.{}", self.domain));
         let azure = AZURE_SUFFIXES.iter().map(|name| (*name).to_owned());
@@ -109,6 +118,15 @@ impl HostNames {
             .chain(azure_wildcards)
             .chain(["localhost".to_owned()])
             .collect()
+    }
+
+    /// Whether who connects under a name is asked for a certificate: where tokens are bound to one, and where such tokens
+    /// are taken. Everybody else is spared the question, which browsers pass on to people.
+    pub fn asks_for_certificate(&self, host: &str) -> bool {
+        let host = host.to_ascii_lowercase();
+        let is_login = host.strip_suffix(&self.domain).and_then(|name| name.strip_suffix('.'))
+            == Some(MTLS_LOGIN);
+        is_login || matches!(self.face(&host), Some(FaceName::KeyVault(_)))
     }
 
     /// The face that a host name means; `None` when it is none of ours.
@@ -135,7 +153,8 @@ impl HostNames {
     fn own_face(&self, name: &str) -> Option<FaceName> {
         match name {
             "management" => Some(FaceName::ResourceManager),
-            "login" => Some(FaceName::TokenService),
+            "login" | MTLS_LOGIN => Some(FaceName::TokenService),
+            ATTESTATION => Some(FaceName::Attestation),
             "graph" => Some(FaceName::Graph),
             "authorize" => Some(FaceName::Authorize),
             "oic" => Some(FaceName::ClusterIssuer),
@@ -208,10 +227,30 @@ mod tests {
         check("a.b.vault.azure.net", None);
         check("vault.azure.net", None);
         check("acct.blob.storage.keycard.localhost", Some(&FaceName::Blob("acct".into())));
+        check("mtlsauth.keycard.localhost", Some(&FaceName::TokenService));
+        check("attestation.keycard.localhost", Some(&FaceName::Attestation));
         check("localhost", Some(&FaceName::Loopback));
         check("keycard.localhost", None);
         check("evil.example", None);
         check("managementkeycard.localhost", None);
+    }
+
+    #[test]
+    fn certificates_are_asked_for_where_tokens_are_bound() {
+        let names = HostNames::new("keycard.localhost", 8443);
+        for (host, asks) in [
+            ("mtlsauth.keycard.localhost", true),
+            ("MTLSAUTH.keycard.localhost", true),
+            ("kv1.vault.keycard.localhost", true),
+            ("kv1.vault.azure.net", true),
+            ("login.keycard.localhost", false),
+            ("management.azure.com", false),
+            ("mtlsauth.example", false),
+            ("x.mtlsauth.keycard.localhost", false),
+            ("localhost", false),
+        ] {
+            assert_eq!(names.asks_for_certificate(host), asks, "{host}");
+        }
     }
 
     #[test]

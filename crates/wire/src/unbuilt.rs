@@ -20,6 +20,15 @@ pub fn portal() -> Response {
     (StatusCode::NOT_IMPLEMENTED, Html(page)).into_response()
 }
 
+/// Keys are bound as they are: nobody says where they were made.
+pub fn attestation() -> Response {
+    let error = json!({ "error": {
+        "code": "NotImplemented",
+        "message": "keycard attests no keys: ask for a credential without an attestation token.",
+    }});
+    (StatusCode::NOT_IMPLEMENTED, Json(error)).into_response()
+}
+
 /// A name under which there is nothing.
 pub fn unknown_host(host: &str) -> Response {
     let shown: String = host.chars().filter(|c| !c.is_control()).take(200).collect();

@@ -157,4 +157,7 @@ fn text<'a>(value: &'a Value, pointer: &str) -> &'a str {
 pub trait Machines: std::fmt::Debug + Send + Sync + 'static {
     /// The machine with this id, if it exists.
     fn machine(&self, id: &ArmResourceId) -> Option<Machine>;
+
+    /// The content with a signature that others can verify: a CMS `ContentInfo` in DER. `None` when it cannot be signed.
+    fn sign_document(&self, content: &[u8]) -> Option<Vec<u8>>;
 }

@@ -102,7 +102,7 @@ pub async fn enrol(
     };
     state
         .transact(operation, |snapshot, changes| {
-            find_identity(snapshot, request)?;
+            find_identity(snapshot, &request.resource, request.principal_id)?;
             for outlived in outlived(snapshot, request) {
                 changes.delete(snapshot, outlived);
             }
@@ -134,15 +134,15 @@ fn timestamp(seconds: i64) -> UtcDateTime {
 }
 
 /// The identity's principal, if it lives and the workload has it.
-fn find_identity<'a>(
+pub(super) fn find_identity<'a>(
     snapshot: &'a Snapshot,
-    request: &EnrolmentRequest,
+    resource: &ArmResourceId,
+    principal_id: PrincipalId,
 ) -> Result<&'a ServicePrincipal, EnrolmentError> {
-    let workload =
-        Workload::find(snapshot, &request.resource).ok_or(EnrolmentError::IdentityNotFound)?;
-    let has_it = workload.has_identity(request.principal_id);
+    let workload = Workload::find(snapshot, resource).ok_or(EnrolmentError::IdentityNotFound)?;
+    let has_it = workload.has_identity(principal_id);
     let principal =
-        snapshot.service_principal(request.principal_id).ok_or(EnrolmentError::IdentityNotFound)?;
+        snapshot.service_principal(principal_id).ok_or(EnrolmentError::IdentityNotFound)?;
     let found = Found { principal_id: principal.id, client_id: principal.client_id };
     lookup::live_principal(snapshot, found).map_err(|_| EnrolmentError::IdentityNotFound)?;
     if has_it { Ok(principal) } else { Err(EnrolmentError::IdentityNotFound) }
@@ -154,7 +154,7 @@ fn issue(
     operation: &OperationContext,
     request: &EnrolmentRequest,
 ) -> Result<IdentityCredential, EnrolmentError> {
-    let principal = find_identity(snapshot, request)?;
+    let principal = find_identity(snapshot, &request.resource, request.principal_id)?;
     let tenant = snapshot.tenant(principal.tenant_id).ok_or(EnrolmentError::AuthorityUnusable)?;
     let authority = open_authority(state, tenant)?;
     let mut serial = [0; 16];
@@ -185,7 +185,10 @@ fn issue(
     })
 }
 
-fn open_authority(state: &State, tenant: &Tenant) -> Result<CertificateAuthority, EnrolmentError> {
+pub(super) fn open_authority(
+    state: &State,
+    tenant: &Tenant,
+) -> Result<CertificateAuthority, EnrolmentError> {
     let sealing_key: SealingKey = Tenant::sealing_key(&state.master_key, tenant.id);
     let key = sealing_key
         .open(&Tenant::identity_authority_place(tenant.id), &tenant.identity_authority_key_sealed)

@@ -1,9 +1,11 @@
 //! Identity credentials: the X.509 key credential of one identity on one resource.
 //!
 //! The private key is made on the host and stays there; only a certificate request travels ([`enrolment`]).
-//! When a credential is due for renewal is decided in [`rotation`].
+//! When a credential is due for renewal is decided in [`rotation`]. Certificates for keys that workloads made are in
+//! [`key_binding`].
 
 pub mod enrolment;
+pub mod key_binding;
 pub mod rotation;
 
 use keycard_crypto::encoding;

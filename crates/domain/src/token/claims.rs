@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 
+use keycard_crypto::encoding;
 use serde::Serialize;
 use serde_json::Value;
 use time::UtcDateTime;
@@ -59,6 +60,9 @@ pub struct Claims<'a> {
     /// v2: how the client proved itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub azpacr: Option<&'static str>,
+    /// What the token is bound to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cnf: Option<Confirmation>,
     /// The groups of the principal, where they are too many to name: where to ask for them.
     #[serde(rename = "_claim_names", skip_serializing_if = "Option::is_none")]
     pub claim_names: Option<ClaimNames>,
@@ -98,6 +102,23 @@ pub struct Claims<'a> {
     /// What a policy of the resource adds.
     #[serde(flatten)]
     pub mapped: BTreeMap<&'a str, String>,
+}
+
+/// The certificate that a token is bound to. Source: RFC 8705, section 3.1.
+#[derive(Clone, Debug, Serialize)]
+pub struct Confirmation {
+    /// SHA-256 of the certificate, base64url without padding.
+    #[serde(rename = "x5t#S256")]
+    pub thumbprint: String,
+}
+
+/// The certificate that verified claims are bound to, where they are. A `cnf` that says anything else is bound to what
+/// nobody has.
+pub fn confirmation(claims: &serde_json::Map<String, Value>) -> Option<[u8; 32]> {
+    let confirmation = claims.get("cnf")?;
+    let thumbprint = confirmation.get("x5t#S256").and_then(Value::as_str);
+    let decoded = thumbprint.and_then(|text| encoding::base64_decode_any(text, 32));
+    Some(decoded.and_then(|bytes| bytes.try_into().ok()).unwrap_or_default())
 }
 
 /// Which claims are told elsewhere. Source: OpenID Connect Core 1.0, section 5.6.2.
@@ -154,6 +175,8 @@ pub struct Facts<'a> {
     pub proof: ProofKind,
     /// The resource whose host signed the assertion.
     pub origin: Option<&'a ArmResourceId>,
+    /// SHA-256 of the certificate that the token is bound to.
+    pub confirmation: Option<&'a [u8; 32]>,
     /// The client's capabilities.
     pub capabilities: &'a [String],
     /// The roles that the principal was given at the resource.
@@ -192,6 +215,9 @@ pub fn claims(facts: Facts<'_>) -> Claims<'_> {
         appidacr: is_v1.then_some(proof),
         azp: (!is_v1).then_some(client_id),
         azpacr: (!is_v1).then_some(proof),
+        cnf: facts
+            .confirmation
+            .map(|sha256| Confirmation { thumbprint: encoding::base64url_encode(sha256) }),
         claim_names: overage.map(|_| ClaimNames { groups: "src1" }),
         claim_sources: overage.map(|endpoint| ClaimSources { src1: ClaimSource { endpoint } }),
         groups,
@@ -270,6 +296,7 @@ mod tests {
         groups: Option<GroupClaims>,
         mapped: Vec<MappedClaim>,
         tokens_valid_from: Option<i64>,
+        confirmation: Option<[u8; 32]>,
     }
 
     fn made(version: TokenVersion, given: &Given) -> Value {
@@ -283,6 +310,7 @@ mod tests {
             audience: "https://vault.azure.net/",
             proof: ProofKind::Certificate,
             origin: Some(&vm),
+            confirmation: given.confirmation.as_ref(),
             capabilities: &[],
             roles: &given.roles,
             groups: given.groups.as_ref().unwrap_or(&GroupClaims::None),
@@ -336,7 +364,7 @@ mod tests {
                     mapped("who", ClaimValue::ClientDisplayName),
                     mapped("id", ClaimValue::ClientObjectId),
                 ],
-                tokens_valid_from: None,
+                ..Given::default()
             },
         );
         assert_eq!(claims["roles"], json!(["Orders.Read"]));
@@ -358,6 +386,19 @@ mod tests {
         assert!(many.get("groups").is_none());
         assert_eq!(many["_claim_names"], json!({ "groups": "src1" }));
         assert_eq!(many["_claim_sources"], json!({ "src1": { "endpoint": "https://graph/x" } }));
+    }
+
+    #[test]
+    fn a_bound_token_names_its_certificate() {
+        let of = |claims: Value| confirmation(claims.as_object().unwrap());
+        assert_eq!(of(made(TokenVersion::V1, &Given::default())), None);
+        let given = Given { confirmation: Some([7; 32]), ..Given::default() };
+        let claims = made(TokenVersion::V2, &given);
+        assert_eq!(claims["cnf"], json!({ "x5t#S256": encoding::base64url_encode(&[7; 32]) }));
+        assert_eq!(of(claims), Some([7; 32]));
+        for odd in [json!({}), json!("x"), json!({ "x5t#S256": "AAAA" }), json!({ "jwk": {} })] {
+            assert_eq!(of(json!({ "cnf": odd })), Some([0; 32]), "bound, to nothing that is");
+        }
     }
 
     #[test]

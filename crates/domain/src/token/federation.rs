@@ -13,6 +13,7 @@ use serde_json::{Map, Value};
 use time::{Duration, UtcDateTime};
 
 use super::audience::{Audiences, Service};
+use super::claims::confirmation;
 use super::grant::GrantError;
 use super::{signing_key, verify};
 use crate::directory::federated_credential::claims_expression::Steps;
@@ -277,7 +278,9 @@ fn check_own(
     let lives = principal.tenant_id == client.tenant_id
         && principal.is_enabled
         && principal.identity_resource().is_some();
-    let counts = verify::check_alive(limits, snapshot, claims, principal.id).is_ok();
+    // What is bound to a certificate proves nothing without it, and no certificate comes with an assertion.
+    let is_bound = confirmation(claims).is_some();
+    let counts = !is_bound && verify::check_alive(limits, snapshot, claims, principal.id).is_ok();
     if lives && counts { Ok(()) } else { Err(forbidden()) }
 }
 

@@ -140,6 +140,7 @@ fn sign(
         mapped: &[],
         proof: ProofKind::Certificate,
         origin: None,
+        confirmation: None,
         capabilities: &[],
         unique_id,
         now: operation.now,

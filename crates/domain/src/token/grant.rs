@@ -5,6 +5,7 @@ use keycard_crypto::secret::Secret;
 
 use super::federation::{IssuerKeysError, Mismatch};
 use crate::audit::AuditError;
+use crate::credential::key_binding::CertificateRefusal;
 use crate::ids::{ClientId, TenantId};
 use crate::operation::OperationContext;
 
@@ -15,6 +16,8 @@ pub enum ClientProof {
     Secret(Secret),
     /// With a JWT signed by a key that is registered for the client.
     Assertion(Secret),
+    /// With a certificate (DER) whose key it proved to hold on its connection; the token is bound to it.
+    Certificate(Vec<u8>),
 }
 
 /// A client credentials grant.
@@ -47,6 +50,8 @@ pub struct GrantedToken {
     pub expires_on: i64,
     /// Whole seconds until `exp`.
     pub expires_in: i64,
+    /// Whether it is bound to the certificate with which the client proved itself.
+    pub is_bound: bool,
 }
 
 /// Why no token is granted. The numbers and texts a caller reads stand in the faces.
@@ -72,6 +77,9 @@ pub enum GrantError {
     /// The client secret has expired.
     #[error("expired client secret for {0}")]
     SecretExpired(ClientId),
+    /// The certificate that the client presented proves nothing for it.
+    #[error("the client's certificate is refused: {0}")]
+    CertificateRefused(CertificateRefusal),
     /// The assertion is no JWT.
     #[error("the assertion is malformed: {0}")]
     AssertionMalformed(&'static str),
@@ -154,6 +162,7 @@ impl GrantError {
             Self::ProofMissing => "7000218",
             Self::SecretWrong(_) => "7000215",
             Self::SecretExpired(_) => "7000222",
+            Self::CertificateRefused(_) => "50017",
             Self::AssertionMalformed(_) => "50027",
             Self::AssertionKeyUnknown(_) | Self::AssertionClaimWrong(_) => "700027",
             Self::AssertionReplayed => "70002",

@@ -23,6 +23,7 @@ use super::replay::{Use, UsedAssertions};
 use super::signing_key::{self, OpenKeys};
 use super::throttle::FairThrottle;
 use crate::audit::{AuditRecord, SignIn};
+use crate::credential::key_binding::{self, VerifiedCertificate};
 use crate::directory::application::{SecretCheck, TokenVersion};
 use crate::directory::federated_credential::FederatedCredential;
 use crate::directory::group::{self, Reach};
@@ -75,6 +76,8 @@ enum Credential {
     Secret(KeyId),
     /// A certificate, with an assertion that is good once.
     Certificate(VerifiedAssertion),
+    /// A certificate whose key the client proved to hold on its connection. The token is bound to it.
+    Bound(VerifiedCertificate),
     /// A federated credential. The issuer's token is good as often as its issuer lets it be: workloads read it from a
     /// file and present it for each resource, and after each restart.
     Federated(Arc<FederatedCredential>),
@@ -84,13 +87,21 @@ impl Credential {
     const fn proof_kind(&self) -> ProofKind {
         match self {
             Self::Secret(_) => ProofKind::Secret,
-            Self::Certificate(_) | Self::Federated(_) => ProofKind::Certificate,
+            Self::Certificate(_) | Self::Bound(_) | Self::Federated(_) => ProofKind::Certificate,
         }
     }
 
     /// What an assertion was verified by has to be there still.
-    fn check_held(&self, snapshot: &Snapshot) -> Result<(), GrantError> {
+    fn check_held(
+        &self,
+        snapshot: &Snapshot,
+        principal: &ServicePrincipal,
+        operation: &OperationContext,
+    ) -> Result<(), GrantError> {
         match self {
+            Self::Bound(bound) => bound
+                .check(snapshot, principal, operation.now)
+                .map_err(GrantError::CertificateRefused),
             Self::Federated(credential) if !federation::is_held(snapshot, credential) => {
                 let presented = credential.trust.issuer.clone();
                 Err(GrantError::FederationMismatch { mismatch: Mismatch::Issuer, presented })
@@ -99,10 +110,19 @@ impl Credential {
         }
     }
 
-    /// The resource whose host signed the assertion.
+    /// What the token is bound to: SHA-256 of a certificate.
+    const fn confirmation(&self) -> Option<&[u8; 32]> {
+        match self {
+            Self::Bound(bound) => Some(&bound.sha256),
+            Self::Secret(_) | Self::Certificate(_) | Self::Federated(_) => None,
+        }
+    }
+
+    /// The resource whose host signed the assertion, or on which the certificate was issued.
     const fn origin(&self) -> Option<&ArmResourceId> {
         match self {
             Self::Certificate(assertion) => assertion.credential.origin.as_ref(),
+            Self::Bound(bound) => Some(&bound.resource),
             Self::Secret(_) | Self::Federated(_) => None,
         }
     }
@@ -215,7 +235,7 @@ impl Issuer {
         let snapshot = self.state.snapshot_to_keep();
         let tenant = snapshot.tenant(request.tenant).ok_or_else(not_found)?;
         let principal = client(&snapshot, tenant.id, &request.client_id)?;
-        credential.check_held(&snapshot)?;
+        credential.check_held(&snapshot, principal, operation)?;
         if let Some(retry_after_seconds) = principal.issues_again_in(operation.now) {
             return Err(GrantError::Throttled { retry_after_seconds });
         }
@@ -238,7 +258,9 @@ impl Issuer {
         };
         let signed = signed.and_then(|token| {
             // The token may have waited for a signing thread: who went meanwhile gets none.
-            client(&self.state.snapshot(), request.tenant, &request.client_id)?;
+            let present = self.state.snapshot();
+            let principal = client(&present, request.tenant, &request.client_id)?;
+            draft.proven.credential.check_held(&present, principal, operation)?;
             Ok(token)
         });
         match (&signed, first_use) {
@@ -271,6 +293,7 @@ impl Issuer {
             audience: &audience,
             proof: proven.credential.proof_kind(),
             origin: proven.credential.origin(),
+            confirmation: proven.credential.confirmation(),
             capabilities: &request.capabilities,
             roles,
             groups: &groups,
@@ -300,6 +323,7 @@ impl Issuer {
             not_before: claims.nbf,
             expires_on: claims.exp,
             expires_in: lifetime.whole_seconds(),
+            is_bound: proven.credential.confirmation().is_some(),
         })
     }
 
@@ -407,6 +431,13 @@ impl Issuer {
             ClientProof::Secret(secret) => {
                 check_secret(snapshot, principal.client_id, secret, operation)
                     .map(Credential::Secret)
+            }
+            ClientProof::Certificate(der) => {
+                let tenant = snapshot.tenant(request.tenant);
+                let tenant = tenant.ok_or(GrantError::TenantNotFound(request.tenant))?;
+                key_binding::verify(snapshot, tenant, principal, der, operation.now)
+                    .map(Credential::Bound)
+                    .map_err(GrantError::CertificateRefused)
             }
             ClientProof::Assertion(assertion) => {
                 self.check_assertion(snapshot, principal, assertion.expose(), operation).await
@@ -526,6 +557,10 @@ fn note_client(sign_in: &mut SignIn, Proven { principal, credential }: &Proven<'
             let RegisteredKey { key_id, sha256, .. } = &assertion.credential;
             sign_in.service_principal_credential_key_id = Some(key_id.to_string());
             sign_in.service_principal_credential_thumbprint = Some(encoding::hex_encode(sha256));
+        }
+        Credential::Bound(bound) => {
+            sign_in.service_principal_credential_thumbprint =
+                Some(encoding::hex_encode(&bound.sha256));
         }
         Credential::Federated(credential) => {
             sign_in.federated_credential_id = Some(credential.id.to_string());

@@ -6,7 +6,7 @@ use keycard_crypto::jwt::{Algorithm, UnverifiedJwt};
 use serde_json::{Map, Value};
 
 use super::audience::{Audiences, Service};
-use super::claims::issued_at;
+use super::claims::{confirmation, issued_at};
 use super::signing_key::OpenKeys;
 use crate::compute::Workload;
 use crate::directory::Tenant;
@@ -48,9 +48,30 @@ pub enum BearerError {
         /// The claim.
         found: String,
     },
+    /// The token is bound to a certificate that the client does not present.
+    #[error("the token is bound to a certificate that the connection does not prove")]
+    KeyUnproven,
     /// The principal was deleted or disabled, or the identity was taken from the resource, since the token was issued.
     #[error("the token was revoked")]
     Revoked,
+}
+
+/// A token as a client presents it.
+#[derive(Clone, Copy, Debug)]
+pub struct PresentedToken<'a> {
+    /// The JWT.
+    pub text: &'a str,
+    /// SHA-256 of the certificate that the client presents with it, whose key it proved to hold.
+    pub certificate_sha256: Option<[u8; 32]>,
+    /// Whether the client says that the token is bound to that.
+    pub claims_binding: bool,
+}
+
+impl<'a> PresentedToken<'a> {
+    /// A token without any certificate.
+    pub const fn bearer(text: &'a str) -> Self {
+        Self { text, certificate_sha256: None, claims_binding: false }
+    }
 }
 
 /// Verifies tokens against the state of this node.
@@ -70,7 +91,7 @@ impl TokenVerifier {
     pub fn verify(
         &self,
         state: &State,
-        token: &str,
+        token: PresentedToken<'_>,
         service: Service,
         expected_tenant: Option<TenantId>,
     ) -> Result<Principal, BearerError> {
@@ -84,7 +105,7 @@ impl TokenVerifier {
     pub fn verify_for_audience(
         &self,
         state: &State,
-        token: &str,
+        token: PresentedToken<'_>,
         audience: &str,
     ) -> Result<Principal, BearerError> {
         let bare = |name: &str| name.strip_suffix('/').unwrap_or(name).to_owned();
@@ -107,12 +128,12 @@ impl TokenVerifier {
     fn verify_claims(
         &self,
         state: &State,
-        token: &str,
+        token: PresentedToken<'_>,
         expected_tenant: Option<TenantId>,
         is_meant: impl Fn(&Snapshot, TenantId, &str) -> bool,
     ) -> Result<Principal, BearerError> {
         let snapshot = state.snapshot();
-        let jwt = UnverifiedJwt::parse(token, limits::JWT_BYTES_MAX)
+        let jwt = UnverifiedJwt::parse(token.text, limits::JWT_BYTES_MAX)
             .map_err(|_| BearerError::Malformed)?;
         if jwt.header().alg != Algorithm::Rs256.as_str() {
             return Err(BearerError::SignatureWrong);
@@ -127,9 +148,23 @@ impl TokenVerifier {
         let claims = jwt.verify(&key).map_err(|_| BearerError::SignatureWrong)?;
         check_times(&claims, state.clock.now().unix_timestamp())?;
         check_audience(&claims, |found| is_meant(&snapshot, tenant.id, found))?;
+        check_binding(&claims, &token)?;
         let principal = principal(&claims, tenant)?;
         check_alive(&state.limits, &snapshot, &claims, principal.principal_id)?;
         Ok(principal)
+    }
+}
+
+/// A token that is bound to a certificate is good only from who presents that certificate, and what says to be bound has
+/// to be.
+fn check_binding(
+    claims: &Map<String, Value>,
+    token: &PresentedToken<'_>,
+) -> Result<(), BearerError> {
+    match confirmation(claims) {
+        None if token.claims_binding => Err(BearerError::KeyUnproven),
+        Some(bound) if token.certificate_sha256 != Some(bound) => Err(BearerError::KeyUnproven),
+        None | Some(_) => Ok(()),
     }
 }
 
@@ -225,7 +260,7 @@ fn is_still_assigned(
 }
 
 /// Whether the workload at a place has the identity, and had it by the same assignment at a moment.
-fn has_since(
+pub(crate) fn has_since(
     snapshot: &Snapshot,
     place: &ArmResourceId,
     principal_id: PrincipalId,

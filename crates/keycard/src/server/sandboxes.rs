@@ -7,16 +7,16 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use keycard_crypto::tls::{NamedCertificates, named_server_config};
+use keycard_crypto::tls::NamedCertificates;
 use keycard_crypto::trust_store::subject_hash;
 use keycard_domain::limits;
 use keycard_host_agent::sandbox::outside::{About, HttpsFaces, Sandboxes};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tokio_rustls::TlsAcceptor;
 
 use super::{At, Faces, Options, StartError, Tls, other, serve_https};
+use crate::handshake::Handshakes;
 use crate::keys;
 
 /// A control socket that listens.
@@ -31,7 +31,7 @@ pub(super) struct ControlSocket {
 pub(super) fn open(
     options: &Options,
     tls: &Arc<Tls>,
-    own: &TlsAcceptor,
+    own: &Arc<Handshakes>,
     faces: &Arc<Faces>,
 ) -> Result<ControlSocket, StartError> {
     let port = tls.names.port();
@@ -42,12 +42,9 @@ pub(super) fn open(
             tls.issue_for(&[name.to_owned()], &[]).ok()
         })
     };
-    let azure = named_server_config(Arc::clone(&named)).map_err(other)?;
-    let https = SandboxFaces {
-        azure: TlsAcceptor::from(Arc::new(azure)),
-        own: own.clone(),
-        faces: Arc::clone(faces),
-    };
+    let azure = Handshakes::by_name(tls.names.clone(), &named).map_err(other)?;
+    let https =
+        SandboxFaces { azure: Arc::new(azure), own: Arc::clone(own), faces: Arc::clone(faces) };
     let about = About {
         authority: tls.authority.certificate_pem(),
         subject_hash: subject_hash(tls.authority.certificate_der()).map_err(other)?,
@@ -108,8 +105,8 @@ impl ControlSocket {
 
 /// The HTTPS faces, at listeners that were made in a sandbox.
 struct SandboxFaces {
-    azure: TlsAcceptor,
-    own: TlsAcceptor,
+    azure: Arc<Handshakes>,
+    own: Arc<Handshakes>,
     faces: Arc<Faces>,
 }
 
@@ -122,12 +119,12 @@ impl Debug for SandboxFaces {
 #[async_trait]
 impl HttpsFaces for SandboxFaces {
     async fn serve_azure(&self, listener: TcpListener, closed: watch::Receiver<()>) {
-        let (acceptor, faces) = (self.azure.clone(), Arc::clone(&self.faces));
-        serve_https(listener, acceptor, faces, At::Azure, closed).await;
+        let (handshakes, faces) = (Arc::clone(&self.azure), Arc::clone(&self.faces));
+        serve_https(listener, handshakes, faces, At::Azure, closed).await;
     }
 
     async fn serve_own(&self, listener: TcpListener, closed: watch::Receiver<()>) {
-        let (acceptor, faces) = (self.own.clone(), Arc::clone(&self.faces));
-        serve_https(listener, acceptor, faces, At::Own, closed).await;
+        let (handshakes, faces) = (Arc::clone(&self.own), Arc::clone(&self.faces));
+        serve_https(listener, handshakes, faces, At::Own, closed).await;
     }
 }

@@ -54,6 +54,30 @@ async fn a_site_gets_a_token_with_its_secret_header() {
     }
 }
 
+/// What else is opened for a site comes after its own endpoint: `keycard env` without a kind takes the first.
+#[tokio::test]
+async fn a_resources_own_kind_is_its_first() {
+    let site = site(true, &[]).await;
+    let id = site.cloud.site_id("app-1");
+    for kind in ["imds", "service-fabric", "arc", "azure-ml", "cloud-shell"] {
+        let attached = site.cloud.attach(&id, kind).await;
+        assert_eq!(attached["kind"], kind);
+    }
+    let all = site.cloud.administration.attachments().await.unwrap();
+    let kinds: Vec<&str> = all.iter().map(|item| item["kind"].as_str().unwrap()).collect();
+    assert_eq!(kinds, ["app-service", "imds", "arc", "service-fabric", "cloud-shell", "azure-ml"]);
+    for item in all {
+        let kind = item["kind"].as_str().unwrap();
+        let mut expected = vec!["kind", "resourceId", "url"];
+        if ["app-service", "service-fabric", "azure-ml"].contains(&kind) {
+            expected.insert(0, "header");
+        }
+        let mut members: Vec<&str> = item.as_object().unwrap().keys().map(String::as_str).collect();
+        members.sort_unstable();
+        assert_eq!(members, expected, "{kind}");
+    }
+}
+
 /// 29, 33
 #[tokio::test]
 async fn without_the_right_secret_nothing_is_told() {

@@ -33,7 +33,7 @@ use keycard_domain::token::issuer::{Addresses, Issuer};
 use keycard_domain::token::source::{
     AccessToken, Freshness, Selector, TokenError, TokenRequest, TokenSource,
 };
-use keycard_domain::token::verify::TokenVerifier;
+use keycard_domain::token::verify::{PresentedToken, TokenVerifier};
 use keycard_domain::upkeep;
 use keycard_host_agent::credential_store::{CredentialStore, Unrenewed};
 use keycard_host_agent::token_source::{HostTokenSource, HostView};
@@ -319,7 +319,12 @@ impl World {
 
     pub(crate) fn verify(&self, token: &Secret, when: &str) {
         let (state, verifier) = (self.server.state(), TokenVerifier::default());
-        let verified = verifier.verify(&state, token.expose(), Service::KeyVault, None);
+        let verified = verifier.verify(
+            &state,
+            PresentedToken::bearer(token.expose()),
+            Service::KeyVault,
+            None,
+        );
         assert!(verified.is_ok(), "{when}: {verified:?}");
     }
 

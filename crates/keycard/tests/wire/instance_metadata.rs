@@ -346,3 +346,48 @@ async fn a_stopped_machine_is_told_nothing() {
         assert_eq!(ask(&cloud, "vm1", target).await.status.as_u16(), status, "{verb}");
     }
 }
+
+/// 72: what is signed; that others can verify it, `curl: attested_document` shows with OpenSSL.
+#[tokio::test]
+async fn a_machine_is_attested_in_a_signed_document() {
+    let cloud = furnished().await;
+    let signed = async |more: &str| {
+        let answer =
+            ask(&cloud, "vm1", &format!("attested/document?api-version={NEWEST}{more}")).await;
+        assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
+        assert_eq!(answer.body["encoding"], "pkcs7");
+        let text = answer.body["signature"].as_str().unwrap().to_owned();
+        let der = keycard_crypto::encoding::base64_decode_any(&text, 16_384).unwrap();
+        let start = der.windows(2).position(|pair| pair == b"{\"").unwrap();
+        let mut contents = serde_json::Deserializer::from_slice(&der[start..]).into_iter::<Value>();
+        contents.next().unwrap().unwrap()
+    };
+    let content = signed("&nonce=1234567890").await;
+    let vm = cloud.admin(Method::GET, &cloud.vm_id("vm1"), "2024-07-01", None).await.body;
+    assert_eq!(
+        content,
+        json!({
+            "licenseType": "RHEL_BYOS",
+            "nonce": "1234567890",
+            "plan": { "name": "p", "product": "q", "publisher": "r" },
+            "sku": "server",
+            "subscriptionId": cloud.description().subscription_id,
+            "timeStamp": {
+                "createdOn": "01/15/27 08:00:00 -0000",
+                "expiresOn": "01/15/27 14:00:00 -0000",
+            },
+            "vmId": vm["properties"]["vmId"],
+        })
+    );
+    assert_eq!(signed("").await["nonce"], "20270115-080000");
+    for (query, word) in [
+        ("", "api-version"),
+        ("?api-version=2021-02-01&nonce=abc", "nonce"),
+        ("?api-version=2021-02-01&nonce=12345678901", "nonce"),
+        ("?api-version=2021-02-01&nonce=1&nonce=2", "more than once"),
+    ] {
+        let answer = ask(&cloud, "vm1", &format!("attested/document{query}")).await;
+        assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{query}");
+        assert!(answer.body["error"].as_str().unwrap().contains(word), "{}", answer.body);
+    }
+}

@@ -43,6 +43,7 @@ mod hybrid_machines;
 mod identities;
 mod imds;
 mod instance_metadata;
+mod key_binding;
 mod key_vault;
 mod local_attacks;
 mod local_kinds;

@@ -30,7 +30,7 @@ use keycard_domain::token::audience::{Audiences, Service};
 use keycard_domain::token::grant::{ClientProof, GrantRequest, TokenService};
 use keycard_domain::token::issuer::{Addresses, Issuer};
 use keycard_domain::token::signing_key;
-use keycard_domain::token::verify::TokenVerifier;
+use keycard_domain::token::verify::{PresentedToken, TokenVerifier};
 use keycard_domain::upkeep;
 use keycard_store::audit_log::MemoryAuditLog;
 use keycard_store::memory::MemoryStore;
@@ -309,7 +309,9 @@ async fn signing_keys_rotate_and_tokens_of_the_old_one_live_on() {
         issuer.grant(&operation, request).await.unwrap().token
     };
     let is_good = |token: &Secret| {
-        verifier.verify(&node.state, token.expose(), Service::KeyVault, None).is_ok()
+        verifier
+            .verify(&node.state, PresentedToken::bearer(token.expose()), Service::KeyVault, None)
+            .is_ok()
     };
     let kid = |token: &Secret| crate::harness::header(token)["kid"].clone();
 

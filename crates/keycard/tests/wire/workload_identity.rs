@@ -1,13 +1,16 @@
 //! Workload identity federation with the issuer of a cluster: token-endpoints 1.7; checklist 53.
 
+use std::sync::Arc;
+
 use http::{Method, StatusCode};
 use keycard::client::Answer;
+use keycard::system_clock::TurnableClock;
 use keycard_crypto::jwk::read_key_set;
 use keycard_crypto::jwt::UnverifiedJwt;
 use keycard_crypto::secret::Secret;
 use serde_json::{Value, json};
 
-use crate::harness::{Cloud, VAULT_AUDIENCE, claims};
+use crate::harness::{Choice, Cloud, VAULT_AUDIENCE, claims};
 
 const AKS: &str = "2025-05-01";
 const ACCOUNT: &str = "shop:web";
@@ -98,6 +101,27 @@ async fn the_issuers_documents_verify_its_tokens() {
     assert_eq!(claims["aud"], json!(["api://AzureADTokenExchange"]));
     let lifetime = claims["exp"].as_i64().unwrap() - claims["iat"].as_i64().unwrap();
     assert_eq!((lifetime, claims["iat"].as_i64().unwrap()), (3600, cloud.now()));
+}
+
+/// A file that was written once goes on being worth something, however the clock is turned.
+#[tokio::test]
+async fn the_file_is_renewed_as_time_goes_by() {
+    let clock = Arc::new(TurnableClock::default());
+    let cloud =
+        Cloud::start_with(Choice { turnable_clock: Some(clock), ..Choice::default() }).await;
+    put_cluster(&cloud, true).await;
+    let (issuer, file) = projected(&cloud).await;
+    let client = trust(&cloud, &issuer, SUBJECT).await;
+    let first = std::fs::read_to_string(&file).unwrap();
+    let path = "/providers/Keycard.Local/advanceClock";
+    let body = Some(json!({ "seconds": 2 * 3600 }));
+    let turned = cloud.admin(Method::POST, path, "2026-11-01", body).await;
+    assert_eq!(turned.status, StatusCode::OK, "{}", turned.body);
+    let late = exchange(&cloud, &client, &first).await;
+    assert_eq!(late.body["error_codes"], json!([700_024]), "{}", late.body);
+    let second = std::fs::read_to_string(&file).unwrap();
+    let answer = exchange(&cloud, &client, &second).await;
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
 }
 
 /// The identity trusts one account of one cluster, and nothing that only looks like it.

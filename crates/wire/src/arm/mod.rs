@@ -79,7 +79,7 @@ use keycard_domain::resources::{lock, require_scope};
 use keycard_domain::state::{State, WriteError};
 use keycard_domain::token::audience::Service;
 use keycard_domain::token::cluster_issuer::{ClusterIssuer, ProjectedTokens};
-use keycard_domain::token::verify::{BearerError, TokenVerifier};
+use keycard_domain::token::verify::{BearerError, PresentedToken, TokenVerifier};
 use time::UtcDateTime;
 use time::macros::format_description;
 use uuid::Uuid;
@@ -187,7 +187,22 @@ where
 /// run also ends when the token expires.
 // Differs from Azure: a deployment there goes on after its caller's token has expired.
 #[derive(Clone, Debug)]
-struct Vouched(Arc<Secret>);
+struct Vouched {
+    token: Arc<Secret>,
+    certificate_sha256: Option<[u8; 32]>,
+    claims_binding: bool,
+}
+
+impl Vouched {
+    fn presented(&self) -> PresentedToken<'_> {
+        let Self { token, certificate_sha256, claims_binding } = self;
+        PresentedToken {
+            text: token.expose(),
+            certificate_sha256: *certificate_sha256,
+            claims_binding: *claims_binding,
+        }
+    }
+}
 
 impl<S: Send + Sync> FromRequestParts<S> for Vouched {
     type Rejection = ArmError;
@@ -196,8 +211,10 @@ impl<S: Send + Sync> FromRequestParts<S> for Vouched {
         if let Some(vouched) = parts.extensions.get::<Self>() {
             return Ok(vouched.clone());
         }
-        let token = bearer::token(&parts.headers).ok_or(ArmError::TokenMissing)?;
-        Ok(Self(Arc::new(Secret::new(token.to_owned()))))
+        let PresentedToken { text, certificate_sha256, claims_binding } =
+            bearer::presented(parts).ok_or(ArmError::TokenMissing)?;
+        let token = Arc::new(Secret::new(text.to_owned()));
+        Ok(Self { token, certificate_sha256, claims_binding })
     }
 }
 
@@ -205,9 +222,8 @@ struct ArmGate(Arm, Namespaces);
 
 impl ArmGate {
     fn authenticate(&self, parts: &Parts) -> Result<Principal, ArmError> {
-        let vouched = parts.extensions.get::<Vouched>().map(|vouched| vouched.0.expose());
-        let token =
-            vouched.or_else(|| bearer::token(&parts.headers)).ok_or(ArmError::TokenMissing)?;
+        let vouched = parts.extensions.get::<Vouched>().map(Vouched::presented);
+        let token = vouched.or_else(|| bearer::presented(parts)).ok_or(ArmError::TokenMissing)?;
         let state = &self.0.state;
         let verified = self.0.verifier.verify(state, token, Service::ResourceManager, None);
         verified.map_err(|error| match (error, self.owner(parts.uri.path())) {

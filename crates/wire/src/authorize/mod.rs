@@ -18,7 +18,7 @@ use keycard_domain::operation::{Caller, OperationContext, Principal};
 use keycard_domain::rbac::provider_operations::plane_of_action;
 use keycard_domain::rbac::{Attributes, Plane, Question, RbacScope};
 use keycard_domain::state::State;
-use keycard_domain::token::verify::{BearerError, TokenVerifier};
+use keycard_domain::token::verify::{BearerError, PresentedToken, TokenVerifier};
 use serde_json::json;
 
 use crate::bearer;
@@ -176,6 +176,8 @@ async fn check(
 ) -> Result<Response, Refusal> {
     let asked = Asked::of(&uri)?;
     let token = bearer::token(&headers).ok_or_else(|| face.challenge(None))?;
+    // Differs from the other faces: the connection is the proxy's, so that nothing bound to a certificate counts.
+    let token = PresentedToken::bearer(token);
     let principal = face
         .verifier
         .verify_for_audience(&face.state, token, &asked.audience)

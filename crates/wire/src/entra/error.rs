@@ -202,6 +202,12 @@ fn grant(error: &GrantError) -> Answer {
             "invalid_client",
             "The request body must contain the following parameter: 'client_assertion' or 'client_secret'.",
         ),
+        GrantError::CertificateRefused(why) => row(
+            50017,
+            UNAUTHORIZED,
+            "invalid_client",
+            format!("Validation of the client's certificate failed: {why}."),
+        ),
         GrantError::SecretWrong(client) => row(
             7_000_215,
             UNAUTHORIZED,

@@ -24,6 +24,7 @@ use tracing::Instrument;
 use super::Entra;
 use super::discovery::PSEUDO_TENANTS;
 use super::error::{EntraError, Failure};
+use crate::bearer::{ClientCertificate, OfConnection};
 use crate::request::{Parameters, read_body};
 use crate::route::{OwnProof, Params};
 
@@ -31,10 +32,12 @@ pub(super) async fn token_v2(
     OwnProof(operation): OwnProof,
     State(entra): State<Entra>,
     params: Params,
+    OfConnection(certificate): OfConnection,
     headers: HeaderMap,
     body: Body,
 ) -> Response {
-    let granted = grant(&entra, &operation, &params, &headers, body, scope_resource).await;
+    let sent = Sent { headers, certificate, body };
+    let granted = grant(&entra, &operation, &params, sent, scope_resource).await;
     answer(&entra, &operation, granted, |token| Json(TokenV2::from(token)).into_response())
 }
 
@@ -42,10 +45,12 @@ pub(super) async fn token_v1(
     OwnProof(operation): OwnProof,
     State(entra): State<Entra>,
     params: Params,
+    OfConnection(certificate): OfConnection,
     headers: HeaderMap,
     body: Body,
 ) -> Response {
-    let granted = grant(&entra, &operation, &params, &headers, body, named_resource).await;
+    let sent = Sent { headers, certificate, body };
+    let granted = grant(&entra, &operation, &params, sent, named_resource).await;
     answer(&entra, &operation, granted, |token| Json(TokenV1::from(token)).into_response())
 }
 
@@ -67,22 +72,29 @@ fn answer(
     }
 }
 
+/// What a client sends besides the tenant's name.
+struct Sent {
+    headers: HeaderMap,
+    certificate: Option<ClientCertificate>,
+    body: Body,
+}
+
 async fn grant(
     entra: &Entra,
     operation: &OperationContext,
     params: &Params,
-    headers: &HeaderMap,
-    body: Body,
+    Sent { headers, certificate, body }: Sent,
     resource: fn(&Parameters) -> Result<String, EntraError>,
 ) -> Result<GrantedToken, EntraError> {
-    let form = read_form(headers, body).await;
+    let form = read_form(&headers, body).await;
     let read = |form: &Parameters| {
         if form.has_duplicates() {
             return Err(EntraError::RequestMalformed("a parameter stands more than once"));
         }
         check_grant_type(form)?;
         let tenant = tenant(entra, params)?;
-        let (client_id, proof) = client(form, headers)?;
+        let (client_id, proof) = client(form, &headers)?;
+        let proof = bound(form, proof, certificate.as_ref())?;
         Ok(GrantRequest {
             tenant,
             client_id,
@@ -206,6 +218,33 @@ fn client(
     Ok((id, proof))
 }
 
+/// The type of a token that is bound to the client's certificate.
+const MTLS_POP: &str = "mtls_pop";
+
+/// For a token that is to be bound, the certificate of the connection is the proof, and the only one. Source: observed
+/// requests of MSAL; RFC 8705, section 2.
+fn bound(
+    form: &Parameters,
+    proof: Option<ClientProof>,
+    certificate: Option<&ClientCertificate>,
+) -> Result<Option<ClientProof>, EntraError> {
+    match form.non_empty("token_type") {
+        None => Ok(proof),
+        Some(bearer) if bearer.eq_ignore_ascii_case("Bearer") => Ok(proof),
+        Some(MTLS_POP) if proof.is_some() => {
+            Err(EntraError::RequestMalformed("the client proves itself in two ways"))
+        }
+        Some(MTLS_POP) => {
+            Ok(certificate.map(|certificate| ClientProof::Certificate(certificate.der().to_vec())))
+        }
+        Some(_) => Err(EntraError::RequestMalformed("the token type is not supported")),
+    }
+}
+
+const fn token_type(token: &GrantedToken) -> &'static str {
+    if token.is_bound { MTLS_POP } else { "Bearer" }
+}
+
 /// v2: what stands before `/.default` is the resource; `https://x//.default` means `https://x/`.
 fn scope_resource(form: &Parameters) -> Result<String, EntraError> {
     let scope = form.non_empty("scope").ok_or(EntraError::ParameterMissing("scope"))?.trim();
@@ -261,7 +300,7 @@ struct TokenV2<'a> {
 impl<'a> From<&'a GrantedToken> for TokenV2<'a> {
     fn from(token: &'a GrantedToken) -> Self {
         Self {
-            token_type: "Bearer",
+            token_type: token_type(token),
             expires_in: token.expires_in,
             ext_expires_in: token.expires_in,
             refresh_in: (token.expires_in > REFRESH_HINT_ABOVE_SECONDS)
@@ -286,7 +325,7 @@ struct TokenV1<'a> {
 impl<'a> From<&'a GrantedToken> for TokenV1<'a> {
     fn from(token: &'a GrantedToken) -> Self {
         Self {
-            token_type: "Bearer",
+            token_type: token_type(token),
             expires_in: token.expires_in.to_string(),
             ext_expires_in: token.expires_in.to_string(),
             expires_on: token.expires_on.to_string(),
@@ -363,10 +402,34 @@ mod tests {
             let found = client(&Parameters::parse(&form), headers).map(|(_, proof)| match proof {
                 Some(ClientProof::Secret(_)) => "secret",
                 Some(ClientProof::Assertion(_)) => "assertion",
+                Some(ClientProof::Certificate(_)) => "certificate",
                 None => "nothing",
             });
             assert_eq!(found, expected, "{form}");
         }
+    }
+
+    #[test]
+    fn a_bound_token_is_asked_for_with_a_certificate_alone() {
+        let certificate = ClientCertificate::new(b"der");
+        let secret = || Some(ClientProof::Secret(Secret::new("s".to_owned())));
+        let of = |form: &str, proof, certificate| {
+            let outcome = bound(&Parameters::parse(form), proof, certificate);
+            outcome.map(|proof| match proof {
+                Some(ClientProof::Certificate(der)) => Some(der),
+                Some(ClientProof::Secret(_)) => Some(b"secret".to_vec()),
+                Some(ClientProof::Assertion(_)) | None => None,
+            })
+        };
+        let with = Some(&certificate);
+        assert_eq!(of("token_type=mtls_pop", None, with), Ok(Some(b"der".to_vec())));
+        assert_eq!(of("token_type=mtls_pop", None, None), Ok(None));
+        for plain in ["", "token_type=", "token_type=Bearer"] {
+            assert_eq!(of(plain, secret(), with), Ok(Some(b"secret".to_vec())), "{plain}");
+            assert_eq!(of(plain, None, with), Ok(None), "{plain}");
+        }
+        assert!(of("token_type=mtls_pop", secret(), with).is_err());
+        assert!(of("token_type=pop", secret(), None).is_err());
     }
 
     #[test]

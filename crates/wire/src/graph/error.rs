@@ -181,6 +181,9 @@ fn token(error: &BearerError) -> Answer {
         BearerError::IssuerWrong { .. } => {
             unauthorized("Access token validation failure. Invalid issuer.")
         }
+        BearerError::KeyUnproven => unauthorized(
+            "Access token validation failure. The token is bound to a certificate that was not presented.",
+        ),
         BearerError::SignatureWrong | BearerError::Revoked => {
             unauthorized("Access token validation failure.")
         }

@@ -100,7 +100,7 @@ struct GraphGate(Graph);
 
 impl GraphGate {
     fn authenticate(&self, parts: &Parts) -> Result<Principal, GraphError> {
-        let token = bearer::token(&parts.headers).ok_or(GraphError::TokenMissing)?;
+        let token = bearer::presented(parts).ok_or(GraphError::TokenMissing)?;
         self.0
             .verifier
             .verify(&self.0.state, token, Service::Graph, None)

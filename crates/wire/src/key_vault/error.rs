@@ -183,6 +183,10 @@ fn token_message(token: &RefusedToken) -> String {
         }
         BearerError::NotYetValid => "AKV10043: The token is not valid yet.".to_owned(),
         BearerError::Revoked => "AKV10044: The token was revoked.".to_owned(),
+        BearerError::KeyUnproven => {
+            "AKV10047: The token is bound to a certificate that the connection does not present."
+                .to_owned()
+        }
         BearerError::Malformed => "AKV10045: The token is malformed.".to_owned(),
         BearerError::SignatureWrong => {
             "AKV10046: Unable to resolve the key used for signature validation.".to_owned()

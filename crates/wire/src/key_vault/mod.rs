@@ -127,8 +127,8 @@ impl VaultGate {
         let vault = vault::find_by_name(&snapshot, name)
             .ok_or_else(|| VaultFaceError::VaultNotFound(name.to_owned()))?;
         let challenge = || self.challenge(&authority, vault);
-        let token = bearer::token(&parts.headers)
-            .ok_or_else(|| VaultFaceError::TokenMissing(challenge()))?;
+        let token =
+            bearer::presented(parts).ok_or_else(|| VaultFaceError::TokenMissing(challenge()))?;
         let principal = self
             .0
             .verifier

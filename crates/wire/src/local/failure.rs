@@ -61,6 +61,7 @@ fn refused(refusal: GrantError) -> Failure {
         GrantError::ProofMissing
         | GrantError::SecretWrong(_)
         | GrantError::SecretExpired(_)
+        | GrantError::CertificateRefused(_)
         | GrantError::AssertionMalformed(_)
         | GrantError::AssertionKeyUnknown(_)
         | GrantError::AssertionOutsideValidity

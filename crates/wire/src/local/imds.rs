@@ -20,10 +20,10 @@ use time::macros::format_description;
 use super::fault::FaultAnswer;
 use super::prepared::PreparedAnswer;
 use super::{
-    Foreign, LocalFace, SelectorError, api_version, capabilities, check_origin, freshness,
-    instance, operation, request_ids, selector,
+    Foreign, LocalFace, SelectorError, api_version, attested, capabilities, check_origin,
+    freshness, instance, key_binding, operation, request_ids, selector,
 };
-use crate::request::{Parameters, RequestIds};
+use crate::request::{BodyError, Parameters, RequestIds};
 use crate::route::{Access, Entered, Face, Gate, LocalCaller, Params, PathRefusal, Row, route};
 
 /// The face.
@@ -36,6 +36,8 @@ pub fn face(local: LocalFace) -> Face<LocalFace> {
         identity_token,
     )];
     routes.extend(instance::routes());
+    routes.extend(attested::routes());
+    routes.extend(key_binding::routes());
     Face::new(routes, gate, local)
 }
 
@@ -63,7 +65,11 @@ impl Gate for ImdsGate {
 
     async fn enter(&self, parts: &mut Parts) -> Result<(), Response> {
         let refuse = |error| at_the_door(&parts.uri, &error);
-        check_origin(parts).map_err(|foreign| refuse(ImdsError::Foreign(foreign)))?;
+        let endpoint =
+            check_origin(parts).map_err(|foreign| refuse(ImdsError::Foreign(foreign)))?;
+        if key_binding::is_missing(&self.0, &endpoint, &parts.uri) {
+            return Err(refuse(ImdsError::PathUnknown));
+        }
         if !has_metadata_header(&parts.headers) {
             return Err(refuse(ImdsError::MetadataHeaderMissing));
         }
@@ -221,7 +227,7 @@ fn token_body(token: &AccessToken, echo: Echo, now: i64) -> String {
 
 /// Why the metadata endpoint refuses.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum ImdsError {
+pub(super) enum ImdsError {
     Foreign(Foreign),
     MetadataHeaderMissing,
     TargetMalformed,
@@ -234,6 +240,10 @@ enum ImdsError {
     TooManyRequests(u32),
     ResourceUnknown(Box<UnknownResource>),
     Token(TokenError),
+    CredentialVersionInvalid,
+    CredentialBody(BodyError),
+    CredentialRequestMalformed,
+    CredentialRefused(String),
 }
 
 impl ImdsError {
@@ -255,7 +265,7 @@ impl ImdsError {
 
 /// The token service knows no such resource: what it says, and what follows the request.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct UnknownResource {
+pub(super) struct UnknownResource {
     resource: String,
     tenant: TenantId,
     trace_id: String,
@@ -331,6 +341,14 @@ impl ImdsError {
                 Answer(StatusCode::BAD_REQUEST, "invalid_resource", unknown.description(), None)
             }
             Self::Token(error) => token_error(error),
+            Self::CredentialVersionInvalid => {
+                invalid("The cred-api-version query parameter is missing or not supported; use 2.0")
+            }
+            Self::CredentialBody(error) => invalid(&format!("The body is refused: {error}")),
+            Self::CredentialRequestMalformed => {
+                invalid("The body is no JSON object with a certificate request in its member csr")
+            }
+            Self::CredentialRefused(why) => invalid(&format!("The request is refused: {why}")),
         }
     }
 }
@@ -386,6 +404,7 @@ fn refused(refusal: &GrantError) -> Answer {
         GrantError::ProofMissing
         | GrantError::SecretWrong(_)
         | GrantError::SecretExpired(_)
+        | GrantError::CertificateRefused(_)
         | GrantError::AssertionMalformed(_)
         | GrantError::AssertionKeyUnknown(_)
         | GrantError::AssertionOutsideValidity

@@ -3,7 +3,7 @@
 //! One document, from which a path takes a part. Every primitive is a string; what is not known is empty. Source: Microsoft
 //! Learn, Azure Instance Metadata Service, "Instance metadata".
 
-mod compute;
+pub(super) mod compute;
 pub(super) mod error;
 mod network;
 mod storage;

@@ -5,6 +5,7 @@
 mod api_version;
 pub mod app_service;
 pub mod arc;
+mod attested;
 pub mod azure_ml;
 pub mod cloud_shell;
 mod door;
@@ -12,6 +13,7 @@ mod failure;
 pub(crate) mod fault;
 pub mod imds;
 mod instance;
+mod key_binding;
 pub mod names;
 pub mod prepared;
 pub mod service_fabric;
@@ -25,6 +27,7 @@ use keycard_crypto::secret::Secret;
 use keycard_domain::clock::Clock;
 use keycard_domain::compute::attachment::EndpointKind;
 use keycard_domain::compute::machine::Machines;
+use keycard_domain::credential::key_binding::KeyBinding;
 use keycard_domain::entropy::Entropy;
 use keycard_domain::limits::Rate;
 use keycard_domain::operation::{Caller, OperationContext};
@@ -44,6 +47,8 @@ pub struct LocalFace {
     pub tokens: Arc<dyn TokenSource>,
     /// Knows the machines.
     pub machines: Arc<dyn Machines>,
+    /// Issues certificates for the keys of workloads.
+    pub key_binding: Arc<dyn KeyBinding>,
     /// Tells the time.
     pub clock: Arc<dyn Clock>,
     /// Gives request ids.

@@ -1,5 +1,6 @@
 //! What passes through `keycard run` unchanged, and how it says that it cannot run something.
 
+use std::net::TcpListener;
 use std::os::unix::process::ExitStatusExt;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -20,7 +21,8 @@ fn status_signals_process_directory_and_user_are_the_commands() {
         let mut command = stage.keycard(&["run", "--as", "vm1", "--", "pwd"]);
         let output = command.current_dir(stage.path("work")).output().unwrap();
         assert_eq!(text(&output.stdout), stage.path("work").to_string_lossy(), "{who:?}");
-        for options in [&[][..], &["--publish", "1"]] {
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        for options in [&[][..], &["--publish", &port.to_string()]] {
             let script = "read -r -a children < /proc/$$/task/$$/children; echo ${#children[@]}";
             let children = stage.says(options, script);
             assert_eq!(children, "0", "{who:?}: the command has no child that it did not start");

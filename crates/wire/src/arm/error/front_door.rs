@@ -76,6 +76,11 @@ pub(super) fn token(error: &BearerError, now: UtcDateTime) -> Answer {
             "InvalidAuthenticationTokenTenant",
             format!("The access token is from the wrong issuer '{found}'."),
         ),
+        BearerError::KeyUnproven => unauthorized(
+            "InvalidAuthenticationToken",
+            "The access token is bound to a certificate that the connection does not present."
+                .to_owned(),
+        ),
         BearerError::Malformed
         | BearerError::SignatureWrong
         | BearerError::NotYetValid

@@ -98,7 +98,7 @@ pub(super) fn document(machine: &Machine, version: &str) -> Value {
 }
 
 /// `/plan/name` of the resource, which stands beside its properties.
-pub(super) fn beside<'a>(machine: &'a Machine, pointer: &str) -> Option<&'a Value> {
+pub(in crate::local) fn beside<'a>(machine: &'a Machine, pointer: &str) -> Option<&'a Value> {
     let path = pointer.strip_prefix('/')?;
     let (first, rest) = path.split_at(path.find('/').unwrap_or(path.len()));
     machine.workload.bearer.other.get(first)?.pointer(rest)

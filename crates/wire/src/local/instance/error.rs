@@ -20,6 +20,10 @@ pub(in crate::local) enum InstanceError {
     FormatUnknown,
     /// A leaf is no JSON document.
     LeafNeedsText,
+    /// The nonce is no number of up to ten digits.
+    NonceInvalid,
+    /// The document cannot be signed.
+    NotSigned,
     /// There is no such element.
     ElementUnknown,
     /// The machine is stopped or deallocated.
@@ -43,6 +47,10 @@ impl InstanceError {
             Self::FormatUnknown => (BAD, "Bad request. The format is either json or text"),
             Self::LeafNeedsText => {
                 (BAD, "Bad request. The element is a leaf: format=text has to be specified")
+            }
+            Self::NonceInvalid => (BAD, "Bad request. The nonce has up to ten digits"),
+            Self::NotSigned => {
+                (StatusCode::INTERNAL_SERVER_ERROR, "The document cannot be signed now")
             }
             Self::ElementUnknown => (StatusCode::NOT_FOUND, "Not found. There is no such element"),
             Self::NotRunning => (BAD, "Bad request. The virtual machine is stopped or deallocated"),
