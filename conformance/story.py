@@ -14,7 +14,7 @@ import requests
 RESOURCE_GROUP = "conformance"
 LINK_LOCAL_VM = "vm-both"
 WORKLOADS_VM = "vm-workloads"
-TRUSTED_VM = "vm-trusted"
+TRUSTED_VM, TRUSTED_NONE_VM = "vm-trusted", "vm-trusted-none"
 SITE = "site-both"
 ATTACHED_IDENTITY, OTHER_IDENTITY = "identity-attached", "identity-other"
 GRANTED_VAULT, DENIED_VAULT = "conformance-granted", "conformance-denied"
@@ -134,11 +134,13 @@ def tell(ready):
         }.items()
     }
     trusted = {"securityProfile": {"securityType": "TrustedLaunch"}}
-    machines[TRUSTED_VM] = administrator.put_resource(
-        "Microsoft.Compute/virtualMachines",
-        TRUSTED_VM,
-        {**identity_block("SystemAssigned, UserAssigned", attached), "properties": trusted},
-    )
+    for name, identity in {
+        TRUSTED_VM: identity_block("SystemAssigned, UserAssigned", attached),
+        TRUSTED_NONE_VM: {},
+    }.items():
+        machines[name] = administrator.put_resource(
+            "Microsoft.Compute/virtualMachines", name, {**identity, "properties": trusted}
+        )
     site = administrator.put_resource(
         "Microsoft.Web/sites", SITE, {**identity_block("SystemAssigned, UserAssigned", attached), "properties": {}}
     )

@@ -55,7 +55,7 @@ CLIENTS = {
         Client("azure-identity", "Python azure-identity", (PYTHON, "azure-identity")),
         Client("azure-identity-aio", "Python azure-identity.aio", (PYTHON, "azure-identity")),
         Client("msal", "Python msal", (PYTHON, "msal")),
-        Client("msal-msiv2", "Python msal-msiv2", ("matrix/requirements.txt", "msal-msiv2")),
+        Client("msal-msiv2", "Python msal-msiv2", ("msiv2/requirements.txt", "msal-msiv2")),
         Client("node-identity", "JS @azure/identity", (NODE, "@azure/identity"), is_bound=True),
         Client("msal-node", "JS @azure/msal-node", (NODE, "@azure/msal-node"), is_bound=True),
         Client("rust-identity", "Rust azure_identity", ("rust/Cargo.toml", "azure_identity"), is_bound=True),

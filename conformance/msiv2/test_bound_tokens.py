@@ -9,7 +9,7 @@ import pytest
 from msal import msi_v2
 
 VAULT = "https://vault.azure.net"
-TRUSTED, PLAIN = "vm-trusted", "vm-both"
+TRUSTED, TRUSTED_NONE, PLAIN = "vm-trusted", "vm-trusted-none", "vm-both"
 # How long a client may be kept that asks a machine without.
 REFUSAL_SECONDS_MAX = 5
 
@@ -38,6 +38,19 @@ def test_each_selector_means_that_user_assigned_identity(subject, acquire, kind)
     # A plain dict: of its own class, which is none, 1.35.0rc3 sends no selector.
     result = acquire(TRUSTED, VAULT, dict(msal.UserAssignedManagedIdentity(**{kind: identity[value]})))
     assert claims(result["access_token"])["oid"] == identity["principalId"]
+
+
+@pytest.mark.parametrize("kind", ["client_id", "object_id", "resource_id"])
+def test_an_identity_that_is_not_attached_is_refused(subject, acquire, kind):
+    value = {"client_id": "clientId", "object_id": "principalId", "resource_id": "id"}[kind]
+    wanted = msal.UserAssignedManagedIdentity(**{kind: subject["identities"]["other"][value]})
+    with pytest.raises(msal.MsiV2Error, match="Identity not found"):
+        acquire(TRUSTED, VAULT, dict(wanted))
+
+
+def test_a_machine_without_identity_is_refused(acquire):
+    with pytest.raises(msal.MsiV2Error, match="Identity not found"):
+        acquire(TRUSTED_NONE, VAULT)
 
 
 def test_a_machine_without_is_told_apart_at_once(acquire):
