@@ -45,6 +45,10 @@ pub const JWT_BYTES_MAX: usize = 32 * 1024;
 pub const SERVER_CONNECTIONS_MAX: usize = 8192;
 /// Open connections of one local endpoint.
 pub const LOCAL_CONNECTIONS_MAX: usize = 10_000;
+/// How long a server or a listener that stops waits for the requests under way.
+pub const STOP_TIME_MAX: std::time::Duration = std::time::Duration::from_secs(5);
+/// Open connections of one HTTPS listener in a sandbox.
+pub const SANDBOX_CONNECTIONS_MAX: usize = 256;
 /// Sandboxes of one host at once.
 pub const SANDBOXES_MAX: usize = 256;
 /// From a command's first word at the control socket until its sockets are handed over, and from a connection to an opening
@@ -93,6 +97,8 @@ pub const LOCK_NOTES_CHARS_MAX: usize = 512;
 pub const LOCK_OWNERS_MAX: usize = 20;
 /// Faults at one scope.
 pub const FAULTS_PER_SCOPE_MAX: usize = 20;
+/// How long a fault that has ended is still shown.
+pub const FAULT_SHOWN_AFTER_END: Duration = Duration::hours(1);
 /// Characters of a fault's name.
 pub const FAULT_NAME_CHARS_MAX: usize = 64;
 /// Requests that a fault says it disturbs.

@@ -3,6 +3,7 @@
 
 use crate::audit::activity;
 use crate::directory::deleted_object;
+use crate::fault;
 use crate::key_vault::vault::{self, VaultError};
 use crate::operation::OperationContext;
 use crate::resources::async_operation;
@@ -15,7 +16,7 @@ pub enum UpkeepError {
     /// Deleted vaults whose time is over.
     #[error("expired vaults cannot be removed: {0}")]
     Vaults(#[from] VaultError),
-    /// Entries of the activity log, asynchronous operations and deleted objects that are no longer kept.
+    /// Entries of the activity log, asynchronous operations, deleted objects and faults that are no longer kept.
     #[error("outlived records cannot be removed: {0}")]
     Records(#[from] WriteError),
     /// Signing keys that came of age, or are no longer needed.
@@ -30,5 +31,6 @@ pub async fn pass(state: &State, operation: &OperationContext) -> Result<(), Upk
     activity::prune(state, operation).await?;
     async_operation::prune(state, operation).await?;
     deleted_object::purge_outlived(state, operation).await?;
+    fault::prune(state, operation).await?;
     Ok(())
 }

@@ -167,10 +167,21 @@ fn is_writable_in_a_header(path: &Path) -> bool {
     path.is_absolute() && path.to_str().is_some_and(|text| text.chars().all(is_plain))
 }
 
-/// Everybody may pass the directory, so that the files' own group decides who reads.
+/// Everybody may pass the directory, so that the files' own group decides who reads; no umask changes the mode of what is
+/// made.
 fn make_directory(path: &Path) -> std::io::Result<()> {
-    use std::os::unix::fs::DirBuilderExt;
-    std::fs::DirBuilder::new().recursive(true).mode(0o755).create(path)
+    use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+    if path.is_dir() {
+        return Ok(());
+    }
+    if let Some(above) = path.parent() {
+        make_directory(above)?;
+    }
+    match std::fs::DirBuilder::new().mode(0o755).create(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
+        made => made
+            .and_then(|()| std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755))),
+    }
 }
 
 /// Writes a file that was not there, through no link, and takes it away again where that fails half-way.

@@ -84,6 +84,17 @@ impl Lane {
         self.bound.store(Arc::new(Self::bind(self.kind, endpoint, &self.local)));
     }
 
+    /// Whoever asks here from now on is refused.
+    pub(crate) fn end(&self) {
+        let nobody = LocalEndpoint {
+            resource: self.bound.load().endpoint.resource.clone(),
+            authorities: Vec::new(),
+            header: None,
+            throttle: Throttle::default(),
+        };
+        self.bound.store(Arc::new(Self::bind(self.kind, Arc::new(nobody), &self.local)));
+    }
+
     /// Most requests repeat others: they are answered without a task, an allocation or a lock.
     async fn answer(&self, request: Request<Incoming>) -> Response<Answered> {
         if self.faults.are_set() {

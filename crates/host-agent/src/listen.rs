@@ -46,6 +46,8 @@ pub struct Listeners {
     open: Mutex<BTreeMap<(String, EndpointKind), OpenListener>>,
     /// What is served at sockets that were made elsewhere.
     inside: Mutex<Vec<Inside>>,
+    /// Held where this host did not have it.
+    link_local_address: Mutex<Option<MetadataAddress>>,
 }
 
 /// What is served in a sandbox, until the sandbox drops it.
@@ -92,6 +94,7 @@ impl Listeners {
             endpoints_max: limits::LOCAL_ENDPOINTS_MAX,
             open: Mutex::default(),
             inside: Mutex::default(),
+            link_local_address: Mutex::default(),
         }
     }
 
@@ -158,7 +161,8 @@ impl Listeners {
         (lane, header)
     }
 
-    /// What is served in sandboxes goes with a workload that moves, and its secret ends with a restart.
+    /// What is served in sandboxes goes with a workload that moves, and its secret ends with a restart. It ends with the
+    /// workload: another one of the same name is not it.
     async fn follow_inside(&self, wanted: &BTreeMap<String, Workload>) {
         let mut inside = self.inside.lock().await;
         if inside.is_empty() {
@@ -168,7 +172,10 @@ impl Listeners {
             wanted.values().map(|workload| (workload.instance_id, workload)).collect();
         inside.retain_mut(|known| {
             let Some(lane) = known.lane.upgrade() else { return false };
-            let Some(workload) = by_instance.get(&known.instance_id) else { return true };
+            let Some(workload) = by_instance.get(&known.instance_id) else {
+                lane.end();
+                return false;
+            };
             let has_restarted = known.has_secret && known.starts != workload.bearer.starts;
             if has_restarted || known.id != workload.id {
                 lane.rebind(&workload.id, known.has_secret.then(|| self.new_secret()));
@@ -198,9 +205,11 @@ impl Listeners {
     /// A workload that moved keeps its endpoint, under its new id; that of one that is gone is closed.
     async fn move_or_close(&self, wanted: &BTreeMap<String, Workload>) {
         let mut open = self.open.lock().await;
-        let is_wanted = |(key, _): &(String, EndpointKind)| wanted.contains_key(key);
-        let stray: Vec<(String, EndpointKind)> =
-            open.keys().filter(|key| !is_wanted(key)).cloned().collect();
+        let is_stray = |key: &String, listener: &OpenListener| {
+            wanted.get(key).is_none_or(|workload| workload.instance_id != listener.instance_id)
+        };
+        let stray = open.iter().filter(|((key, _), listener)| is_stray(key, listener));
+        let stray: Vec<(String, EndpointKind)> = stray.map(|(key, _)| key.clone()).collect();
         if stray.is_empty() {
             return;
         }
@@ -264,7 +273,7 @@ impl Listeners {
             tokio::spawn(accept(listener, Arc::clone(&lane), closed.clone()));
         }
         if kind == EndpointKind::Imds && self.is_link_local(id) {
-            serve_link_local(id, Arc::clone(&lane), closed).await;
+            serve_link_local(id, Arc::clone(&lane), closed, &self.link_local_address).await;
         }
         let hints = self.hints(kind);
         let attachment = Attachment { resource_id: id.clone(), kind, url, header, hints };
@@ -299,8 +308,13 @@ impl Listeners {
 }
 
 /// The link-local address is served besides the loopback endpoint, which is there whatever becomes of this. Where this host
-/// does not have it, it is put there for as long as it is served.
-async fn serve_link_local(id: &ArmResourceId, lane: Arc<Lane>, closed: watch::Receiver<()>) {
+/// does not have it, it is put there, until this host's listeners end.
+async fn serve_link_local(
+    id: &ArmResourceId,
+    lane: Arc<Lane>,
+    closed: watch::Receiver<()>,
+    held: &Mutex<Option<MetadataAddress>>,
+) {
     let bound = match TcpListener::bind(METADATA).await {
         Ok(listener) => Ok((None, listener)),
         Err(error) if error.kind() == ErrorKind::AddrNotAvailable => put_and_listen(),
@@ -309,10 +323,10 @@ async fn serve_link_local(id: &ArmResourceId, lane: Arc<Lane>, closed: watch::Re
     match bound {
         Ok((address, listener)) => {
             tracing::info!(resource = %id, "serving the metadata endpoint at {METADATA}");
-            tokio::spawn(async move {
-                accept(listener, lane, closed).await;
-                drop(address);
-            });
+            if address.is_some() {
+                *held.lock().await = address;
+            }
+            tokio::spawn(accept(listener, lane, closed));
         }
         Err(error) => tracing::error!(resource = %id, %error, "no link-local endpoint"),
     }

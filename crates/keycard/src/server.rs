@@ -220,7 +220,9 @@ pub async fn start(options: Options) -> Result<Server, StartError> {
     let credentials = keep_credentials(state, Arc::clone(&faces), stopped.clone());
     tasks.push(tokio::spawn(credentials));
     tasks.push(tokio::spawn(serve_metrics(metrics_listener, Arc::clone(&faces), stopped.clone())));
-    tasks.push(tokio::spawn(serve_https(listener, handshakes, faces, At::Own, stopped)));
+    let connections_max = limits::SERVER_CONNECTIONS_MAX;
+    let https = serve_https(connections_max, listener, handshakes, faces, At::Own, stopped);
+    tasks.push(tokio::spawn(https));
     Ok(Server { description, port, rows, run_directory, stop, tasks })
 }
 
@@ -825,35 +827,31 @@ async fn renew_certificates(
 }
 
 async fn serve_https<T: Send + Sync + 'static>(
+    connections_max: usize,
     listener: TcpListener,
     handshakes: Arc<Handshakes>,
     faces: Arc<Faces>,
     at: At,
     stopped: watch::Receiver<T>,
 ) {
-    connection::accept_up_to(
-        limits::SERVER_CONNECTIONS_MAX,
-        listener,
-        stopped,
-        |stream, stopped| {
-            let (handshakes, faces) = (Arc::clone(&handshakes), Arc::clone(&faces));
-            let client = stream.peer_addr().ok().map(|address| ClientAddress(address.ip()));
-            async move {
-                let handshake = handshakes.accept(stream);
-                let handshake = tokio::time::timeout(limits::HANDSHAKE_TIME_MAX, handshake);
-                let Ok(Ok(stream)) = handshake.await else { return };
-                let certificate = client_certificate(&stream);
-                let answer = move |mut request: Request<Incoming>| {
-                    let faces = Arc::clone(&faces);
-                    let extensions = request.extensions_mut();
-                    client.map(|client| extensions.insert(client));
-                    certificate.clone().map(|certificate| extensions.insert(certificate));
-                    async move { faces.answer(at, request).await }
-                };
-                connection::serve(stream, answer, stopped).await;
-            }
-        },
-    )
+    connection::accept_up_to(connections_max, listener, stopped, |stream, stopped| {
+        let (handshakes, faces) = (Arc::clone(&handshakes), Arc::clone(&faces));
+        let client = stream.peer_addr().ok().map(|address| ClientAddress(address.ip()));
+        async move {
+            let handshake = handshakes.accept(stream);
+            let handshake = tokio::time::timeout(limits::HANDSHAKE_TIME_MAX, handshake);
+            let Ok(Ok(stream)) = handshake.await else { return };
+            let certificate = client_certificate(&stream);
+            let answer = move |mut request: Request<Incoming>| {
+                let faces = Arc::clone(&faces);
+                let extensions = request.extensions_mut();
+                client.map(|client| extensions.insert(client));
+                certificate.clone().map(|certificate| extensions.insert(certificate));
+                async move { faces.answer(at, request).await }
+            };
+            connection::serve(stream, answer, stopped).await;
+        }
+    })
     .await;
 }
 

@@ -21,7 +21,7 @@ use hyper_util::server::conn::auto;
 use keycard_domain::limits;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::{self, AbortHandle, JoinSet};
 use tokio::time::{Interval, MissedTickBehavior};
 
@@ -31,8 +31,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
 /// How often a listener that closes looks which of its connections have answered.
 const FINISH_PAUSE: Duration = Duration::from_millis(5);
 
-/// Accepts connections until `stopped` changes or its sender is gone. Beyond the bound, connections wait in the kernel's
-/// queue. Each is served with a receiver of its own, by which it hears of the stop.
+/// Accepts connections until `stopped` changes or its sender is gone, and waits for those that are open then, within
+/// [`limits::STOP_TIME_MAX`]. Beyond the bound, connections wait in the kernel's queue. Each is served with a receiver of its own, by which it hears of the stop.
 pub async fn accept_up_to<T, F, R>(
     connections_max: usize,
     listener: TcpListener,
@@ -48,7 +48,7 @@ pub async fn accept_up_to<T, F, R>(
         let Ok(permit) = Arc::clone(&connections).acquire_owned().await else { return };
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
-            _ = stopped.changed() => return,
+            _ = stopped.changed() => break,
         };
         let Ok((stream, _)) = accepted else {
             tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -62,6 +62,9 @@ pub async fn accept_up_to<T, F, R>(
             drop(permit);
         });
     }
+    drop(listener);
+    let all = u32::try_from(connections_max).unwrap_or(u32::MAX);
+    let _ = tokio::time::timeout(limits::STOP_TIME_MAX, connections.acquire_many(all)).await;
 }
 
 /// Serves a connection of the HTTPS listener, in the version that the client speaks, until the client or the stop
@@ -85,16 +88,29 @@ where
         .max_concurrent_streams(limits::STREAMS_MAX)
         .max_header_list_size(HEAD_BYTES_MAX_HTTP2)
         .keep_alive_interval(limits::HEAD_TIME_MAX);
-    let service = service_fn(move |request| answered(answer(request)));
+    let asked = Arc::new(Notify::new());
+    let hears = Arc::clone(&asked);
+    let service = service_fn(move |request| {
+        hears.notify_one();
+        answered(answer(request))
+    });
     let connection = builder.serve_connection(TokioIo::new(io), service);
     tokio::pin!(connection);
     // A broken connection is the client's affair: whatever it asked for was answered or will not be heard.
     tokio::select! {
         _ = connection.as_mut() => {}
+        () = silence(&asked) => {}
         _ = stopped.changed() => {
             connection.as_mut().graceful_shutdown();
-            let _ = tokio::time::timeout(limits::BODY_TIME_MAX, connection).await;
+            let _ = tokio::time::timeout(limits::STOP_TIME_MAX, connection).await;
         }
+    }
+}
+
+/// Ends when no request came in time; the timers of a version of HTTP start only once the version is known.
+async fn silence(asked: &Notify) {
+    if tokio::time::timeout(limits::HEAD_TIME_MAX, asked.notified()).await.is_ok() {
+        std::future::pending::<()>().await;
     }
 }
 
@@ -132,7 +148,7 @@ pub async fn serve_http1<T, C, CR, I, F, R, B>(
         open.serve(|activity| serve_one(secured, answer.clone(), activity));
     }
     drop(listener);
-    let _ = tokio::time::timeout(limits::BODY_TIME_MAX, open.finish()).await;
+    let _ = tokio::time::timeout(limits::STOP_TIME_MAX, open.finish()).await;
 }
 
 /// Marks an answer of a local endpoint that is not to be sent: the connection ends instead.
@@ -353,6 +369,18 @@ mod tests {
             "a: b\r\n".repeat(limits::HEADERS_MAX + 1)
         );
         assert!(answer_to(many.as_bytes()).await.starts_with("HTTP/1.1 431"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_says_nothing_or_only_its_version_is_cut_off() {
+        for sent in [&b""[..], b"PRI * HT", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"] {
+            let answer = |_| async { Response::new(Body::from("answered")) };
+            let (_running, stopped) = watch::channel(());
+            let (client, server) = duplex(1024 * 1024);
+            assert!(
+                !converse(client, sent, serve(server, answer, stopped)).await.contains("answered")
+            );
+        }
     }
 
     #[tokio::test(start_paused = true)]

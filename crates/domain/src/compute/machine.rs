@@ -84,19 +84,25 @@ fn split_pointer(pointer: &str) -> Option<(&str, &str)> {
 fn interfaces(snapshot: &Snapshot, workload: &Workload) -> Vec<Interface> {
     let items = |pointer| property(workload, pointer).and_then(Value::as_array);
     let named = items("/networkProfile/networkInterfaces").into_iter().flatten();
-    let named = named.filter_map(|item| referred(snapshot, item));
+    let of = &workload.id;
+    let named = named.filter_map(|item| referred(snapshot, of, item));
     let named = named.map(|resource| {
         let mac = resource.properties.get("macAddress").and_then(Value::as_str).unwrap_or_default();
         let configurations = resource.properties.get("ipConfigurations");
-        interface(snapshot, mac, configurations)
+        interface(snapshot, of, mac, configurations)
     });
     let configured = items("/networkProfile/networkInterfaceConfigurations").into_iter().flatten();
     let configured = configured
-        .map(|item| interface(snapshot, "", item.pointer("/properties/ipConfigurations")));
+        .map(|item| interface(snapshot, of, "", item.pointer("/properties/ipConfigurations")));
     named.chain(configured).take(limits::INTERFACES_SHOWN_MAX).collect()
 }
 
-fn interface(snapshot: &Snapshot, mac: &str, configurations: Option<&Value>) -> Interface {
+fn interface(
+    snapshot: &Snapshot,
+    of: &ArmResourceId,
+    mac: &str,
+    configurations: Option<&Value>,
+) -> Interface {
     let mac_address: String = mac.chars().filter(char::is_ascii_hexdigit).collect();
     let mut interface =
         Interface { mac_address: mac_address.to_ascii_uppercase(), ..Interface::default() };
@@ -108,45 +114,60 @@ fn interface(snapshot: &Snapshot, mac: &str, configurations: Option<&Value>) -> 
         } else {
             &mut interface.ipv4
         };
-        family.push(configuration(snapshot, item));
+        family.push(configuration(snapshot, of, item));
     }
     interface
 }
 
-fn configuration(snapshot: &Snapshot, item: &Value) -> IpConfiguration {
+fn configuration(snapshot: &Snapshot, of: &ArmResourceId, item: &Value) -> IpConfiguration {
     let public = item.pointer("/properties/publicIPAddress");
-    let public = public.and_then(|reference| referred(snapshot, reference));
+    let public = public.and_then(|reference| referred(snapshot, of, reference));
     let public = public.and_then(|public| public.properties.get("ipAddress"));
     let subnet = item.pointer("/properties/subnet");
     IpConfiguration {
         private_address: text(item, "/properties/privateIPAddress").to_owned(),
         public_address: public.and_then(Value::as_str).unwrap_or_default().to_owned(),
         subnet_prefix: subnet
-            .and_then(|reference| subnet_prefix(snapshot, reference))
+            .and_then(|reference| subnet_prefix(snapshot, of, reference))
             .unwrap_or_default(),
     }
 }
 
 /// The prefix of a subnet: as it stands in the subnet, or in the network that it was made with.
-fn subnet_prefix(snapshot: &Snapshot, reference: &Value) -> Option<String> {
-    let of = |properties: &Map<String, Value>| {
+fn subnet_prefix(snapshot: &Snapshot, of: &ArmResourceId, reference: &Value) -> Option<String> {
+    let prefix = |properties: &Map<String, Value>| {
         let several = properties.get("addressPrefixes").and_then(|all| all.get(0));
         properties.get("addressPrefix").or(several)?.as_str().map(str::to_owned)
     };
-    if let Some(subnet) = referred(snapshot, reference) {
-        return of(&subnet.properties);
+    if let Some(subnet) = referred(snapshot, of, reference) {
+        return prefix(&subnet.properties);
     }
     let id: ArmResourceId = text(reference, "/id").parse().ok()?;
-    let network = snapshot.generic_resources.get(&id.parent()?.key())?;
+    let network = kept(snapshot, of, &id.parent()?)?;
     let subnets = network.properties.get("subnets")?.as_array()?;
     let subnet = subnets.iter().find(|it| text(it, "/name").eq_ignore_ascii_case(id.name()))?;
-    of(subnet.get("properties")?.as_object()?)
+    prefix(subnet.get("properties")?.as_object()?)
 }
 
 /// The resource that a member `{"id": …}` refers to.
-fn referred<'a>(snapshot: &'a Snapshot, reference: &Value) -> Option<&'a GenericResource> {
-    let id: ArmResourceId = text(reference, "/id").parse().ok()?;
-    snapshot.generic_resources.get(&id.key()).map(|found| found.record.as_ref())
+fn referred<'a>(
+    snapshot: &'a Snapshot,
+    of: &ArmResourceId,
+    reference: &Value,
+) -> Option<&'a GenericResource> {
+    kept(snapshot, of, &text(reference, "/id").parse().ok()?)
+}
+
+/// A resource of the machine's own tenant: whoever names another's learns nothing of it.
+fn kept<'a>(
+    snapshot: &'a Snapshot,
+    of: &ArmResourceId,
+    id: &ArmResourceId,
+) -> Option<&'a GenericResource> {
+    let tenant = |id: &ArmResourceId| Some(snapshot.subscription(id.subscription())?.tenant_id);
+    let is_own = tenant(id)? == tenant(of)?;
+    let found = snapshot.generic_resources.get(&id.key()).filter(|_| is_own)?;
+    Some(found.record.as_ref())
 }
 
 fn text<'a>(value: &'a Value, pointer: &str) -> &'a str {

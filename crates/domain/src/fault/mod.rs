@@ -194,8 +194,9 @@ pub async fn put(
         .transact(operation, |snapshot, changes| {
             require_place(snapshot, tenant, &fault.scope)?;
             let existing = snapshot.faults.get(&fault.record_id());
-            let is_full = at(snapshot, fault.scope.key()).count() >= limits::FAULTS_PER_SCOPE_MAX;
-            if existing.is_none() && is_full {
+            let (held, over): (Vec<_>, Vec<_>) =
+                at(snapshot, fault.scope.key()).partition(|it| it.holds_at(operation.now));
+            if existing.is_none() && held.len() >= limits::FAULTS_PER_SCOPE_MAX {
                 return Err(FaultError::TooMany(fault.scope.clone()));
             }
             let (scope, name) = match existing {
@@ -204,6 +205,11 @@ pub async fn put(
             };
             let fault = Fault { scope, name, ..fault.clone() };
             rely_on_scope(snapshot, changes, &fault.scope);
+            if held.len() + over.len() >= limits::FAULTS_PER_SCOPE_MAX {
+                for gone in over.iter().filter(|it| it.record_id() != fault.record_id()) {
+                    changes.delete(snapshot, gone.record.as_ref());
+                }
+            }
             changes.put(snapshot, &fault);
             Ok((fault, existing.is_none()))
         })
@@ -311,10 +317,27 @@ pub async fn clear_all(state: &State, operation: &OperationContext) -> Result<us
         .await
 }
 
+/// Removes the faults that ended a while ago; until then a listing shows that they are over.
+pub(crate) async fn prune(state: &State, operation: &OperationContext) -> Result<(), WriteError> {
+    let before = operation.now - limits::FAULT_SHOWN_AFTER_END;
+    if !state.snapshot().faults.iter().any(|(_, fault)| !fault.holds_at(before)) {
+        return Ok(());
+    }
+    state
+        .transact(operation, |snapshot, changes| {
+            for (_, fault) in snapshot.faults.iter().filter(|(_, it)| !it.holds_at(before)) {
+                changes.delete(snapshot, fault.record.as_ref());
+            }
+            Ok(())
+        })
+        .await
+}
+
 /// The faults at a scope and below it.
 pub fn list(snapshot: &Snapshot, scope: &RbacScope) -> Vec<Versioned<Fault>> {
-    let below = snapshot.faults.below(&format!("{}/", scope.key()));
-    at(snapshot, scope.key()).chain(below).cloned().collect()
+    // Below the root are those of every tenant.
+    let below = scope.subscription().map(|_| snapshot.faults.below(&format!("{}/", scope.key())));
+    at(snapshot, scope.key()).chain(below.into_iter().flatten()).cloned().collect()
 }
 
 /// The faults that hold for a resource: set on it, or on anything above it.

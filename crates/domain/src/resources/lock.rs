@@ -378,7 +378,8 @@ pub fn list(
     selection: LockSelection,
 ) -> Vec<Versioned<Lock>> {
     let above = scope.path_ancestors().flat_map(|ancestor| at(snapshot, ancestor.text));
-    let below = (selection == LockSelection::Around)
+    // Below the root are those of every tenant.
+    let below = (selection == LockSelection::Around && scope.subscription().is_some())
         .then(|| snapshot.locks.below(&format!("{}/", scope.key())))
         .into_iter()
         .flatten();

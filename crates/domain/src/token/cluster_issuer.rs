@@ -138,11 +138,13 @@ pub fn issuer_url(base: &str, tenant: TenantId, cluster: &ComputeResource) -> St
 
 /// Whether a cluster of this tenant has an issuer by this name.
 fn has_issuer(snapshot: &Snapshot, tenant: TenantId, cluster: Uuid) -> bool {
-    snapshot.compute_resources.iter().any(|(_, resource)| {
-        resource.instance_id == cluster
-            && resource.cluster.as_ref().is_some_and(|cluster| cluster.has_oidc_issuer)
-            && tenant_of(snapshot, &resource.id) == Some(tenant)
-    })
+    let is_tenant = snapshot.tenant(tenant).is_some();
+    is_tenant
+        && snapshot.compute_resources.iter().any(|(_, resource)| {
+            resource.instance_id == cluster
+                && resource.cluster.as_ref().is_some_and(|cluster| cluster.has_oidc_issuer)
+                && tenant_of(snapshot, &resource.id) == Some(tenant)
+        })
 }
 
 fn tenant_of(snapshot: &Snapshot, id: &ArmResourceId) -> Option<TenantId> {

@@ -4,6 +4,7 @@
 
 use keycard_crypto::jwt::{Algorithm, UnverifiedJwt};
 use serde_json::{Map, Value};
+use std::fmt;
 
 use super::audience::{Audiences, Service};
 use super::claims::{confirmation, issued_at};
@@ -57,7 +58,7 @@ pub enum BearerError {
 }
 
 /// A token as a client presents it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct PresentedToken<'a> {
     /// The JWT.
     pub text: &'a str,
@@ -65,6 +66,15 @@ pub struct PresentedToken<'a> {
     pub certificate_sha256: Option<[u8; 32]>,
     /// Whether the client says that the token is bound to that.
     pub claims_binding: bool,
+}
+
+impl fmt::Debug for PresentedToken<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { certificate_sha256, claims_binding, .. } = self;
+        let mut shown = formatter.debug_struct("PresentedToken");
+        shown.field("certificate_sha256", certificate_sha256);
+        shown.field("claims_binding", claims_binding).finish_non_exhaustive()
+    }
 }
 
 impl<'a> PresentedToken<'a> {

@@ -71,6 +71,9 @@ const PYTHON_BUNDLES: &[&str] = &[
 
 /// Bundles of systems, besides the directory of certificates.
 const SYSTEM_BUNDLES: &[&str] = &[
+    // Links into a store, on NixOS.
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/ssl/certs/ca-bundle.crt",
     "/etc/pki/tls/certs/ca-bundle.crt",
     "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
     "/etc/pki/ca-trust/extracted/openssl/ca-bundle.trust.crt",

@@ -62,8 +62,8 @@ pub struct Sandbox {
 /// What becomes of the command's variables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Variables {
-    /// Node's further authorities are named if they were not, an App Service's endpoint is, and proxies, which cannot be
-    /// reached from inside, are left out.
+    /// Node's further authorities are named if they were not, an App Service's endpoint is; proxies, which cannot be reached
+    /// from inside, other endpoints, and bundles in keycard's own directories are left out.
     Fitted,
     /// They stay as they are.
     Untouched,
@@ -96,6 +96,20 @@ impl From<Refusal> for NotRun {
 const PROXIES: &[&str] =
     &["http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"];
 
+/// Variables by which clients find an endpoint that is not the metadata endpoint, or another one of it. Left over from
+/// elsewhere, they would make a command another resource than it is run as.
+pub const ENDPOINT_VARIABLES: &[&str] = &[
+    "IDENTITY_ENDPOINT",
+    "IDENTITY_HEADER",
+    "IDENTITY_SERVER_THUMBPRINT",
+    "IMDS_ENDPOINT",
+    "MSI_ENDPOINT",
+    "MSI_SECRET",
+    "DEFAULT_IDENTITY_CLIENT_ID",
+    "AZURE_POD_IDENTITY_AUTHORITY_HOST",
+    "AZURE_FEDERATED_TOKEN_FILE",
+];
+
 /// The lowest number of the descriptor that ties the command to its endpoint; the next free one is taken. Programs that
 /// close what they inherit begin at 3, and shells use those below 10 and 255.
 const TIE: i32 = 900;
@@ -116,6 +130,19 @@ impl Sandbox {
         if let Some(notice) = &welcome.notice {
             eprint_line(notice);
         }
+        let is_covered = |path: &Path| {
+            let real = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+            welcome.covered.iter().any(|covered| real.starts_with(covered))
+        };
+        if is_covered(&self.surroundings.directory) {
+            let directory = self.surroundings.directory.display();
+            return Err(Refusal::new(format!(
+                "the command cannot run in {directory}, which is keycard's own or below it"
+            )));
+        }
+        let named = self.surroundings.variables.iter();
+        let hidden: Vec<&str> =
+            named.filter(|(_, path)| is_covered(path)).map(|(name, _)| *name).collect();
         namespaces::leave(privilege)?;
         let mut network = Network::set_up(&self.allow, &welcome)?;
         if !self.publish.is_empty() {
@@ -133,7 +160,7 @@ impl Sandbox {
                 "the command cannot run in {directory}, which is keycard's own or below it ({error})"
             ))
         })?;
-        Ok(self.command(&welcome, holder.as_deref()))
+        Ok(self.command(&welcome, holder.as_deref(), &hidden))
     }
 
     fn execute(&self, mut command: Command) -> NotRun {
@@ -187,22 +214,24 @@ impl Sandbox {
         covered().map_err(|error: io::Error| Refusal::at(Step::Mounts, &error))
     }
 
-    fn command(&self, welcome: &Welcome, holder: Option<&Path>) -> Command {
+    /// The command, without the variables that name what is hidden from it.
+    fn command(&self, welcome: &Welcome, holder: Option<&Path>, hidden: &[&str]) -> Command {
         let mut words = self.command.iter();
         let mut command = Command::new(words.next().map(OsString::as_os_str).unwrap_or_default());
         command.args(words);
         if self.variables == Variables::Untouched {
             return command;
         }
-        for proxy in PROXIES {
-            command.env_remove(proxy);
+        for name in PROXIES.iter().chain(ENDPOINT_VARIABLES).chain(hidden) {
+            command.env_remove(name);
         }
         if let Some(app_service) = &welcome.app_service {
             command.env("IDENTITY_ENDPOINT", &app_service.url);
             command.env("IDENTITY_HEADER", &app_service.header);
         }
         let name = "NODE_EXTRA_CA_CERTS";
-        if let Some(holder) = holder.filter(|_| !self.surroundings.variables.contains_key(name)) {
+        let is_set = self.surroundings.variables.contains_key(name) && !hidden.contains(&name);
+        if let Some(holder) = holder.filter(|_| !is_set) {
             command.env(name, holder);
         }
         command

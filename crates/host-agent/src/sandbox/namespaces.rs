@@ -9,7 +9,7 @@ use std::io;
 use nix::sched::{CloneFlags, unshare};
 use rustix::mount::{MountPropagationFlags, mount_change};
 use rustix::process::{getegid, geteuid};
-use rustix::thread::{CapabilitySet, capabilities};
+use rustix::thread::{CapabilitySet, capabilities, remove_capability_from_bounding_set};
 
 use super::refusal::{Refusal, Step};
 
@@ -42,6 +42,9 @@ pub(super) fn leave(privilege: Privilege) -> Result<(), Refusal> {
             unshare(own | CloneFlags::CLONE_NEWUSER)
                 .map_err(|error| Refusal::at(Step::Namespaces, &error.into()))?;
             map_ids(user, group).map_err(|error| Refusal::at(Step::Ids, &error))?;
+            // Whoever is root inside must not get back what it takes to uncover keycard's files.
+            remove_capability_from_bounding_set(CapabilitySet::SYS_ADMIN)
+                .map_err(|error| Refusal::at(Step::Ids, &error.into()))?;
         }
     }
     // What the host mounts later still appears inside; nothing travels back.

@@ -4,12 +4,16 @@ use std::io;
 use std::net::TcpListener;
 use std::os::fd::AsFd;
 use std::path::Path;
+use std::time::Duration;
 
 use tokio::io::AsyncReadExt;
 use tokio::net::UnixStream;
 
 use super::protocol::{self, HandOver, Handed, Hello, Ready, VERSION, Welcome};
 use super::{Refusal, connect, granted, lost};
+
+/// How long the running keycard may take to answer.
+const ANSWER_TIME_MAX: Duration = Duration::from_secs(5);
 
 /// A metadata endpoint of this host that the running keycard serves, for as long as this is kept.
 #[derive(Debug)]
@@ -23,6 +27,7 @@ impl HostEndpoint {
     /// its whole id or a name.
     pub fn open(control: &Path, resource: &str, listener: &TcpListener) -> Result<Self, Refusal> {
         let control = connect(control)?;
+        control.set_read_timeout(Some(ANSWER_TIME_MAX)).map_err(|error| lost(&error))?;
         let hello = Hello {
             version: VERSION,
             resource: resource.to_owned(),

@@ -156,7 +156,8 @@ fn cause(step: Step, code: i32, machine: &Machine) -> String {
         return "this container may not make namespaces. Run keycard beside it as a sidecar"
             .to_owned();
     }
-    if is_denied && machine.has(Restriction::NewRoot) {
+    let is_no_mount = code == EINVAL && step == Step::Mounts;
+    if (is_denied || is_no_mount) && machine.has(Restriction::NewRoot) {
         return "this is not possible inside a chroot".to_owned();
     }
     format!("{}: {}", step.words(), io::Error::from_raw_os_error(code))
@@ -197,6 +198,7 @@ mod tests {
         check(Step::Namespaces, EPERM, &confined, "sidecar");
         let chroot = with(Restriction::NewRoot);
         check(Step::Namespaces, EPERM, &chroot, "chroot");
+        check(Step::Mounts, EINVAL, &chroot, "chroot");
         check(Step::Mounts, ENOSYS, &plain, "5.3");
         check(Step::Network, EPERM, &plain, "Operation not permitted");
     }

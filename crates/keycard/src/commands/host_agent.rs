@@ -3,9 +3,10 @@
 use keycard_host_agent::metadata_address::{LinkChoice, METADATA, MetadataAddress};
 use keycard_host_agent::sandbox::HostEndpoint;
 use serde_json::json;
+use tokio::task::spawn_blocking;
 
 use crate::cli::{Failure, Output, ServerChoice, print};
-use crate::commands::up::wait_for_interrupt;
+use crate::commands::up::Interrupts;
 
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum HostAgent {
@@ -45,10 +46,16 @@ impl Run {
             .description()?
             .control_socket
             .ok_or_else(|| Failure("the running keycard has no control socket".to_owned()))?;
+        let mut interrupts = Interrupts::listen()?;
         // Dropped last, so that nobody finds the address without its endpoint longer than it takes.
         let (_address, listener) = MetadataAddress::listen(&self.interface)?;
-        let mut endpoint = HostEndpoint::open(control.as_ref(), &self.resource, &listener)?;
-        drop(listener);
+        let resource = self.resource.clone();
+        let opening =
+            spawn_blocking(move || HostEndpoint::open(control.as_ref(), &resource, &listener));
+        let mut endpoint = tokio::select! {
+            opened = opening => opened??,
+            () = interrupts.wait() => return Ok(()),
+        };
         let resource = endpoint.resource();
         let url = format!("http://{}", METADATA.ip());
         match self.output {
@@ -56,7 +63,7 @@ impl Run {
             Output::Table => print(&format!("{url} is the metadata endpoint of {resource}"))?,
         }
         tokio::select! {
-            interrupted = wait_for_interrupt() => interrupted,
+            () = interrupts.wait() => Ok(()),
             () = endpoint.ended() => Err(Failure("the running keycard has stopped".to_owned())),
         }
     }

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 
 use keycard_host_agent::sandbox::{
-    Allowed, NotRun, Sandbox, SocketMakerArguments, Variables, make_sockets,
+    Allowed, ENDPOINT_VARIABLES, NotRun, Sandbox, SocketMakerArguments, Variables, make_sockets,
 };
 
 use crate::cli::{Failure, ServerChoice};
@@ -98,6 +98,9 @@ impl Run {
         let mut words = self.command.into_iter();
         let mut command = Command::new(words.next().unwrap_or_default());
         command.args(words);
+        for name in ENDPOINT_VARIABLES {
+            command.env_remove(name);
+        }
         for (name, value) in &variables {
             command.env(name, value.as_str().unwrap_or_default());
         }

@@ -9,7 +9,7 @@ use keycard_domain::entropy::{Entropy, SeededEntropy};
 use keycard_domain::limits::Profile;
 use keycard_host_agent::challenge_files;
 use keycard_wire::oidc::LocalIssuers;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::cli::{Failure, Output, print};
 use crate::config::Places;
@@ -86,6 +86,7 @@ impl Up {
         places.clear_stale_runs();
         let output = self.output;
         let templates = Templates::read(&self.templates, &self.parameters, &self.resource_group)?;
+        let mut interrupts = Interrupts::listen()?;
         let server = server::start(self.options(places.clone())?).await?;
         if let Err(failure) = templates.deploy(&server.description).await {
             server.stop().await;
@@ -101,7 +102,7 @@ impl Up {
             Output::Json => print(&line)?,
             Output::Table => print(&summary(&server.description))?,
         }
-        wait_for_interrupt().await?;
+        interrupts.wait().await;
         server.stop().await;
         // Another server may have taken the file over in the meantime.
         if std::fs::read_to_string(&server_file).is_ok_and(|present| present == line) {
@@ -166,15 +167,24 @@ impl Up {
     }
 }
 
-/// Until SIGINT or SIGTERM.
-pub(super) async fn wait_for_interrupt() -> Result<(), Failure> {
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
+/// SIGINT and SIGTERM, by which a command that runs until then is ended; from when they are listened for, none is lost.
+pub(super) struct Interrupts {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Interrupts {
+    pub(super) fn listen() -> Result<Self, Failure> {
+        let interrupt = signal(SignalKind::interrupt())?;
+        Ok(Self { interrupt, terminate: signal(SignalKind::terminate())? })
     }
-    Ok(())
+
+    pub(super) async fn wait(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
 }
 
 /// Where everything is, and three lines to try.

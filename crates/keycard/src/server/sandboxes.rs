@@ -34,6 +34,8 @@ pub(super) fn open(
     own: &Arc<Handshakes>,
     faces: &Arc<Faces>,
 ) -> Result<ControlSocket, StartError> {
+    // A command is kept from what comes to be there later, too.
+    options.places.private().into_iter().try_for_each(keys::private_directory)?;
     let port = tls.names.port();
     let path = options.places.control_socket(port);
     let named = {
@@ -120,11 +122,13 @@ impl Debug for SandboxFaces {
 impl HttpsFaces for SandboxFaces {
     async fn serve_azure(&self, listener: TcpListener, closed: watch::Receiver<()>) {
         let (handshakes, faces) = (Arc::clone(&self.azure), Arc::clone(&self.faces));
-        serve_https(listener, handshakes, faces, At::Azure, closed).await;
+        let connections_max = limits::SANDBOX_CONNECTIONS_MAX;
+        serve_https(connections_max, listener, handshakes, faces, At::Azure, closed).await;
     }
 
     async fn serve_own(&self, listener: TcpListener, closed: watch::Receiver<()>) {
         let (handshakes, faces) = (Arc::clone(&self.own), Arc::clone(&self.faces));
-        serve_https(listener, handshakes, faces, At::Own, closed).await;
+        let connections_max = limits::SANDBOX_CONNECTIONS_MAX;
+        serve_https(connections_max, listener, handshakes, faces, At::Own, closed).await;
     }
 }

@@ -303,7 +303,7 @@ async fn a_restart_of_keycard_keeps_slots_apps_machines_and_clusters() {
         all.iter().map(|it| it["resourceId"].as_str().unwrap().to_owned()).collect()
     };
     let attached = named(&up).await;
-    assert_eq!(attached.len(), 4, "site, slot, app and node: {attached:?}");
+    assert_eq!(attached.len(), 5, "site, slot, app, machine and node: {attached:?}");
     up.kill();
 
     let up = Up::start(directory.path()).await;

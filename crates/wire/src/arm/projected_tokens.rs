@@ -28,8 +28,9 @@ async fn project(
     _: Unread,
 ) -> Result<Json<Value>, ArmError> {
     let cluster: ArmResourceId = params.scope().parse().map_err(|_| ArmError::PathMalformed)?;
-    let account = ServiceAccount::parse(params.get("account"))
-        .ok_or(ArmError::Unsupported("names of service accounts other than NAMESPACE:NAME"))?;
+    let account = params.get("account");
+    let account = ServiceAccount::parse(account)
+        .ok_or_else(|| ArmError::ParameterInvalid { name: "account", value: account.to_owned() })?;
     let issuer = arm.clusters.address(&cluster)?;
     let clients = arm.clusters.clients(&cluster, &account)?;
     let file = arm.projected_tokens.project(&cluster, &account).await?;
