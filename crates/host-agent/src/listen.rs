@@ -376,6 +376,9 @@ mod tests {
     use keycard_domain::directory::identity_block::IdentityBlock;
     use keycard_domain::ids::PrincipalId;
     use serde_json::Map;
+    use std::net::SocketAddr;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpStream;
 
     /// A host of so many workloads, all of one machine's identities.
     #[derive(Debug)]
@@ -450,6 +453,30 @@ mod tests {
             );
             assert_eq!(listeners.is_link_local(&id.parse().unwrap()), is_meant, "{named} {id}");
         }
+    }
+
+    #[tokio::test]
+    async fn what_is_served_in_a_sandbox_ends_with_its_workload() {
+        let view = Arc::new(Running(0..1));
+        let listeners = Listeners::new(view, local(), none(), None, node_certificate());
+        let socket = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let SocketAddr::V4(address) = socket.local_addr().unwrap() else { panic!("no IPv4") };
+        let workload = Running::workload(0);
+        let (lane, _) = listeners.lane_inside(&workload, EndpointKind::Imds, address).await;
+        let (_open, closed) = watch::channel(());
+        tokio::spawn(accept(socket, lane, closed));
+        let ask = async || {
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            let request = format!("GET / HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+            stream.write_all(request.as_bytes()).await.unwrap();
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).await.unwrap();
+            answer
+        };
+        assert!(ask().await.contains("metadata header"));
+        let anew = Workload { instance_id: Uuid::from_u128(7), ..workload };
+        listeners.follow_inside(&BTreeMap::from([(anew.id.key(), anew)])).await;
+        assert!(ask().await.contains("another host"), "another of the same name is not it");
     }
 
     #[tokio::test]

@@ -250,6 +250,21 @@ async fn what_is_wrong_with_a_request_is_said_whatever_faults_there_are() {
 }
 
 #[tokio::test]
+async fn faults_that_are_over_make_room() {
+    let (cloud, vm, _) = endpoints().await;
+    let short = json!({ "kind": "ServerError", "durationSeconds": 1 });
+    for number in 0..20 {
+        let made = cloud.try_fault(&vm, &format!("f{number}"), short.clone()).await;
+        assert_eq!(made.status, StatusCode::CREATED);
+    }
+    assert_eq!(cloud.try_fault(&vm, "more", short.clone()).await.status, StatusCode::CONFLICT);
+    cloud.clock.advance(Duration::seconds(1));
+    assert_eq!(cloud.try_fault(&vm, "more", short.clone()).await.status, StatusCode::CREATED);
+    let gone = cloud.admin(Method::GET, &fault_id(&vm, "f0"), VERSION, None).await;
+    assert_eq!(gone.status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
 async fn faults_are_set_shown_listed_in_pages_and_cleared() {
     let (cloud, vm, _) = endpoints().await;
     let made = cloud.try_fault(&vm, "Busy", json!({ "kind": "TooManyRequests" })).await;

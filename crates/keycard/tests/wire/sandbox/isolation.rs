@@ -122,3 +122,46 @@ fn a_machine_without_namespaces_says_so_and_names_the_fallback() {
         assert!(words.contains("keycard run --env"), "{who:?}: {words}");
     }
 }
+
+#[test]
+fn what_is_left_over_from_elsewhere_makes_a_command_no_other_resource() {
+    let stage = Stage::set(Who::Ordinary);
+    let bundle = stage.ready["caBundleFile"].as_str().unwrap();
+    for options in [&[][..], &["--env"]] {
+        let mut command = stage.keycard(&["run", "--as", "vm1"]);
+        command.args(options).args(["--", "env"]).env("CURL_CA_BUNDLE", bundle);
+        for name in ["IDENTITY_ENDPOINT", "IDENTITY_HEADER", "MSI_ENDPOINT", "MSI_SECRET"] {
+            command.env(name, "left-over");
+        }
+        let seen = text(&command.output().unwrap().stdout);
+        assert!(seen.contains("PATH=") && !seen.contains("left-over"), "{options:?}: {seen}");
+        let names_hidden_file = options.is_empty() && seen.contains(bundle);
+        assert!(!names_hidden_file, "{seen}");
+    }
+}
+
+#[test]
+fn a_command_in_keycards_own_directory_is_refused() {
+    let stage = Stage::set(Who::Ordinary);
+    let mut command = stage.keycard(&["run", "--as", "vm1", "--", "true"]);
+    let output = command.current_dir(stage.path("home/state")).output().unwrap();
+    assert_eq!(output.status.code(), Some(125));
+    assert!(text(&output.stderr).contains("keycard's own"), "{}", text(&output.stderr));
+}
+
+/// As in a container: the user is root and may not mount.
+#[test]
+fn a_root_without_capabilities_cannot_uncover_what_is_hidden() {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let stage = Stage::set(Who::Root);
+    let keycard = stage.path("keycard");
+    let mut command = std::process::Command::new("setpriv");
+    command.args(["--bounding-set", "-sys_admin"]).arg(keycard);
+    command.args(["run", "--as", "vm1", "--", "sh", "-c"]);
+    command.arg("umount \"$KEYCARD_HOME\" 2>/dev/null; ls -A \"$KEYCARD_HOME\"; id -u");
+    command.env("KEYCARD_HOME", stage.path("home/state")).current_dir(stage.path("work"));
+    let output = command.output().unwrap();
+    assert_eq!(text(&output.stdout), "0", "{}", text(&output.stderr));
+}
