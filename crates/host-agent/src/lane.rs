@@ -95,15 +95,16 @@ impl Lane {
         self.bound.store(Arc::new(Self::bind(self.kind, Arc::new(nobody), &self.local)));
     }
 
-    /// Most requests repeat others: they are answered without a task, an allocation or a lock.
+    /// Most requests repeat others: they are answered without a task or a lock. What the others need is boxed, so that the
+    /// future of these is small to move.
     async fn answer(&self, request: Request<Incoming>) -> Response<Answered> {
         if self.faults.are_set() {
-            return self.answer_through_faults(request).await.map(Either::Right);
+            return Box::pin(self.answer_through_faults(request)).await.map(Either::Right);
         }
         let prepared = self.bound.load().prepared_answer(&request, self.local.clock.as_ref());
         match prepared {
             Some(body) => fast_lane::response(body).map(Either::Left),
-            None => self.answer_by_face(request).await.map(Either::Right),
+            None => Box::pin(self.answer_by_face(request)).await.map(Either::Right),
         }
     }
 
