@@ -15,7 +15,7 @@ use keycard_domain::fault::DropMoment;
 use keycard_domain::limits;
 use keycard_domain::resource_id::ArmResourceId;
 use keycard_domain::token::throttle::Throttle;
-use keycard_wire::connection::{self, Unsent};
+use keycard_wire::connection::{self, HeaderNames, Unsent};
 use keycard_wire::local::prepared::PreparedAnswer;
 use keycard_wire::local::{LocalEndpoint, LocalFace, LocalFaces, has_ambiguous_framing};
 use rustix::process::{Resource, getrlimit};
@@ -159,7 +159,8 @@ pub(crate) async fn accept_tls(
         async move { lane.answer(request).await }
     };
     let secure = |stream| certificate.secure(stream);
-    connection::serve_http1(connections_max(), listener, closed, secure, answer).await;
+    let names = HeaderNames::LowerCase;
+    connection::serve_http1(connections_max(), listener, closed, names, secure, answer).await;
 }
 
 /// Serves a listener until it is closed.
@@ -179,12 +180,14 @@ pub(crate) async fn accept_up_to(
     lane: Arc<Lane>,
     closed: watch::Receiver<()>,
 ) {
+    let is_read_by_shells = lane.kind == EndpointKind::Arc;
+    let names = if is_read_by_shells { HeaderNames::TitleCase } else { HeaderNames::LowerCase };
     let answer = move |request| {
         let lane = Arc::clone(&lane);
         async move { lane.answer(request).await }
     };
     let plain = |stream| async { Some(stream) };
-    connection::serve_http1(connections_max, listener, closed, plain, answer).await;
+    connection::serve_http1(connections_max, listener, closed, names, plain, answer).await;
 }
 
 #[cfg(test)]

@@ -862,5 +862,6 @@ async fn serve_metrics(listener: TcpListener, faces: Arc<Faces>, stopped: watch:
     };
     let plain = |stream| async { Some(stream) };
     let connections_max = limits::METRICS_CONNECTIONS_MAX;
-    connection::serve_http1(connections_max, listener, stopped, plain, answer).await;
+    let names = connection::HeaderNames::LowerCase;
+    connection::serve_http1(connections_max, listener, stopped, names, plain, answer).await;
 }

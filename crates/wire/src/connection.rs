@@ -114,6 +114,15 @@ async fn silence(asked: &Notify) {
     }
 }
 
+/// How the names of an answer's headers are spelt. Clients that keep to HTTP ignore it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HeaderNames {
+    /// `www-authenticate`, which costs least.
+    LowerCase,
+    /// `Www-Authenticate`, which the command looks for that Microsoft documents for Azure Arc.
+    TitleCase,
+}
+
 /// Serves a listener over HTTP/1.1, which is all that workloads speak at local endpoints, until `closed` changes or its
 /// sender is gone; what is being answered then is finished. Beyond the bound, connections wait in the kernel's queue. `secure`
 /// makes of what was accepted what is spoken over.
@@ -121,6 +130,7 @@ pub async fn serve_http1<T, C, CR, I, F, R, B>(
     connections_max: usize,
     listener: TcpListener,
     mut closed: watch::Receiver<T>,
+    names: HeaderNames,
     secure: C,
     answer: F,
 ) where
@@ -145,7 +155,7 @@ pub async fn serve_http1<T, C, CR, I, F, R, B>(
         // Answers are small and whole: waiting for more to send only delays them.
         let _ = stream.set_nodelay(true);
         let secured = secure(stream);
-        open.serve(|activity| serve_one(secured, answer.clone(), activity));
+        open.serve(|activity| serve_one(secured, names, answer.clone(), activity));
     }
     drop(listener);
     let _ = tokio::time::timeout(limits::STOP_TIME_MAX, open.finish()).await;
@@ -266,6 +276,7 @@ impl Activity {
 /// Serves one connection until its client ends it.
 async fn serve_one<I, F, R, B>(
     secured: impl Future<Output = Option<I>>,
+    names: HeaderNames,
     answer: F,
     activity: Arc<Activity>,
 ) where
@@ -286,8 +297,7 @@ async fn serve_one<I, F, R, B>(
     });
     let connection = http1::Builder::new()
         .header_read_timeout(None)
-        // The command that Microsoft documents for Azure Arc looks for `Www-Authenticate`, spelled so.
-        .title_case_headers(true)
+        .title_case_headers(names == HeaderNames::TitleCase)
         .max_buf_size(limits::HEAD_BYTES_MAX)
         .max_headers(limits::HEADERS_MAX)
         .serve_connection(TokioIo::new(io), service);
@@ -333,7 +343,8 @@ mod tests {
         R: Future<Output = Response<Body>> + Send + 'static,
     {
         let mut open = OpenConnections::new();
-        open.serve(|activity| serve_one(async { Some(io) }, answer, activity));
+        let names = HeaderNames::LowerCase;
+        open.serve(|activity| serve_one(async { Some(io) }, names, answer, activity));
         while open.count() > 0 {
             open.attend().await;
         }
@@ -406,7 +417,8 @@ mod tests {
             }
         };
         let plain = |stream| async { Some(stream) };
-        let serving = tokio::spawn(serve_http1(8, listener, closed, plain, answer));
+        let names = HeaderNames::LowerCase;
+        let serving = tokio::spawn(serve_http1(8, listener, closed, names, plain, answer));
         let mut idle = TcpStream::connect(address).await.unwrap();
         let mut asking = TcpStream::connect(address).await.unwrap();
         asking.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
