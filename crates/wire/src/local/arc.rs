@@ -12,7 +12,7 @@ use http::{HeaderMap, Method, StatusCode, Uri, header};
 use keycard_domain::directory::lookup::DefaultRule;
 use keycard_domain::operation::OperationContext;
 use keycard_domain::resource_id::ArmResourceId;
-use keycard_domain::token::source::{AccessToken, Selector, TokenRequest};
+use keycard_domain::token::source::TokenRequest;
 use serde::Serialize;
 use time::UtcDateTime;
 use uuid::Uuid;
@@ -20,8 +20,11 @@ use uuid::Uuid;
 use super::door::{Door, Protocol, Stray};
 use super::failure::Failure;
 use super::fault::FaultAnswer;
-use super::imds::has_metadata_header;
-use super::{Foreign, LocalEndpoint, LocalFace, SelectorError, capabilities, freshness, selector};
+use super::token_body::{Echo, TokenBody};
+use super::{
+    Foreign, LocalEndpoint, LocalFace, SelectorError, capabilities, freshness, has_metadata_header,
+    selector,
+};
 use crate::request::Parameters;
 use crate::route::{Access, Face, LocalCaller, route};
 
@@ -83,7 +86,7 @@ async fn identity_token(
     let (request, echo) = parse(&uri)?;
     require_proof(&local, &operation, &headers)?;
     let token = local.tokens.acquire(&operation, request).await.map_err(Failure::from)?;
-    Ok(Json(TokenBody::of(&token, echo, operation.now)).into_response())
+    Ok(Json(TokenBody::of(&token, echo, operation.now.unix_timestamp())).into_response())
 }
 
 /// Lets pass who presents what stands in a challenge's file; everybody else is told where the next one is.
@@ -138,62 +141,6 @@ fn parse(uri: &Uri) -> Result<(TokenRequest, Echo), Refusal> {
         capabilities: capabilities(&query),
     };
     Ok((request, echo))
-}
-
-/// The selector as the client wrote it. Clients refuse an answer without it: old agents, which know the machine's own
-/// identity only, ignore selectors.
-#[derive(Clone, Debug, Default, Serialize)]
-struct Echo {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    object_id: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    msi_res_id: Option<String>,
-}
-
-impl Echo {
-    fn of(selector: &Selector, query: &Parameters) -> Self {
-        match selector {
-            Selector::PrincipalId(_) => {
-                Self { object_id: query.get("object_id").map(str::to_owned), msi_res_id: None }
-            }
-            Selector::ResourceId(id) => {
-                Self { object_id: None, msi_res_id: Some(id.as_str().to_owned()) }
-            }
-            Selector::Default | Selector::ClientId(_) => Self::default(),
-        }
-    }
-}
-
-/// The answer; every number is a string.
-#[derive(Serialize)]
-struct TokenBody<'a> {
-    access_token: &'a str,
-    client_id: String,
-    expires_in: String,
-    expires_on: String,
-    ext_expires_in: String,
-    not_before: String,
-    resource: &'a str,
-    token_type: &'static str,
-    #[serde(flatten)]
-    echo: Echo,
-}
-
-impl<'a> TokenBody<'a> {
-    fn of(token: &'a AccessToken, echo: Echo, now: UtcDateTime) -> Self {
-        let expires_in = (token.expires_on - now.unix_timestamp()).max(0).to_string();
-        Self {
-            access_token: token.token.expose(),
-            client_id: token.client_id.to_string(),
-            expires_on: token.expires_on.to_string(),
-            ext_expires_in: expires_in.clone(),
-            expires_in,
-            not_before: token.not_before.to_string(),
-            resource: &token.resource,
-            token_type: "Bearer",
-            echo,
-        }
-    }
 }
 
 /// Why the endpoint refuses.

@@ -11,15 +11,14 @@ use http::{HeaderMap, Method, StatusCode, header};
 use keycard_domain::directory::lookup::DefaultRule;
 use keycard_domain::fault::EndpointFault;
 use keycard_domain::limits;
-use keycard_domain::token::source::{AccessToken, Selector, TokenRequest};
+use keycard_domain::token::source::{Selector, TokenRequest};
 use serde::Serialize;
-use time::UtcDateTime;
 use uuid::Uuid;
 
 use super::door::{Door, Protocol, Stray};
 use super::failure::Failure;
-use super::imds::has_metadata_header;
-use super::{Foreign, LocalEndpoint, LocalFace, capabilities, freshness};
+use super::token_body::TokenBody;
+use super::{Foreign, LocalEndpoint, LocalFace, capabilities, freshness, has_metadata_header};
 use crate::request::{BodyError, Parameters, read_body};
 use crate::route::{Access, Face, LocalCaller, route};
 
@@ -54,7 +53,8 @@ async fn identity_token(
 ) -> Result<Response, Refusal> {
     let request = parse(&headers, body).await?;
     let token = local.tokens.acquire(&operation, request).await.map_err(Failure::from)?;
-    Ok(Json(TokenBody::of(&token, operation.now)).into_response())
+    let now = operation.now.unix_timestamp();
+    Ok(Json(TokenBody::without_identity(&token, now)).into_response())
 }
 
 async fn parse(headers: &HeaderMap, body: Body) -> Result<TokenRequest, Refusal> {
@@ -79,33 +79,6 @@ fn is_form(headers: &HeaderMap) -> bool {
     let written = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let essence = written.and_then(|text| text.split(';').next()).unwrap_or_default();
     essence.trim().eq_ignore_ascii_case("application/x-www-form-urlencoded")
-}
-
-/// The answer; every number is a string.
-#[derive(Serialize)]
-struct TokenBody<'a> {
-    access_token: &'a str,
-    expires_in: String,
-    expires_on: String,
-    ext_expires_in: String,
-    not_before: String,
-    resource: &'a str,
-    token_type: &'static str,
-}
-
-impl<'a> TokenBody<'a> {
-    fn of(token: &'a AccessToken, now: UtcDateTime) -> Self {
-        let expires_in = (token.expires_on - now.unix_timestamp()).max(0).to_string();
-        Self {
-            access_token: token.token.expose(),
-            expires_on: token.expires_on.to_string(),
-            ext_expires_in: expires_in.clone(),
-            expires_in,
-            not_before: token.not_before.to_string(),
-            resource: &token.resource,
-            token_type: "Bearer",
-        }
-    }
 }
 
 /// Why the endpoint refuses.

@@ -8,20 +8,21 @@ use axum::body::Body;
 use axum::extract::{Extension, State};
 use axum::response::{IntoResponse, Response};
 use http::request::Parts;
-use http::{HeaderName, HeaderValue, Method, StatusCode, Uri, header};
+use http::{HeaderValue, Method, StatusCode, Uri, header};
 use keycard_domain::directory::lookup::DefaultRule;
 use keycard_domain::ids::TenantId;
 use keycard_domain::operation::OperationContext;
 use keycard_domain::token::grant::GrantError;
-use keycard_domain::token::source::{AccessToken, Freshness, Selector, TokenError, TokenRequest};
+use keycard_domain::token::source::{Freshness, TokenError, TokenRequest};
 use serde::Serialize;
 use time::macros::format_description;
 
 use super::fault::FaultAnswer;
 use super::prepared::PreparedAnswer;
+use super::token_body::{Echo, TokenBody};
 use super::{
     Foreign, LocalFace, SelectorError, api_version, attested, capabilities, check_origin,
-    freshness, instance, key_binding, operation, request_ids, selector,
+    freshness, has_metadata_header, instance, key_binding, operation, request_ids, selector,
 };
 use crate::request::{BodyError, Parameters, RequestIds};
 use crate::route::{Access, Entered, Face, Gate, LocalCaller, Params, PathRefusal, Row, route};
@@ -43,17 +44,6 @@ pub fn face(local: LocalFace) -> Face<LocalFace> {
 
 /// Probes of newer clients look for `IMDS` in this header.
 pub const SERVER: &str = "IMDS/keycard";
-
-static METADATA: HeaderName = HeaderName::from_static("metadata");
-
-/// Whether the header that keeps forged requests out is there. Its value ignores case: the documents write `True` too.
-pub fn has_metadata_header(headers: &http::HeaderMap) -> bool {
-    let mut values = headers.get_all(&METADATA).iter();
-    match (values.next(), values.next()) {
-        (Some(value), None) => value.as_bytes().eq_ignore_ascii_case(b"true"),
-        _ => false,
-    }
-}
 
 struct ImdsGate(LocalFace);
 
@@ -131,7 +121,8 @@ async fn identity_token(
     let is_repeatable = request.freshness == Freshness::Cached;
     let acquired = local.tokens.acquire(&operation, request).await;
     let token = acquired.map_err(|error| ImdsError::of_token(error, &operation))?;
-    let body = token_body(&token, echo, operation.now.unix_timestamp());
+    let body = TokenBody::of(&token, echo, operation.now.unix_timestamp());
+    let body = serde_json::to_string(&body).unwrap_or_default();
     let prepared = PreparedAnswer::split(&body, token.expires_on, token.reuse.clone());
     let prepared = prepared.filter(|_| is_repeatable).map(Extension);
     let headers = [(header::CONTENT_TYPE, "application/json; charset=utf-8")];
@@ -142,15 +133,6 @@ async fn identity_token(
 struct TokenQuery {
     request: TokenRequest,
     echo: Echo,
-}
-
-/// The selector as the client wrote it: some clients refuse an answer that does not repeat it.
-#[derive(Clone, Debug, Default, Serialize)]
-struct Echo {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    object_id: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    msi_res_id: Option<String>,
 }
 
 impl<S: Send + Sync> axum::extract::FromRequestParts<S> for TokenQuery {
@@ -171,15 +153,7 @@ impl TokenQuery {
             return Err(ImdsError::ParameterDuplicate);
         }
         let selector = selector(&query, "client_id", &["object_id"])?;
-        let echo = match &selector {
-            Selector::PrincipalId(_) => {
-                Echo { object_id: query.get("object_id").map(str::to_owned), ..Echo::default() }
-            }
-            Selector::ResourceId(id) => {
-                Echo { msi_res_id: Some(id.as_str().to_owned()), ..Echo::default() }
-            }
-            Selector::Default | Selector::ClientId(_) => Echo::default(),
-        };
+        let echo = Echo::of(&selector, &query);
         let resource = query.non_empty("resource").ok_or(ImdsError::ResourceMissing)?.to_owned();
         let is_forced =
             query.get("bypass_cache").is_some_and(|value| value.eq_ignore_ascii_case("true"));
@@ -192,37 +166,6 @@ impl TokenQuery {
         };
         Ok(Self { request, echo })
     }
-}
-
-/// The answer: compact, every number a string. Some drivers read it as text.
-#[derive(Serialize)]
-struct TokenBody<'a> {
-    access_token: &'a str,
-    client_id: String,
-    expires_in: String,
-    expires_on: String,
-    ext_expires_in: String,
-    not_before: String,
-    resource: &'a str,
-    token_type: &'static str,
-    #[serde(flatten)]
-    echo: Echo,
-}
-
-fn token_body(token: &AccessToken, echo: Echo, now: i64) -> String {
-    let expires_in = (token.expires_on - now).max(0).to_string();
-    let body = TokenBody {
-        access_token: token.token.expose(),
-        client_id: token.client_id.to_string(),
-        expires_on: token.expires_on.to_string(),
-        ext_expires_in: expires_in.clone(),
-        not_before: token.not_before.to_string(),
-        resource: &token.resource,
-        token_type: "Bearer",
-        expires_in,
-        echo,
-    };
-    serde_json::to_string(&body).unwrap_or_default()
 }
 
 /// Why the metadata endpoint refuses.

@@ -17,11 +17,12 @@ mod key_binding;
 pub mod names;
 pub mod prepared;
 pub mod service_fabric;
+mod token_body;
 
 use std::sync::Arc;
 
 use http::request::Parts;
-use http::{HeaderMap, header};
+use http::{HeaderMap, HeaderName, header};
 use keycard_crypto::encoding::hex_decode;
 use keycard_crypto::secret::Secret;
 use keycard_domain::clock::Clock;
@@ -198,6 +199,17 @@ pub(crate) fn check_origin(parts: &Parts) -> Result<Arc<LocalEndpoint>, Foreign>
 pub fn has_ambiguous_framing(headers: &HeaderMap) -> bool {
     headers.contains_key(header::TRANSFER_ENCODING)
         || headers.get_all(header::CONTENT_LENGTH).iter().count() > 1
+}
+
+static METADATA: HeaderName = HeaderName::from_static("metadata");
+
+/// Whether the header that keeps forged requests out is there. Its value ignores case: the documents write `True` too.
+pub(crate) fn has_metadata_header(headers: &HeaderMap) -> bool {
+    let mut values = headers.get_all(&METADATA).iter();
+    match (values.next(), values.next()) {
+        (Some(value), None) => value.as_bytes().eq_ignore_ascii_case(b"true"),
+        _ => false,
+    }
 }
 
 /// The ids of a workload's request.
