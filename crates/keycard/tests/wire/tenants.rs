@@ -244,3 +244,52 @@ async fn an_identity_works_across_the_subscriptions_of_its_tenant() {
     let refused = cloud.arm(Some(&stranger), Method::PUT, path, "2021-10-01", Some(body)).await;
     assert_eq!(refused.status, StatusCode::FORBIDDEN);
 }
+
+/// Faults and locks at the root of the management plane, and what a machine's metadata says of its network.
+#[tokio::test]
+async fn neither_a_listing_at_the_root_nor_a_machine_tells_of_another_tenant() {
+    let cloud = development().await;
+    let nic = format!("{}/providers/Microsoft.Network/networkInterfaces/nic", cloud.group());
+    let version = "2024-05-01";
+    let secret =
+        json!({ "location": "local", "properties": { "macAddress": "00-0D-3A-99-99-99" } });
+    cloud.put(&nic, version, secret).await;
+    let vm = json!({
+        "location": "local",
+        "properties": { "networkProfile": { "networkInterfaces": [{ "id": nic }] } },
+    });
+    cloud.put(&cloud.vm_id("vm1"), "2024-07-01", vm.clone()).await;
+    let fault = format!("{}/providers/Keycard.Testing/faults/f", cloud.vm_id("vm1"));
+    cloud.put(&fault, "2026-11-01", json!({ "properties": { "kind": "Updating" } })).await;
+    let lock = format!("{}/providers/Microsoft.Authorization/locks/l", cloud.group());
+    cloud.put(&lock, "2020-05-01", json!({ "properties": { "level": "CanNotDelete" } })).await;
+
+    let (other, administration) = second(&cloud, json!({ "name": "contoso" })).await;
+    let theirs = Some(administration.token());
+    let elevate = "/providers/Microsoft.Authorization/elevateAccess";
+    let elevated = cloud.arm(theirs, Method::POST, elevate, "2016-07-01", None).await;
+    assert_eq!(elevated.status, StatusCode::OK, "{}", elevated.body);
+    for (path, version) in [
+        ("/providers/Keycard.Testing/faults", "2026-11-01"),
+        ("/providers/Microsoft.Authorization/locks", "2020-05-01"),
+    ] {
+        let listed = cloud.arm(theirs, Method::GET, path, version, None).await;
+        assert_eq!(listed.body["value"], json!([]), "{path}: {} {}", listed.status, listed.body);
+    }
+    let group = format!("/subscriptions/{}/resourceGroups/g2", other.subscription_id);
+    let made = json!({ "location": "local" });
+    cloud.arm(theirs, Method::PUT, &group, "2024-11-01", Some(made)).await;
+    let spy = format!("{group}/providers/Microsoft.Compute/virtualMachines/spy");
+    let made = cloud.arm(theirs, Method::PUT, &spy, "2024-07-01", Some(vm)).await;
+    assert!(made.status.is_success(), "{}", made.body);
+    let own = cloud.administration.attachments().await.unwrap();
+    let all = [own, administration.attachments().await.unwrap()].concat();
+    for (machine, sees) in [(cloud.vm_id("vm1"), true), (spy, false)] {
+        let is_meant = |it: &&Value| it["resourceId"].as_str() == Some(machine.as_str());
+        let base = all.iter().find(is_meant).unwrap()["url"].as_str().unwrap();
+        let url = format!("{base}/metadata/instance/network?api-version=2021-02-01");
+        let shown = cloud.get(&url, &[("Metadata", "true")]).await;
+        let says = shown.body.to_string().contains("000D3A999999");
+        assert_eq!((shown.status, says), (StatusCode::OK, sees), "{machine}: {}", shown.body);
+    }
+}
