@@ -9,32 +9,44 @@ use http::{HeaderValue, Request, Response, header};
 use http_body_util::{Either, Full};
 use hyper::body::Incoming;
 use keycard_crypto::secret::Secret;
-use keycard_domain::clock::Clock;
 use keycard_domain::compute::attachment::EndpointKind;
 use keycard_domain::fault::DropMoment;
-use keycard_domain::limits;
 use keycard_domain::resource_id::ArmResourceId;
 use keycard_domain::token::throttle::Throttle;
-use keycard_wire::connection::{self, HeaderNames, Unsent};
+use keycard_wire::connection::{Answering, HeaderNames, Unsent};
 use keycard_wire::local::prepared::PreparedAnswer;
 use keycard_wire::local::{LocalEndpoint, LocalFace, LocalFaces, has_ambiguous_framing};
-use rustix::process::{Resource, getrlimit};
-use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::runtime::Handle;
+use tokio::task::JoinSet;
 
 use crate::broken_answer::break_off;
 use crate::fast_lane::{self, FastLane};
 use crate::faults::Faults;
-use crate::node_certificate::NodeCertificate;
 
 /// What one listener answers with.
 #[derive(Debug)]
 pub(crate) struct Lane {
     kind: EndpointKind,
     bound: ArcSwap<Bound>,
-    faces: Arc<LocalFaces>,
-    local: LocalFace,
+    host: Arc<HostFaces>,
+}
+
+/// What all lanes of this host answer with.
+#[derive(Debug)]
+pub(crate) struct HostFaces {
+    pub(crate) local: LocalFace,
+    faces: LocalFaces,
     faults: Arc<Faults>,
+    /// They answer what takes work.
+    workers: Handle,
+}
+
+impl HostFaces {
+    /// The workers are those of the runtime that this is called in.
+    pub(crate) fn new(local: LocalFace, faults: Arc<Faults>) -> Self {
+        let faces = LocalFaces::new(&local);
+        Self { local, faces, faults, workers: Handle::current() }
+    }
 }
 
 /// Whose endpoint a lane is, with what was prepared for it.
@@ -45,31 +57,28 @@ struct Bound {
 }
 
 /// The body of an answer: prepared, or as a face made it.
-type Answered = Either<Full<Bytes>, Body>;
-
-impl Bound {
-    fn prepared_answer(&self, request: &Request<Incoming>, clock: &dyn Clock) -> Option<Bytes> {
-        self.fast.as_ref()?.answer(&self.endpoint, request, clock.unix_seconds())
-    }
-}
+pub(crate) type Answered = Either<Full<Bytes>, Body>;
 
 impl Lane {
     pub(crate) fn new(
         kind: EndpointKind,
         endpoint: Arc<LocalEndpoint>,
-        faces: &Arc<LocalFaces>,
-        local: &LocalFace,
-        faults: &Arc<Faults>,
+        host: &Arc<HostFaces>,
     ) -> Self {
-        let bound = ArcSwap::from_pointee(Self::bind(kind, endpoint, local));
-        let (faces, faults) = (Arc::clone(faces), Arc::clone(faults));
-        Self { kind, bound, faces, local: local.clone(), faults }
+        let bound = ArcSwap::from_pointee(Self::bind(kind, endpoint, host));
+        Self { kind, bound, host: Arc::clone(host) }
     }
 
-    fn bind(kind: EndpointKind, endpoint: Arc<LocalEndpoint>, local: &LocalFace) -> Bound {
+    fn bind(kind: EndpointKind, endpoint: Arc<LocalEndpoint>, host: &HostFaces) -> Bound {
         // Where requests are counted, each has to pass the router.
-        let is_fast = kind == EndpointKind::Imds && local.metadata_requests.is_none();
+        let is_fast = kind == EndpointKind::Imds && host.local.metadata_requests.is_none();
         Bound { endpoint, fast: is_fast.then(FastLane::default) }
+    }
+
+    /// How its answers are written: what asks at Arc endpoints may be a shell script.
+    pub(crate) fn header_names(&self) -> HeaderNames {
+        let is_read_by_shells = self.kind == EndpointKind::Arc;
+        if is_read_by_shells { HeaderNames::TitleCase } else { HeaderNames::LowerCase }
     }
 
     /// The same endpoint, at the same address, of a workload that has another id or another secret now.
@@ -81,7 +90,7 @@ impl Lane {
             header,
             throttle: Throttle::default(),
         });
-        self.bound.store(Arc::new(Self::bind(self.kind, endpoint, &self.local)));
+        self.bound.store(Arc::new(Self::bind(self.kind, endpoint, &self.host)));
     }
 
     /// Whoever asks here from now on is refused.
@@ -92,19 +101,41 @@ impl Lane {
             header: None,
             throttle: Throttle::default(),
         };
-        self.bound.store(Arc::new(Self::bind(self.kind, Arc::new(nobody), &self.local)));
+        self.bound.store(Arc::new(Self::bind(self.kind, Arc::new(nobody), &self.host)));
     }
 
-    /// Most requests repeat others: they are answered without a task or a lock. What the others need is boxed, so that the
-    /// future of these is small to move.
-    async fn answer(&self, request: Request<Incoming>) -> Response<Answered> {
-        if self.faults.are_set() {
-            return Box::pin(self.answer_through_faults(request)).await.map(Either::Right);
+    /// Most requests repeat others: they are answered at once, without a task or a lock.
+    pub(crate) fn answer(self: &Arc<Self>, request: Request<Incoming>) -> Answering<Answered> {
+        let body = if self.host.faults.are_set() { None } else { self.prepared(&request) };
+        match body {
+            Some(body) => Answering::Ready(fast_lane::response(body).map(Either::Left)),
+            None => {
+                let answering = Arc::clone(self).answer_by_worker(request);
+                Answering::Waiting(Box::pin(async { answering.await.map(Either::Right) }))
+            }
         }
-        let prepared = self.bound.load().prepared_answer(&request, self.local.clock.as_ref());
-        match prepared {
-            Some(body) => fast_lane::response(body).map(Either::Left),
-            None => Box::pin(self.answer_by_face(request)).await.map(Either::Right),
+    }
+
+    fn prepared(&self, request: &Request<Incoming>) -> Option<Bytes> {
+        let bound = self.bound.load();
+        let now = || self.host.local.clock.unix_seconds();
+        bound.fast.as_ref()?.answer(&bound.endpoint, request, now())
+    }
+
+    /// A client that goes away takes its request back.
+    async fn answer_by_worker(self: Arc<Self>, request: Request<Incoming>) -> Response<Body> {
+        let host = Arc::clone(&self.host);
+        let mut task = JoinSet::new();
+        task.spawn_on(async move { self.answer_with_work(request).await }, &host.workers);
+        let answer = task.join_next().await.and_then(Result::ok);
+        answer.unwrap_or_else(unsent)
+    }
+
+    async fn answer_with_work(&self, request: Request<Incoming>) -> Response<Body> {
+        if self.host.faults.are_set() {
+            self.answer_through_faults(request).await
+        } else {
+            self.answer_by_face(request).await
         }
     }
 
@@ -124,14 +155,10 @@ impl Lane {
     /// Where a fault is set on the workload, nothing is answered from what was prepared.
     async fn answer_through_faults(&self, request: Request<Incoming>) -> Response<Body> {
         let bound = self.bound.load_full();
-        match self.faults.drop_of(&bound.endpoint.resource) {
+        match self.host.faults.drop_of(&bound.endpoint.resource) {
             None => self.route(&bound, request).await,
             Some(DropMoment::MidAnswer) => break_off(self.route(&bound, request).await).await,
-            Some(DropMoment::BeforeAnswer) => {
-                let mut unsent = Response::new(Body::empty());
-                unsent.extensions_mut().insert(Unsent);
-                unsent
-            }
+            Some(DropMoment::BeforeAnswer) => unsent(),
         }
     }
 
@@ -139,7 +166,7 @@ impl Lane {
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(Arc::clone(&bound.endpoint));
         let is_ambiguous = has_ambiguous_framing(request.headers());
-        let mut answer = self.faces.of(self.kind).answer(request).await;
+        let mut answer = self.host.faces.of(self.kind).answer(request).await;
         if is_ambiguous {
             answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
@@ -147,53 +174,17 @@ impl Lane {
     }
 }
 
-/// Serves a listener over TLS until it is closed.
-pub(crate) async fn accept_tls(
-    listener: TcpListener,
-    lane: Arc<Lane>,
-    closed: watch::Receiver<()>,
-    certificate: NodeCertificate,
-) {
-    let answer = move |request| {
-        let lane = Arc::clone(&lane);
-        async move { lane.answer(request).await }
-    };
-    let secure = |stream| certificate.secure(stream);
-    let names = HeaderNames::LowerCase;
-    connection::serve_http1(connections_max(), listener, closed, names, secure, answer).await;
-}
-
-/// Serves a listener until it is closed.
-pub(crate) async fn accept(listener: TcpListener, lane: Arc<Lane>, closed: watch::Receiver<()>) {
-    accept_up_to(connections_max(), listener, lane, closed).await;
-}
-
-/// One endpoint's workload takes at most half of the descriptors that this process may have.
-fn connections_max() -> usize {
-    let descriptors = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-    usize::try_from(descriptors / 2).unwrap_or(usize::MAX).min(limits::LOCAL_CONNECTIONS_MAX)
-}
-
-pub(crate) async fn accept_up_to(
-    connections_max: usize,
-    listener: TcpListener,
-    lane: Arc<Lane>,
-    closed: watch::Receiver<()>,
-) {
-    let is_read_by_shells = lane.kind == EndpointKind::Arc;
-    let names = if is_read_by_shells { HeaderNames::TitleCase } else { HeaderNames::LowerCase };
-    let answer = move |request| {
-        let lane = Arc::clone(&lane);
-        async move { lane.answer(request).await }
-    };
-    let plain = |stream| async { Some(stream) };
-    connection::serve_http1(connections_max, listener, closed, names, plain, answer).await;
+fn unsent() -> Response<Body> {
+    let mut unsent = Response::new(Body::empty());
+    unsent.extensions_mut().insert(Unsent);
+    unsent
 }
 
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
     use crate::challenge_files::ChallengeFiles;
+    use crate::node_certificate::NodeCertificate;
     use async_trait::async_trait;
     use keycard_crypto::bound_certificate::BindingRequest;
     use keycard_crypto::x509::CertificateAuthority;
@@ -207,10 +198,7 @@ pub(crate) mod tests {
         AccessToken, Selector, TokenError, TokenRequest, TokenSource,
     };
     use keycard_wire::local::authorities;
-    use std::net::{Ipv4Addr, SocketAddr};
     use time::{Duration, OffsetDateTime, UtcDateTime};
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    use tokio::net::TcpStream;
 
     pub(crate) const VM: &str = "/subscriptions/11111111-2222-3333-4444-555555555555/resourceGroups/g/providers/Microsoft.Compute/virtualMachines/vm";
 
@@ -292,48 +280,17 @@ pub(crate) mod tests {
         NodeCertificate::new(&certificate).unwrap()
     }
 
-    async fn listen(connections_max: usize) -> (SocketAddr, watch::Sender<()>) {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-        let address = listener.local_addr().unwrap();
+    /// A machine's, at a loopback port.
+    pub(crate) fn imds_lane(port: u16) -> Arc<Lane> {
         let local = local();
-        let faces = Arc::new(LocalFaces::new(&local));
-        let endpoint = Arc::new(LocalEndpoint {
+        let faults = Arc::new(Faults::none(Arc::clone(&local.clock)));
+        let endpoint = LocalEndpoint {
             resource: VM.parse().unwrap(),
-            authorities: authorities(address.port()),
+            authorities: authorities(port),
             header: None,
             throttle: Throttle::default(),
-        });
-        let faults = Arc::new(Faults::none(Arc::clone(&local.clock)));
-        let lane = Arc::new(Lane::new(EndpointKind::Imds, endpoint, &faces, &local, &faults));
-        let (open, closed) = watch::channel(());
-        tokio::spawn(accept_up_to(connections_max, listener, lane, closed));
-        (address, open)
-    }
-
-    async fn ask(stream: &mut TcpStream, address: SocketAddr) {
-        let request = format!("GET / HTTP/1.1\r\nHost: {address}\r\n\r\n");
-        stream.write_all(request.as_bytes()).await.unwrap();
-    }
-
-    async fn is_answered(stream: &mut TcpStream) -> bool {
-        let mut answer = [0; 12];
-        stream.read_exact(&mut answer).await.is_ok() && &answer == b"HTTP/1.1 400"
-    }
-
-    #[tokio::test]
-    async fn a_connection_beyond_the_bound_waits_until_another_ends() {
-        let (address, _open) = listen(1).await;
-        let mut first = TcpStream::connect(address).await.unwrap();
-        ask(&mut first, address).await;
-        assert!(is_answered(&mut first).await);
-        let mut second = TcpStream::connect(address).await.unwrap();
-        ask(&mut second, address).await;
-        ask(&mut first, address).await;
-        let mut more = [0; 64];
-        assert!(first.read(&mut more).await.unwrap() > 0);
-        let early = second.try_read(&mut more).map_err(|error| error.kind());
-        assert_eq!(early, Err(std::io::ErrorKind::WouldBlock), "the second is not served yet");
-        drop(first);
-        assert!(is_answered(&mut second).await);
+        };
+        let host = Arc::new(HostFaces::new(local, faults));
+        Arc::new(Lane::new(EndpointKind::Imds, Arc::new(endpoint), &host))
     }
 }

@@ -6,6 +6,7 @@
 mod broken_answer;
 pub mod challenge_files;
 pub mod credential_store;
+pub mod endpoint_thread;
 pub mod fast_lane;
 pub mod faults;
 pub mod faulty_source;

@@ -4,7 +4,7 @@
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashMap};
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::{Arc, Weak};
 
@@ -20,13 +20,14 @@ use keycard_domain::limits;
 use keycard_domain::resource_id::ArmResourceId;
 use keycard_domain::token::source::Selector;
 use keycard_domain::token::throttle::Throttle;
-use keycard_wire::local::{LocalEndpoint, LocalFace, LocalFaces, authorities};
+use keycard_wire::local::{LocalEndpoint, LocalFace, authorities};
 use tokio::net::TcpListener;
 use tokio::sync::{Mutex, watch};
 use uuid::Uuid;
 
+use crate::endpoint_thread::EndpointThread;
 use crate::faults::Faults;
-use crate::lane::{Lane, accept, accept_tls};
+use crate::lane::{HostFaces, Lane};
 use crate::metadata_address::{LinkChoice, METADATA, MetadataAddress, MetadataAddressError};
 use crate::node_certificate::NodeCertificate;
 use crate::token_source::HostView;
@@ -35,9 +36,8 @@ use crate::token_source::HostView;
 #[derive(Debug)]
 pub struct Listeners {
     view: Arc<dyn HostView>,
-    local: LocalFace,
-    faces: Arc<LocalFaces>,
-    faults: Arc<Faults>,
+    faces: Arc<HostFaces>,
+    thread: EndpointThread,
     /// The resource, by id or name, that is also served at the link-local address.
     link_local: Option<String>,
     /// What endpoints show that are spoken to over TLS.
@@ -75,20 +75,19 @@ struct OpenListener {
 }
 
 impl Listeners {
-    /// No listener yet.
+    /// No listener yet; what takes work will be done by the runtime that this is called in.
     pub fn new(
         view: Arc<dyn HostView>,
         local: LocalFace,
         faults: Arc<Faults>,
+        thread: EndpointThread,
         link_local: Option<String>,
         certificate: NodeCertificate,
     ) -> Self {
-        let faces = Arc::new(LocalFaces::new(&local));
         Self {
             view,
-            local,
-            faces,
-            faults,
+            faces: Arc::new(HostFaces::new(local, faults)),
+            thread,
             link_local,
             certificate,
             endpoints_max: limits::LOCAL_ENDPOINTS_MAX,
@@ -148,7 +147,7 @@ impl Listeners {
             header: header.clone(),
             throttle: Throttle::default(),
         });
-        let lane = Arc::new(Lane::new(kind, endpoint, &self.faces, &self.local, &self.faults));
+        let lane = Arc::new(Lane::new(kind, endpoint, &self.faces));
         let mut inside = self.inside.lock().await;
         inside.retain(|known| known.lane.strong_count() > 0);
         inside.push(Inside {
@@ -253,8 +252,9 @@ impl Listeners {
         kind: EndpointKind,
     ) -> Result<OpenListener, AttachmentError> {
         let id = &workload.id;
-        let unavailable = |error: std::io::Error| AttachmentError::Unavailable(error.to_string());
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.map_err(unavailable)?;
+        let unavailable = |error: io::Error| AttachmentError::Unavailable(error.to_string());
+        let listener = self.thread.bind(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0));
+        let listener = listener.map_err(unavailable)?;
         let port = listener.local_addr().map_err(unavailable)?.port();
         let header = kind.has_secret().then(|| self.new_secret());
         let url = keycard_wire::local::url(kind, &format!("127.0.0.1:{port}"));
@@ -265,15 +265,15 @@ impl Listeners {
             throttle: Throttle::default(),
         });
         let (open, closed) = watch::channel(());
-        let lane = Arc::new(Lane::new(kind, endpoint, &self.faces, &self.local, &self.faults));
+        let lane = Arc::new(Lane::new(kind, endpoint, &self.faces));
         if kind.is_over_tls() {
             let certificate = self.certificate.clone();
-            tokio::spawn(accept_tls(listener, Arc::clone(&lane), closed.clone(), certificate));
+            self.thread.serve_tls(listener, Arc::clone(&lane), closed.clone(), certificate);
         } else {
-            tokio::spawn(accept(listener, Arc::clone(&lane), closed.clone()));
+            self.thread.serve(listener, Arc::clone(&lane), closed.clone());
         }
         if kind == EndpointKind::Imds && self.is_link_local(id) {
-            serve_link_local(id, Arc::clone(&lane), closed, &self.link_local_address).await;
+            self.serve_link_local(id, Arc::clone(&lane), closed).await;
         }
         let hints = self.hints(kind);
         let attachment = Attachment { resource_id: id.clone(), kind, url, header, hints };
@@ -283,7 +283,7 @@ impl Listeners {
     }
 
     fn hints(&self, kind: EndpointKind) -> Hints {
-        let directory = || self.local.challenges.directory().to_string_lossy().into_owned();
+        let directory = || self.faces.local.challenges.directory().to_string_lossy().into_owned();
         Hints {
             default_client_id: None,
             challenge_directory: (kind == EndpointKind::Arc).then(directory),
@@ -302,40 +302,52 @@ impl Listeners {
 
     fn new_secret(&self) -> Secret {
         let mut bytes = [0; 32];
-        self.local.entropy.fill(&mut bytes);
+        self.faces.local.entropy.fill(&mut bytes);
         Secret::new(encoding::hex_encode(&bytes))
     }
-}
 
-/// The link-local address is served besides the loopback endpoint, which is there whatever becomes of this. Where this host
-/// does not have it, it is put there, until this host's listeners end.
-async fn serve_link_local(
-    id: &ArmResourceId,
-    lane: Arc<Lane>,
-    closed: watch::Receiver<()>,
-    held: &Mutex<Option<MetadataAddress>>,
-) {
-    let bound = match TcpListener::bind(METADATA).await {
-        Ok(listener) => Ok((None, listener)),
-        Err(error) if error.kind() == ErrorKind::AddrNotAvailable => put_and_listen(),
-        Err(error) => Err(error.into()),
-    };
-    match bound {
-        Ok((address, listener)) => {
-            tracing::info!(resource = %id, "serving the metadata endpoint at {METADATA}");
-            if address.is_some() {
-                *held.lock().await = address;
-            }
-            tokio::spawn(accept(listener, lane, closed));
-        }
-        Err(error) => tracing::error!(resource = %id, %error, "no link-local endpoint"),
+    /// Serves a listener that was made in a sandbox until it is closed.
+    pub(crate) fn serve_inside(
+        &self,
+        listener: std::net::TcpListener,
+        lane: &Arc<Lane>,
+        closed: watch::Receiver<()>,
+    ) -> io::Result<()> {
+        self.thread.serve(self.thread.adopt(listener)?, Arc::clone(lane), closed);
+        Ok(())
     }
-}
 
-fn put_and_listen() -> Result<(Option<MetadataAddress>, TcpListener), MetadataAddressError> {
-    let (address, listener) = MetadataAddress::listen(&LinkChoice::Present("lo".to_owned()))?;
-    listener.set_nonblocking(true)?;
-    Ok((Some(address), TcpListener::from_std(listener)?))
+    /// The link-local address is served besides the loopback endpoint, which is there whatever becomes of this. Where this
+    /// host does not have it, it is put there, until this host's listeners end.
+    async fn serve_link_local(
+        &self,
+        id: &ArmResourceId,
+        lane: Arc<Lane>,
+        closed: watch::Receiver<()>,
+    ) {
+        let bound = match self.thread.bind(METADATA) {
+            Ok(listener) => Ok((None, listener)),
+            Err(error) if error.kind() == ErrorKind::AddrNotAvailable => self.put_and_listen(),
+            Err(error) => Err(error.into()),
+        };
+        match bound {
+            Ok((address, listener)) => {
+                tracing::info!(resource = %id, "serving the metadata endpoint at {METADATA}");
+                if address.is_some() {
+                    *self.link_local_address.lock().await = address;
+                }
+                self.thread.serve(listener, lane, closed);
+            }
+            Err(error) => tracing::error!(resource = %id, %error, "no link-local endpoint"),
+        }
+    }
+
+    fn put_and_listen(
+        &self,
+    ) -> Result<(Option<MetadataAddress>, TcpListener), MetadataAddressError> {
+        let (address, listener) = MetadataAddress::listen(&LinkChoice::Present("lo".to_owned()))?;
+        Ok((Some(address), self.thread.adopt(listener)?))
+    }
 }
 
 #[async_trait]
@@ -427,12 +439,15 @@ mod tests {
         }
     }
 
-    fn none() -> Arc<Faults> {
-        Arc::new(Faults::none(local().clock))
+    fn listeners(view: Running, link_local: Option<&str>) -> Listeners {
+        let faults = Arc::new(Faults::none(local().clock));
+        let (thread, certificate) = (EndpointThread::start().unwrap(), node_certificate());
+        let link_local = link_local.map(str::to_owned);
+        Listeners::new(Arc::new(view), local(), faults, thread, link_local, certificate)
     }
 
-    #[test]
-    fn one_workload_is_served_at_the_link_local_address_by_id_or_name() {
+    #[tokio::test]
+    async fn one_workload_is_served_at_the_link_local_address_by_id_or_name() {
         let group = VM.trim_end_matches("/virtualMachines/vm");
         let instance = format!("{group}/virtualMachineScaleSets/web/virtualMachines/1");
         for (named, id, is_meant) in [
@@ -444,27 +459,20 @@ mod tests {
             ("web", &instance, false),
             ("web_1", VM, false),
         ] {
-            let listeners = Listeners::new(
-                Arc::new(Running(0..0)),
-                local(),
-                none(),
-                Some(named.to_owned()),
-                node_certificate(),
-            );
+            let listeners = listeners(Running(0..0), Some(named));
             assert_eq!(listeners.is_link_local(&id.parse().unwrap()), is_meant, "{named} {id}");
         }
     }
 
     #[tokio::test]
     async fn what_is_served_in_a_sandbox_ends_with_its_workload() {
-        let view = Arc::new(Running(0..1));
-        let listeners = Listeners::new(view, local(), none(), None, node_certificate());
-        let socket = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let listeners = listeners(Running(0..1), None);
+        let socket = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let SocketAddr::V4(address) = socket.local_addr().unwrap() else { panic!("no IPv4") };
         let workload = Running::workload(0);
         let (lane, _) = listeners.lane_inside(&workload, EndpointKind::Imds, address).await;
         let (_open, closed) = watch::channel(());
-        tokio::spawn(accept(socket, lane, closed));
+        listeners.serve_inside(socket, &lane, closed).unwrap();
         let ask = async || {
             let mut stream = TcpStream::connect(address).await.unwrap();
             let request = format!("GET / HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
@@ -481,10 +489,7 @@ mod tests {
 
     #[tokio::test]
     async fn beyond_the_bound_no_endpoint_is_opened_and_the_others_stay() {
-        let of = |view: Running| Listeners {
-            endpoints_max: 2,
-            ..Listeners::new(Arc::new(view), local(), none(), None, node_certificate())
-        };
+        let of = |view: Running| Listeners { endpoints_max: 2, ..listeners(view, None) };
         let numbers = |all: Vec<Attachment>| -> Vec<String> {
             all.iter().map(|it| it.resource_id.name().to_owned()).collect()
         };

@@ -39,6 +39,7 @@ use keycard_domain::token::verify::TokenVerifier;
 use keycard_domain::upkeep;
 use keycard_host_agent::challenge_files::ChallengeFiles;
 use keycard_host_agent::credential_store::CredentialStore;
+use keycard_host_agent::endpoint_thread::EndpointThread;
 use keycard_host_agent::faults::Faults;
 use keycard_host_agent::faulty_source::FaultySource;
 use keycard_host_agent::listen::Listeners;
@@ -51,6 +52,7 @@ use keycard_store::sqlite::SqliteStore;
 use keycard_wire::arm::{self, Arm};
 use keycard_wire::authorize::{self, Authorize};
 use keycard_wire::cluster_issuer::{self, ClusterIssuers};
+use keycard_wire::connection::{self, Answering};
 use keycard_wire::entra::{self, Entra};
 use keycard_wire::graph::{self, Graph};
 use keycard_wire::host_names::{
@@ -60,7 +62,7 @@ use keycard_wire::key_vault::{self, KeyVault, VaultName};
 use keycard_wire::local::{LocalFace, LocalFaces};
 use keycard_wire::request::{ClientAddress, Segments, discard_body};
 use keycard_wire::route::{Answer, Row};
-use keycard_wire::{connection, unbuilt};
+use keycard_wire::unbuilt;
 use time::UtcDateTime;
 use tokio::net::TcpListener;
 use tokio::sync::{Mutex, watch};
@@ -539,7 +541,9 @@ impl Faces {
         };
         let local_rows = LocalFaces::new(&local).rows();
         let link_local = options.link_local.clone();
-        let listeners = Arc::new(Listeners::new(view, local, faults, link_local, certificate));
+        let thread = EndpointThread::start().map_err(other)?;
+        let listeners = Listeners::new(view, local, faults, thread, link_local, certificate);
+        let listeners = Arc::new(listeners);
         let directory = options.places.run_directory(names.port()).join("tokens");
         let token_files = Arc::new(TokenFiles::new(directory, clusters.clone()));
         let host = Host {
@@ -857,8 +861,7 @@ async fn serve_https<T: Send + Sync + 'static>(
 
 async fn serve_metrics(listener: TcpListener, faces: Arc<Faces>, stopped: watch::Receiver<bool>) {
     let answer = move |request: Request<Incoming>| {
-        let faces = Arc::clone(&faces);
-        async move { faces.metrics.answer(&request.map(Body::new)) }
+        Answering::Ready(faces.metrics.answer(&request.map(Body::new)))
     };
     let plain = |stream| async { Some(stream) };
     let connections_max = limits::METRICS_CONNECTIONS_MAX;

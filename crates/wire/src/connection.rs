@@ -5,13 +5,16 @@
 
 use std::collections::HashMap;
 use std::convert::Infallible;
-use std::future::Future;
+use std::fmt;
+use std::future::{Future, ready};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use axum::body::HttpBody as Body;
 use bytes::Bytes;
+use futures_util::future::Either;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -123,10 +126,18 @@ pub enum HeaderNames {
     TitleCase,
 }
 
+/// How a request is answered.
+pub enum Answering<B> {
+    /// At once.
+    Ready(Response<B>),
+    /// When this is over. Boxed: a connection keeps only what most of its requests need.
+    Waiting(Pin<Box<dyn Future<Output = Response<B>> + Send>>),
+}
+
 /// Serves a listener over HTTP/1.1, which is all that workloads speak at local endpoints, until `closed` changes or its
 /// sender is gone; what is being answered then is finished. Beyond the bound, connections wait in the kernel's queue. `secure`
 /// makes of what was accepted what is spoken over.
-pub async fn serve_http1<T, C, CR, I, F, R, B>(
+pub async fn serve_http1<T, C, CR, I, F, B>(
     connections_max: usize,
     listener: TcpListener,
     mut closed: watch::Receiver<T>,
@@ -137,8 +148,7 @@ pub async fn serve_http1<T, C, CR, I, F, R, B>(
     C: Fn(TcpStream) -> CR,
     CR: Future<Output = Option<I>> + Send + 'static,
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    F: Fn(Request<Incoming>) -> R + Clone + Send + 'static,
-    R: Future<Output = Response<B>> + Send + 'static,
+    F: Fn(Request<Incoming>) -> Answering<B> + Clone + Send + 'static,
     B: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
 {
     let mut open = OpenConnections::new();
@@ -165,6 +175,15 @@ pub async fn serve_http1<T, C, CR, I, F, R, B>(
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the connection ends without an answer")]
 pub struct Unsent;
+
+impl<B> fmt::Debug for Answering<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Ready(_) => "Ready(…)",
+            Self::Waiting(_) => "Waiting(…)",
+        })
+    }
+}
 
 /// The error of a body that is not what it was said to be.
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -265,38 +284,47 @@ impl Activity {
         since != ANSWERING && seconds > limits::HEAD_TIME_MAX.as_secs()
     }
 
-    async fn note<R>(&self, answering: impl Future<Output = R>) -> R {
+    fn note_answering(&self) {
         self.waiting_since.store(ANSWERING, Ordering::Relaxed);
-        let answer = answering.await;
+    }
+
+    fn note_answered(&self) {
         self.waiting_since.store(self.second.load(Ordering::Relaxed), Ordering::Relaxed);
-        answer
     }
 }
 
 /// Serves one connection until its client ends it.
-async fn serve_one<I, F, R, B>(
+async fn serve_one<I, F, B>(
     secured: impl Future<Output = Option<I>>,
     names: HeaderNames,
     answer: F,
     activity: Arc<Activity>,
 ) where
     I: AsyncRead + AsyncWrite + Unpin,
-    F: Fn(Request<Incoming>) -> R,
-    R: Future<Output = Response<B>>,
+    F: Fn(Request<Incoming>) -> Answering<B>,
     B: Body<Data = Bytes, Error: Into<BoxError>> + 'static,
 {
     let Some(io) = secured.await else { return };
-    let service = service_fn(move |request| {
-        let answering = answer(request);
-        let activity = Arc::clone(&activity);
-        async move {
-            let answer = activity.note(answering).await;
-            let is_sent = answer.extensions().get::<Unsent>().is_none();
-            is_sent.then_some(answer).ok_or(Unsent)
+    let service = service_fn(move |request| match answer(request) {
+        Answering::Ready(response) => {
+            activity.note_answered();
+            Either::Left(ready(Ok(response)))
+        }
+        Answering::Waiting(answering) => {
+            let activity = Arc::clone(&activity);
+            activity.note_answering();
+            Either::Right(Box::pin(async move {
+                let answer = answering.await;
+                activity.note_answered();
+                let is_sent = answer.extensions().get::<Unsent>().is_none();
+                is_sent.then_some(answer).ok_or(Unsent)
+            }))
         }
     });
     let connection = http1::Builder::new()
         .header_read_timeout(None)
+        // Answers are small: copying one costs less than naming its parts to the kernel.
+        .writev(false)
         .title_case_headers(names == HeaderNames::TitleCase)
         .max_buf_size(limits::HEAD_BYTES_MAX)
         .max_headers(limits::HEADERS_MAX)
@@ -326,21 +354,22 @@ mod tests {
 
     /// What both kinds of listener say to these bytes until they close the connection.
     async fn answer_to(sent: &[u8]) -> String {
-        let answer = |_| async { Response::new(Body::from("answered")) };
+        let answered = || Response::new(Body::from("answered"));
         let (_running, stopped) = watch::channel(());
         let (client, server) = duplex(1024 * 1024);
-        let https = converse(client, sent, serve(server, answer, stopped.clone())).await;
+        let later = move |_| async move { answered() };
+        let https = converse(client, sent, serve(server, later, stopped.clone())).await;
         let (client, server) = duplex(1024 * 1024);
-        let local = converse(client, sent, serve_local(server, answer)).await;
+        let at_once = move |_| Answering::Ready(answered());
+        let local = converse(client, sent, serve_local(server, at_once)).await;
         assert_eq!(https.lines().next(), local.lines().next());
         local
     }
 
     /// As the listener of a local endpoint serves the one connection that it has.
-    async fn serve_local<F, R>(io: DuplexStream, answer: F)
+    async fn serve_local<F>(io: DuplexStream, answer: F)
     where
-        F: Fn(Request<Incoming>) -> R + Send + 'static,
-        R: Future<Output = Response<Body>> + Send + 'static,
+        F: Fn(Request<Incoming>) -> Answering<Body> + Send + 'static,
     {
         let mut open = OpenConnections::new();
         let names = HeaderNames::LowerCase;
@@ -410,11 +439,11 @@ mod tests {
         let (noting, waiting) = (Arc::clone(&asked), Arc::clone(&may_answer));
         let answer = move |_| {
             let (asked, may_answer) = (Arc::clone(&noting), Arc::clone(&waiting));
-            async move {
+            Answering::Waiting(Box::pin(async move {
                 asked.add_permits(1);
                 let _ = may_answer.acquire().await;
                 Response::new(Body::from("answered"))
-            }
+            }))
         };
         let plain = |stream| async { Some(stream) };
         let names = HeaderNames::LowerCase;

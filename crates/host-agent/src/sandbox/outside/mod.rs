@@ -28,7 +28,7 @@ use super::protocol::{
     self, APP_SERVICE, AZURE, Answer, AppService, HandOver, Handed, Hello, METADATA, Ready,
     VERSION, Welcome,
 };
-use crate::lane::{Lane, accept};
+use crate::lane::Lane;
 use crate::listen::Listeners;
 use openings::{Opening, SocketMaker};
 
@@ -230,9 +230,7 @@ impl Sandboxes {
                 tokio::spawn(resolver::answer_udp(socket, Arc::clone(&zone), closed.clone()));
             } else {
                 let listener = std::net::TcpListener::from(descriptor);
-                listener.set_nonblocking(true)?;
-                let listener = TcpListener::from_std(listener)?;
-                self.listen(asked, &kind, listener, &zone, closed.clone());
+                self.listen(asked, &kind, listener, &zone, closed.clone())?;
             }
         }
         openings::publish(&asked.hello.publish, maker, closed).await
@@ -242,38 +240,46 @@ impl Sandboxes {
         &self,
         asked: &Attached,
         kind: &Handed,
-        listener: TcpListener,
+        listener: std::net::TcpListener,
         zone: &Arc<Zone>,
         closed: watch::Receiver<()>,
-    ) {
+    ) -> io::Result<()> {
         let https = Arc::clone(&self.https);
         match kind {
-            Handed::Metadata => {
-                tokio::spawn(accept(listener, Arc::clone(&asked.metadata), closed));
-            }
+            Handed::Metadata => self.listeners.serve_inside(listener, &asked.metadata, closed)?,
             Handed::AppService => {
                 if let Some(lane) = &asked.app_service {
-                    tokio::spawn(accept(listener, Arc::clone(lane), closed));
+                    self.listeners.serve_inside(listener, lane, closed)?;
                 }
             }
             Handed::Azure => {
+                let listener = watched(listener)?;
                 tokio::spawn(async move { https.serve_azure(listener, closed).await });
             }
             Handed::Own => {
+                let listener = watched(listener)?;
                 tokio::spawn(async move { https.serve_own(listener, closed).await });
             }
             Handed::ResolverTcp => {
+                let listener = watched(listener)?;
                 tokio::spawn(resolver::answer_tcp(listener, Arc::clone(zone), closed));
             }
             Handed::Allowed(place) => {
                 if let Some(allowed) = asked.hello.allow.get(*place) {
                     let opening = Opening::Outward(allowed.clone());
-                    tokio::spawn(openings::relay(listener, opening, closed));
+                    tokio::spawn(openings::relay(watched(listener)?, opening, closed));
                 }
             }
             Handed::ResolverUdp | Handed::SocketMaker => {}
         }
+        Ok(())
     }
+}
+
+/// A listener that was handed over, as this runtime's.
+fn watched(listener: std::net::TcpListener) -> io::Result<TcpListener> {
+    listener.set_nonblocking(true)?;
+    TcpListener::from_std(listener)
 }
 
 /// How long the control socket rests when this process has no descriptor left.
