@@ -9,6 +9,10 @@ use std::sync::Arc;
 /// Entries of a chunk before it is split. Small enough to copy in a microsecond, large enough for a short spine.
 const CHUNK_ENTRIES_MAX: usize = 256;
 
+/// Places that a chunk is given when it is full. A vector left to itself doubles, and every chunk that was copied is full: half
+/// of what a large map weighs would be empty places.
+const CHUNK_GROWTH: usize = 16;
+
 /// A sorted run of entries, with a copy of its first key: the spine is searched without following a pointer.
 #[derive(Clone, Debug)]
 struct Chunk<K, V> {
@@ -98,11 +102,15 @@ impl<K: Ord + Clone, V: Clone> PersistentMap<K, V> {
                 if position == 0 {
                     chunk.first = key.clone();
                 }
+                if entries.len() == entries.capacity() {
+                    entries.reserve_exact(CHUNK_GROWTH);
+                }
                 entries.insert(position, (key, value));
                 self.len += 1;
                 if entries.len() > CHUNK_ENTRIES_MAX {
                     // Keys that arrive in order fill chunks from the left; splitting off the last quarter keeps them full.
                     let right = entries.split_off(CHUNK_ENTRIES_MAX * 3 / 4);
+                    entries.shrink_to_fit();
                     let places = index + 1..index + 1;
                     spine.splice(places, Chunk::new(right));
                 }

@@ -48,12 +48,15 @@ pub struct ActivityEntry {
     /// How it was asked for; empty where nobody said.
     pub method: String,
     /// The client's own name of the request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_request_id: Option<String>,
     /// Where the request came from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_address: Option<String>,
     /// The HTTP status of the answer.
     pub status: u16,
     /// The code of the refusal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error_code: Option<String>,
 }
 

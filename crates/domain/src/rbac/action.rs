@@ -51,31 +51,31 @@ fn hash(text: &str) -> u64 {
 pub struct ActionPattern {
     /// As it was written.
     text: Box<str>,
-    /// The same in lower case.
-    lowercase: Box<str>,
     shape: Shape,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
+/// How a pattern is compared. Most are literal: they need no second copy of their text.
+#[derive(Clone, PartialEq, Eq)]
 enum Shape {
     /// No `*`.
     Literal,
     /// One `*`, at this byte.
-    OneStar(usize),
+    OneStar { lowercase: Box<str>, star: usize },
     /// Several.
-    Stars,
+    Stars { lowercase: Box<str> },
 }
 
 impl ActionPattern {
     /// The pattern with this text; every text is one.
     pub fn new(text: &str) -> Self {
         let mut stars = text.match_indices('*').map(|(position, _)| position);
+        let lowercase = || text.to_ascii_lowercase().into();
         let shape = match (stars.next(), stars.next()) {
             (None, _) => Shape::Literal,
-            (Some(position), None) => Shape::OneStar(position),
-            (Some(_), Some(_)) => Shape::Stars,
+            (Some(star), None) => Shape::OneStar { lowercase: lowercase(), star },
+            (Some(_), Some(_)) => Shape::Stars { lowercase: lowercase() },
         };
-        Self { text: text.into(), lowercase: text.to_ascii_lowercase().into(), shape }
+        Self { text: text.into(), shape }
     }
 
     /// The pattern as it was written.
@@ -91,19 +91,24 @@ impl ActionPattern {
 
     /// What stands before the first `*`, in lower case, without a slash that `/*/` may share: every action that the
     /// pattern covers begins so.
-    pub fn literal_start(&self) -> &str {
-        let before = self.lowercase.split('*').next().unwrap_or_default();
-        if self.shape == Shape::Literal { before } else { before.trim_end_matches('/') }
+    pub fn literal_start(&self) -> String {
+        let before = self.text.split('*').next().unwrap_or_default();
+        let start = if self.is_literal() { before } else { before.trim_end_matches('/') };
+        start.to_ascii_lowercase()
+    }
+
+    fn is_literal(&self) -> bool {
+        matches!(self.shape, Shape::Literal)
     }
 
     /// Whether the pattern covers the action, which is given in lower case.
     pub fn covers(&self, action_lowercase: &str) -> bool {
-        match self.shape {
-            Shape::Literal => *self.lowercase == *action_lowercase,
-            Shape::OneStar(position) => {
-                covers_one_star(&self.lowercase, position, action_lowercase)
+        match &self.shape {
+            Shape::Literal => self.text.eq_ignore_ascii_case(action_lowercase),
+            Shape::OneStar { lowercase, star } => {
+                covers_one_star(lowercase, *star, action_lowercase)
             }
-            Shape::Stars => covers_stars(&self.lowercase, action_lowercase),
+            Shape::Stars { lowercase } => covers_stars(lowercase, action_lowercase),
         }
     }
 }
@@ -175,7 +180,7 @@ fn covers_stars(pattern: &str, action: &str) -> bool {
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "Vec<ActionPattern>", into = "Vec<ActionPattern>")]
 pub struct ActionPatterns {
-    written: Vec<ActionPattern>,
+    written: Box<[ActionPattern]>,
     /// The hashes of the literal patterns with their places, in order of the hashes.
     literals: Box<[(u64, usize)]>,
     /// The places of the patterns with a `*`.
@@ -198,7 +203,7 @@ impl ActionPatterns {
             .skip(first)
             .take_while(|(hash, _)| *hash == action.hash)
             .filter_map(|(_, place)| self.written.get(*place))
-            .any(|pattern| *pattern.lowercase == *action.as_str())
+            .any(|pattern| pattern.text.eq_ignore_ascii_case(action.as_str()))
     }
 
     /// The patterns, in the order they were written.
@@ -219,25 +224,22 @@ impl ActionPatterns {
 
 impl From<Vec<ActionPattern>> for ActionPatterns {
     fn from(written: Vec<ActionPattern>) -> Self {
-        let places = |is_wanted: fn(&ActionPattern) -> bool| {
-            written
-                .iter()
-                .enumerate()
-                .filter(move |(_, pattern)| is_wanted(pattern))
-                .map(|(place, pattern)| (hash(&pattern.lowercase), place))
-        };
-        let mut literals: Vec<(u64, usize)> =
-            places(|pattern| pattern.shape == Shape::Literal).collect();
+        let (mut literals, mut stars) = (Vec::new(), Vec::new());
+        for (place, pattern) in written.iter().enumerate() {
+            if pattern.is_literal() {
+                literals.push((hash(&pattern.text.to_ascii_lowercase()), place));
+            } else {
+                stars.push(place);
+            }
+        }
         literals.sort_unstable();
-        let stars =
-            places(|pattern| pattern.shape != Shape::Literal).map(|(_, place)| place).collect();
-        Self { literals: literals.into(), stars, written }
+        Self { literals: literals.into(), stars: stars.into(), written: written.into() }
     }
 }
 
 impl From<ActionPatterns> for Vec<ActionPattern> {
     fn from(patterns: ActionPatterns) -> Self {
-        patterns.written
+        patterns.written.into()
     }
 }
 

@@ -53,7 +53,7 @@ fn known_actions(
     pattern: &ActionPattern,
 ) -> impl Iterator<Item = &'static Action<'static>> {
     let universe = provider_operations::universe();
-    let start = pattern.literal_start().to_owned();
+    let start = pattern.literal_start();
     let first = universe.partition_point(|(of, action)| (*of, action.as_str()) < (plane, &start));
     universe
         .iter()
