@@ -12,7 +12,7 @@ use crate::deployment::Deployment;
 use crate::directory::directory_role::DirectoryRoleAssignment;
 use crate::directory::federated_credential::{FederatedCredential, FederatedWrites};
 use crate::directory::group::{Group, GroupMember};
-use crate::directory::service_principal::Generation;
+use crate::directory::service_principal::{Generation, ServicePrincipalKind};
 use crate::directory::tenant::Subscription;
 use crate::directory::{
     AppRoleAssignment, Application, DeletedObject, Policy, PolicyLink, ServicePrincipal, Tenant,
@@ -80,6 +80,16 @@ impl<R: Record> Table<R> {
             .map(|(_, record)| record)
     }
 
+    /// Of records that are named by a scope and a name: those at a scope, given by its key.
+    pub fn at_scope(&self, scope_key: &str) -> impl Iterator<Item = &Versioned<R>> + use<'_, R> {
+        self.below(&format!("{scope_key}|"))
+    }
+
+    /// Of records that are named by a scope and a name: those below a scope, given by its key, and not at it.
+    pub fn below_scope(&self, scope_key: &str) -> impl Iterator<Item = &Versioned<R>> + use<'_, R> {
+        self.below(&format!("{scope_key}/"))
+    }
+
     /// Whether no record was written since one table was copied from the other.
     pub fn is_copy_of(&self, other: &Self) -> bool {
         self.0.is_copy_of(&other.0)
@@ -101,10 +111,22 @@ impl<R: Record> Table<R> {
         record_id: &str,
         change: &Change,
     ) -> Result<BeforeAndAfter<R>, UnreadableRecord> {
+        self.apply_finished(record_id, change, |_| {})
+    }
+
+    /// The same with a last touch to the record.
+    fn apply_finished(
+        &mut self,
+        record_id: &str,
+        change: &Change,
+        finish: impl FnOnce(&mut R),
+    ) -> Result<BeforeAndAfter<R>, UnreadableRecord> {
         let Some(value) = &change.value else {
             return Ok((self.0.remove(record_id).map(|former| former.record), None));
         };
-        let record = Arc::new(decode::<R>(value)?);
+        let mut record = decode::<R>(value)?;
+        finish(&mut record);
+        let record = Arc::new(record);
         let present = Versioned { revision: change.revision, record: Arc::clone(&record) };
         let former = self.0.insert(record_id.into(), present);
         Ok((former.map(|former| former.record), Some(record)))
@@ -325,7 +347,7 @@ impl Snapshot {
             DirectoryRoleAssignment::KIND => {
                 drop(self.directory_role_assignments.apply(id, change)?);
             }
-            UserAssignedIdentity::KIND => drop(self.user_assigned_identities.apply(id, change)?),
+            UserAssignedIdentity::KIND => self.apply_user_assigned_identity(id, change)?,
             IdentityCredential::KIND => drop(self.identity_credentials.apply(id, change)?),
             ComputeResource::KIND => drop(self.compute_resources.apply(id, change)?),
             GenericResource::KIND => drop(self.generic_resources.apply(id, change)?),
@@ -452,6 +474,25 @@ impl Snapshot {
         if let Some(present) = present {
             self.principals_by_client.insert(present.client_id, present.id);
         }
+        Ok(())
+    }
+
+    /// Its principal, which comes before it, is called by the same id: one text serves both.
+    fn apply_user_assigned_identity(
+        &mut self,
+        id: &str,
+        change: &Change,
+    ) -> Result<(), UnreadableRecord> {
+        let principals = &self.service_principals;
+        self.user_assigned_identities.apply_finished(id, change, |identity| {
+            let principal =
+                principals.get(guid_text(identity.principal_id.as_uuid(), &mut [0; 36]));
+            if let Some(ServicePrincipalKind::UserAssigned(id)) = principal.map(|it| &it.kind)
+                && id.as_str() == identity.id.as_str()
+            {
+                identity.id = id.clone();
+            }
+        })?;
         Ok(())
     }
 

@@ -521,7 +521,7 @@ pub fn find<'a>(
 
 /// The deployments at a scope, not below it, by name.
 pub fn list(snapshot: &Snapshot, scope: &RbacScope) -> Vec<Versioned<Deployment>> {
-    snapshot.deployments.below(&format!("{}|", scope.key())).cloned().collect()
+    snapshot.deployments.at_scope(scope.key()).cloned().collect()
 }
 
 /// The template that a deployment was put with.

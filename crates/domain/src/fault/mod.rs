@@ -17,7 +17,7 @@ use crate::limits;
 use crate::operation::OperationContext;
 use crate::rbac::RbacScope;
 use crate::records::{Record, Versioned};
-use crate::resources::{ScopeMissing, is_there, rely_on_scope, require_scope};
+use crate::resources::{ScopeMissing, rely_on_scope, require_place};
 use crate::snapshot::Snapshot;
 use crate::state::{Changes, State, WriteError};
 
@@ -114,12 +114,8 @@ impl Record for Fault {
     const KIND: &'static str = "faults";
 
     fn record_id(&self) -> String {
-        record_id(&self.scope, &self.name)
+        self.scope.record_id(&self.name)
     }
-}
-
-fn record_id(scope: &RbacScope, name: &str) -> String {
-    format!("{}|{}", scope.key(), name.to_lowercase())
 }
 
 impl Fault {
@@ -192,10 +188,13 @@ pub async fn put(
     check_form(fault)?;
     state
         .transact(operation, |snapshot, changes| {
-            require_place(snapshot, tenant, &fault.scope)?;
+            let unsupported = || FaultError::ScopeUnsupported(fault.scope.clone());
+            require_place(snapshot, tenant, &fault.scope)?.ok_or_else(unsupported)?;
             let existing = snapshot.faults.get(&fault.record_id());
-            let (held, over): (Vec<_>, Vec<_>) =
-                at(snapshot, fault.scope.key()).partition(|it| it.holds_at(operation.now));
+            let (held, over): (Vec<_>, Vec<_>) = snapshot
+                .faults
+                .at_scope(fault.scope.key())
+                .partition(|it| it.holds_at(operation.now));
             if existing.is_none() && held.len() >= limits::FAULTS_PER_SCOPE_MAX {
                 return Err(FaultError::TooMany(fault.scope.clone()));
             }
@@ -256,34 +255,13 @@ fn check_form(fault: &Fault) -> Result<(), FaultError> {
     Ok(())
 }
 
-/// Faults are set on subscriptions, resource groups and resources that are there. Of sub-resources, the resource that they
-/// are of is looked for.
-fn require_place(
-    snapshot: &Snapshot,
-    tenant: TenantId,
-    scope: &RbacScope,
-) -> Result<(), FaultError> {
-    let unsupported = || FaultError::ScopeUnsupported(scope.clone());
-    scope.subscription().ok_or_else(unsupported)?;
-    require_scope(snapshot, tenant, scope)?;
-    let depth = scope.key().matches('/').count();
-    match scope.resource() {
-        Some(resource) if !is_there(snapshot, &resource) => {
-            Err(ScopeMissing::Resource(resource).into())
-        }
-        Some(_) => Ok(()),
-        None if depth == 2 || (depth == 4 && scope.resource_group().is_some()) => Ok(()),
-        None => Err(unsupported()),
-    }
-}
-
 /// The fault with this name at this scope.
 pub fn find<'a>(
     snapshot: &'a Snapshot,
     scope: &RbacScope,
     name: &str,
 ) -> Result<&'a Versioned<Fault>, FaultError> {
-    let found = snapshot.faults.get(&record_id(scope, name));
+    let found = snapshot.faults.get(&scope.record_id(name));
     found.ok_or_else(|| FaultError::NotFound(name.to_owned()))
 }
 
@@ -296,7 +274,7 @@ pub async fn delete(
 ) -> Result<bool, FaultError> {
     state
         .transact(operation, |snapshot, changes| {
-            let existing = snapshot.faults.get(&record_id(scope, name));
+            let existing = snapshot.faults.get(&scope.record_id(name));
             if let Some(existing) = existing {
                 changes.delete(snapshot, existing.record.as_ref());
             }
@@ -336,8 +314,9 @@ pub(crate) async fn prune(state: &State, operation: &OperationContext) -> Result
 /// The faults at a scope and below it.
 pub fn list(snapshot: &Snapshot, scope: &RbacScope) -> Vec<Versioned<Fault>> {
     // Below the root are those of every tenant.
-    let below = scope.subscription().map(|_| snapshot.faults.below(&format!("{}/", scope.key())));
-    at(snapshot, scope.key()).chain(below.into_iter().flatten()).cloned().collect()
+    let below = scope.subscription().map(|_| snapshot.faults.below_scope(scope.key()));
+    let at = snapshot.faults.at_scope(scope.key());
+    at.chain(below.into_iter().flatten()).cloned().collect()
 }
 
 /// The faults that hold for a resource: set on it, or on anything above it.
@@ -346,15 +325,9 @@ pub fn holding<'a>(
     resource: &'a RbacScope,
     now: UtcDateTime,
 ) -> impl Iterator<Item = &'a Versioned<Fault>> {
-    let above = resource.path_ancestors().flat_map(|ancestor| at(snapshot, ancestor.text));
+    let above = resource.path_ancestors();
+    let above = above.flat_map(|ancestor| snapshot.faults.at_scope(ancestor.text));
     above.filter(move |fault| fault.holds_at(now))
-}
-
-fn at<'a>(
-    snapshot: &'a Snapshot,
-    scope_key: &str,
-) -> impl Iterator<Item = &'a Versioned<Fault>> + use<'a> {
-    snapshot.faults.below(&format!("{scope_key}|"))
 }
 
 /// Plans that the faults of what is deleted go with it; the prefix is of the keys of what goes.

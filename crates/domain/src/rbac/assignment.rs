@@ -271,7 +271,7 @@ fn is_full(limits: &Limits, snapshot: &Snapshot, scope: &RbacScope) -> bool {
     match (scope.subscription(), scope.container_key()) {
         (Some(_), Some(subscription)) => {
             let max = limits.role_assignments_per_subscription_max;
-            let at_or_below = all.below(&format!("{subscription}|")).count();
+            let at_or_below = all.at_scope(subscription).count();
             of(max.saturating_sub(at_or_below), format!("{subscription}/"))
         }
         _ => of(limits.role_assignments_per_management_group_max, format!("{}|", scope.key())),
@@ -393,7 +393,7 @@ fn is_last_administrator(snapshot: &Snapshot, assignment: &RoleAssignment) -> bo
         && assignment.scope.container_key() == Some(assignment.scope.key());
     let mut others = snapshot
         .role_assignments
-        .below(&format!("{}|", assignment.scope.key()))
+        .at_scope(assignment.scope.key())
         .filter(|other| other.id != assignment.id);
     is_at_subscription && administers(assignment) && !others.any(|other| administers(other))
 }
@@ -433,11 +433,7 @@ pub fn list(
         Selection::AtScope => above
             .keys()
             .iter()
-            .flat_map(|key| {
-                let at: Vec<_> =
-                    snapshot.role_assignments.below(&format!("{}|", key.text)).collect();
-                at
-            })
+            .flat_map(|key| snapshot.role_assignments.at_scope(key.text))
             .filter(|assignment| is_shown(assignment))
             .map(|assignment| Arc::clone(&assignment.record))
             .collect(),

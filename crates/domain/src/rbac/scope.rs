@@ -77,6 +77,11 @@ impl RbacScope {
         &self.key
     }
 
+    /// The id of a record that stands at this scope under a name.
+    pub(crate) fn record_id(&self, name: &str) -> String {
+        format!("{}|{}", self.key, name.to_lowercase())
+    }
+
     /// The keys of this scope and of all that hold it by their paths, the root's first.
     ///
     /// Management groups hold subscriptions by tree, not by path: [`super::standing::Ancestry`] adds them.

@@ -6,7 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{ScopeMissing, is_there, rely_on_scope, require_scope};
+use super::{ScopeMissing, rely_on_scope, require_place};
 use crate::directory::service_principal::{Generation, count_made};
 use crate::ids::{SubscriptionId, TenantId};
 use crate::limits;
@@ -61,12 +61,8 @@ impl Record for Lock {
     const KIND: &'static str = "locks";
 
     fn record_id(&self) -> String {
-        record_id(&self.scope, &self.name)
+        self.scope.record_id(&self.name)
     }
-}
-
-fn record_id(scope: &RbacScope, name: &str) -> String {
-    format!("{}|{}", scope.key(), name.to_lowercase())
 }
 
 /// What an operation does to what may be locked.
@@ -147,9 +143,9 @@ pub fn check(snapshot: &Snapshot, effect: Effect, scope: &RbacScope) -> Result<(
     if snapshot.locks.is_empty() {
         return Ok(());
     }
-    let above = scope.path_ancestors().flat_map(|ancestor| at(snapshot, ancestor.text));
+    let above = above_and_at(snapshot, scope);
     let below = (effect == Effect::Delete)
-        .then(|| snapshot.locks.below(&format!("{}/", scope.key())))
+        .then(|| snapshot.locks.below_scope(scope.key()))
         .into_iter()
         .flatten();
     let forbidding = above.chain(below).filter(|lock| lock.level.forbids(effect));
@@ -175,15 +171,15 @@ pub(crate) fn check_below(snapshot: &Snapshot, part: &RbacScope) -> Result<(), S
     if snapshot.locks.is_empty() {
         return Ok(());
     }
-    let below = snapshot.locks.below(&format!("{}/", part.key()));
-    refuse_if_any(Effect::Delete, part, at(snapshot, part.key()).chain(below))
+    let (at, below) = (snapshot.locks.at_scope(part.key()), snapshot.locks.below_scope(part.key()));
+    refuse_if_any(Effect::Delete, part, at.chain(below))
 }
 
-fn at<'a>(
+fn above_and_at<'a>(
     snapshot: &'a Snapshot,
-    scope_key: &str,
-) -> impl Iterator<Item = &'a Versioned<Lock>> + use<'a> {
-    snapshot.locks.below(&format!("{scope_key}|"))
+    scope: &'a RbacScope,
+) -> impl Iterator<Item = &'a Versioned<Lock>> {
+    scope.path_ancestors().flat_map(|ancestor| snapshot.locks.at_scope(ancestor.text))
 }
 
 /// Refuses an operation that locks forbid where it says it works.
@@ -275,9 +271,12 @@ pub async fn put(
     check_form(lock)?;
     state
         .transact(operation, |snapshot, changes| {
-            let subscription = require_lockable(snapshot, tenant, &lock.scope)?;
+            let unsupported = || LockError::ScopeUnsupported(lock.scope.clone());
+            let subscription =
+                require_place(snapshot, tenant, &lock.scope)?.ok_or_else(unsupported)?;
             let existing = snapshot.locks.get(&lock.record_id());
-            let is_full = at(snapshot, lock.scope.key()).count() >= limits::LOCKS_PER_SCOPE_MAX;
+            let at_scope = snapshot.locks.at_scope(lock.scope.key());
+            let is_full = at_scope.count() >= limits::LOCKS_PER_SCOPE_MAX;
             if existing.is_none() && is_full {
                 return Err(LockError::TooMany(lock.scope.clone()));
             }
@@ -314,33 +313,13 @@ fn check_form(lock: &Lock) -> Result<(), LockError> {
     Ok(())
 }
 
-/// The subscription of what is there and can be locked. Of sub-resources, the resource that they are of is looked for.
-fn require_lockable(
-    snapshot: &Snapshot,
-    tenant: TenantId,
-    scope: &RbacScope,
-) -> Result<SubscriptionId, LockError> {
-    let unsupported = || LockError::ScopeUnsupported(scope.clone());
-    let subscription = scope.subscription().ok_or_else(unsupported)?;
-    require_scope(snapshot, tenant, scope)?;
-    let depth = scope.key().matches('/').count();
-    match scope.resource() {
-        Some(resource) if !is_there(snapshot, &resource) => {
-            Err(ScopeMissing::Resource(resource).into())
-        }
-        Some(_) => Ok(subscription),
-        None if depth == 2 || (depth == 4 && scope.resource_group().is_some()) => Ok(subscription),
-        None => Err(unsupported()),
-    }
-}
-
 /// The lock with this name at this scope.
 pub fn find<'a>(
     snapshot: &'a Snapshot,
     scope: &RbacScope,
     name: &str,
 ) -> Result<&'a Versioned<Lock>, LockError> {
-    let found = snapshot.locks.get(&record_id(scope, name));
+    let found = snapshot.locks.get(&scope.record_id(name));
     found.ok_or_else(|| LockError::NotFound(name.to_owned()))
 }
 
@@ -353,7 +332,7 @@ pub async fn delete(
 ) -> Result<bool, LockError> {
     state
         .transact(operation, |snapshot, changes| {
-            let existing = snapshot.locks.get(&record_id(scope, name));
+            let existing = snapshot.locks.get(&scope.record_id(name));
             if let Some(existing) = existing {
                 changes.delete(snapshot, existing.record.as_ref());
             }
@@ -377,10 +356,10 @@ pub fn list(
     scope: &RbacScope,
     selection: LockSelection,
 ) -> Vec<Versioned<Lock>> {
-    let above = scope.path_ancestors().flat_map(|ancestor| at(snapshot, ancestor.text));
+    let above = above_and_at(snapshot, scope);
     // Below the root are those of every tenant.
     let below = (selection == LockSelection::Around && scope.subscription().is_some())
-        .then(|| snapshot.locks.below(&format!("{}/", scope.key())))
+        .then(|| snapshot.locks.below_scope(scope.key()))
         .into_iter()
         .flatten();
     above.chain(below).cloned().collect()

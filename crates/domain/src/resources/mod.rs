@@ -120,6 +120,27 @@ pub fn require_scope(
     }
 }
 
+/// The subscription of a place at which something can be set that holds below it: a subscription, a resource group or a
+/// resource that is there. Of sub-resources, the resource that they are of is looked for. `None`: the scope is no such
+/// place.
+pub(crate) fn require_place(
+    snapshot: &Snapshot,
+    tenant: TenantId,
+    scope: &RbacScope,
+) -> Result<Option<SubscriptionId>, ScopeMissing> {
+    let Some(subscription) = scope.subscription() else { return Ok(None) };
+    require_scope(snapshot, tenant, scope)?;
+    let depth = scope.key().matches('/').count();
+    let is_place = match scope.resource() {
+        Some(resource) if !is_there(snapshot, &resource) => {
+            return Err(ScopeMissing::Resource(resource));
+        }
+        Some(_) => true,
+        None => depth == 2 || (depth == 4 && scope.resource_group().is_some()),
+    };
+    Ok(is_place.then_some(subscription))
+}
+
 /// Relies on what a scope names being there still when the plan is committed.
 pub fn rely_on_scope(snapshot: &Snapshot, changes: &mut Changes, scope: &RbacScope) {
     management_group::rely_on_group_of(snapshot, changes, scope);
