@@ -192,6 +192,12 @@ async fn a_resource_may_give_tokens_only_to_those_with_a_role() {
     let (status, description) = world.refusal(ORDERS).await;
     assert_eq!(status, 400);
     assert!(description.starts_with("AADSTS501051"), "{description}");
+    // Where the workload is a site: what never gets better is not repeated there either.
+    let site = world.cloud.attach(&world.cloud.vm_id("vm1"), "app-service").await;
+    let url = format!("{}?api-version=2019-08-01&resource={ORDERS}", text(&site["url"]));
+    let answer = world.cloud.get(&url, &[("X-IDENTITY-HEADER", text(&site["header"]))]).await;
+    assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{}", answer.body);
+    assert!(text(&answer.body["message"]).contains("AADSTS501051"), "{}", answer.body);
     world.give(&world.caller, "servicePrincipals", READ).await;
     assert_eq!(world.claims(ORDERS).await["roles"], json!(["Orders.Read"]));
 }

@@ -2,88 +2,53 @@
 //!
 //! Source: Microsoft Learn, "How to use managed identities for App Service and Azure Functions", REST endpoint reference.
 
-use async_trait::async_trait;
 use axum::Json;
-use axum::body::Body;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use http::request::Parts;
-use http::{Method, StatusCode, Uri, header};
+use http::{HeaderMap, Method, Uri};
 use keycard_domain::directory::lookup::DefaultRule;
-use keycard_domain::operation::OperationContext;
-use keycard_domain::token::grant::GrantError;
-use keycard_domain::token::source::{AccessToken, Selector, TokenError, TokenRequest};
+use keycard_domain::token::source::{AccessToken, TokenRequest};
 use serde::Serialize;
 use time::UtcDateTime;
 use time::macros::format_description;
+use uuid::Uuid;
 
-use super::fault::FaultAnswer;
-use super::{
-    Foreign, LocalFace, SelectorError, capabilities, check_origin, freshness, operation,
-    request_ids, selector,
-};
-use crate::request::{Parameters, RequestIds};
-use crate::route::{Access, Entered, Face, Gate, LocalCaller, Params, PathRefusal, Row, route};
+use super::door::{Door, Protocol};
+use super::failure::Failure;
+use super::msi_refusal::{MsiRefusal, Words};
+use super::{LocalEndpoint, LocalFace, capabilities, freshness, selector};
+use crate::request::Parameters;
+use crate::route::{Access, Face, LocalCaller, route};
 
 /// The path of the endpoint.
 pub const PATH: &str = "/msi/token";
 
 /// The face.
 pub fn face(local: LocalFace) -> Face<LocalFace> {
-    let gate = AppServiceGate(local.clone());
     let routes = vec![route(Method::GET, PATH, Access::LocalCaller, identity_token)];
-    Face::new(routes, gate, local)
+    Face::new(routes, Door::<AppService>::new(local.clone()), local)
 }
 
-struct AppServiceGate(LocalFace);
+struct AppService;
 
-impl AppServiceGate {
-    fn fail(&self, error: AppServiceError) -> Response {
-        Failure { error, correlation_id: self.0.entropy.uuid().to_string() }.into_response()
+impl Protocol for AppService {
+    type Refusal = MsiRefusal;
+
+    fn check(endpoint: &LocalEndpoint, headers: &HeaderMap) -> Result<(), MsiRefusal> {
+        let is_opened = endpoint.is_opened_by(headers, SECRET_HEADERS);
+        is_opened.then_some(()).ok_or(MsiRefusal::SecretWrong)
+    }
+
+    fn answer(refusal: MsiRefusal, correlation_id: Uuid) -> Response {
+        refusal.into_answer(&WORDS, correlation_id)
     }
 }
 
-#[async_trait]
-impl Gate for AppServiceGate {
-    fn ids(&self, parts: &Parts) -> Option<RequestIds> {
-        Some(request_ids(&self.0, &parts.headers))
-    }
-
-    async fn enter(&self, parts: &mut Parts) -> Result<(), Response> {
-        let endpoint =
-            check_origin(parts).map_err(|foreign| self.fail(AppServiceError::Foreign(foreign)))?;
-        if endpoint.is_opened_by(&parts.headers, SECRET_HEADERS) {
-            Ok(())
-        } else {
-            Err(self.fail(AppServiceError::SecretWrong))
-        }
-    }
-
-    async fn admit(
-        &self,
-        _: &Row,
-        _: &Params,
-        parts: &mut Parts,
-        _: &mut Body,
-    ) -> Result<OperationContext, Response> {
-        let endpoint =
-            check_origin(parts).map_err(|foreign| self.fail(AppServiceError::Foreign(foreign)))?;
-        Ok(operation(&self.0, &endpoint, parts))
-    }
-
-    async fn refuse(&self, _: &mut Parts, refusal: PathRefusal) -> Response {
-        match refusal {
-            PathRefusal::Malformed(_) => self.fail(AppServiceError::TargetMalformed),
-            PathRefusal::NotFound => self.fail(AppServiceError::PathUnknown),
-            PathRefusal::MethodNotAllowed(allowed) => {
-                let answer = self.fail(AppServiceError::MethodNotAllowed);
-                (crate::route::allow_header(&allowed), answer).into_response()
-            }
-        }
-    }
-
-    fn finish(&self, _: &Entered, _: &mut Response) {}
-}
+const WORDS: Words = Words {
+    secret_header: "X-IDENTITY-HEADER",
+    api_versions: "2019-08-01 or 2017-09-01",
+    selectors: "client_id, principal_id and mi_res_id",
+};
 
 /// The names of the header with the workload's secret: today's, and that of the first dialect.
 const SECRET_HEADERS: &[&str] = &["x-identity-header", "secret"];
@@ -102,44 +67,38 @@ async fn identity_token(
     State(local): State<LocalFace>,
     uri: Uri,
 ) -> Response {
-    let failed = |error| {
-        Failure { error, correlation_id: operation.correlation_id.to_string() }.into_response()
-    };
+    let refused = |refusal: MsiRefusal| refusal.into_answer(&WORDS, operation.correlation_id);
     let (dialect, request) = match parse(&uri) {
         Ok(parsed) => parsed,
-        Err(error) => return failed(error),
+        Err(refusal) => return refused(refusal),
     };
     match (local.tokens.acquire(&operation, request).await, dialect) {
         (Ok(token), Dialect::Current) => {
             Json(CurrentBody::of(&token, operation.now)).into_response()
         }
         (Ok(token), Dialect::Legacy) => Json(LegacyBody::of(&token)).into_response(),
-        (Err(error), _) => failed(AppServiceError::Token(error)),
+        (Err(error), _) => refused(Failure::from(error).into()),
     }
 }
 
-fn parse(uri: &Uri) -> Result<(Dialect, TokenRequest), AppServiceError> {
+fn parse(uri: &Uri) -> Result<(Dialect, TokenRequest), MsiRefusal> {
     let query = Parameters::of(uri);
     let dialect = match query.non_empty("api-version") {
         Some("2017-09-01") => Dialect::Legacy,
         Some(version) if version >= "2019-08-01" && version.starts_with("20") => Dialect::Current,
-        _ => return Err(AppServiceError::ApiVersionInvalid),
+        _ => return Err(MsiRefusal::ApiVersionInvalid),
     };
     if query.has_duplicates() {
-        return Err(AppServiceError::ParameterDuplicate);
+        return Err(MsiRefusal::ParameterDuplicate);
     }
-    let resource = query.non_empty("resource").ok_or(AppServiceError::ResourceMissing)?.to_owned();
+    let resource = query.non_empty("resource").ok_or(MsiRefusal::ResourceMissing)?.to_owned();
     let selector = match dialect {
         Dialect::Current => selector(&query, "client_id", &["principal_id", "object_id"]),
         Dialect::Legacy => selector(&query, "clientid", &[]),
     };
-    let selector: Selector = selector.map_err(|error| match error {
-        SelectorError::Several => AppServiceError::SelectorsExclusive,
-        SelectorError::NoIdentity => AppServiceError::Token(TokenError::IdentityNotFound),
-    })?;
     let request = TokenRequest {
         resource,
-        selector,
+        selector: selector?,
         default_rule: DefaultRule::SystemAssignedOnly,
         freshness: freshness(&query),
         capabilities: capabilities(&query),
@@ -190,116 +149,5 @@ impl<'a> LegacyBody<'a> {
             resource: &token.resource,
             token_type: "Bearer",
         }
-    }
-}
-
-/// Why the endpoint refuses.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum AppServiceError {
-    Foreign(Foreign),
-    SecretWrong,
-    TargetMalformed,
-    ApiVersionInvalid,
-    ParameterDuplicate,
-    SelectorsExclusive,
-    ResourceMissing,
-    PathUnknown,
-    MethodNotAllowed,
-    Token(TokenError),
-}
-
-/// How Azure begins every message about a token that could not be had; the misspelling is real.
-const FETCH_FAILED: &str = "An unexpected error occured while fetching the AAD Token.";
-
-impl AppServiceError {
-    /// Status, message, and when to try again.
-    fn answer(&self) -> (StatusCode, String, Option<u32>) {
-        let bad = |text: &str| (StatusCode::BAD_REQUEST, text.to_owned(), None);
-        match self {
-            Self::Foreign(Foreign::Host) => bad("The request is addressed to another host."),
-            Self::Foreign(Foreign::Forwarded) => {
-                bad("Forwarded requests are not accepted: X-Forwarded-For, Forwarded.")
-            }
-            Self::Foreign(Foreign::Framing) => {
-                bad("The framing of the request's body is not accepted.")
-            }
-            Self::Foreign(Foreign::NoEndpoint) => {
-                (StatusCode::INTERNAL_SERVER_ERROR, "No endpoint.".to_owned(), None)
-            }
-            Self::SecretWrong => (
-                StatusCode::UNAUTHORIZED,
-                "The header X-IDENTITY-HEADER is missing or wrong.".to_owned(),
-                None,
-            ),
-            Self::TargetMalformed => bad("The path is malformed or the query too long."),
-            Self::ApiVersionInvalid => {
-                bad("The api-version is missing or not supported; use 2019-08-01 or 2017-09-01.")
-            }
-            Self::ParameterDuplicate => bad("A query parameter is given more than once."),
-            Self::SelectorsExclusive => {
-                bad("Only one of client_id, principal_id and mi_res_id may be given.")
-            }
-            Self::ResourceMissing => bad("The query parameter resource is missing."),
-            Self::PathUnknown => (StatusCode::NOT_FOUND, "The path is not known.".to_owned(), None),
-            Self::MethodNotAllowed => {
-                (StatusCode::METHOD_NOT_ALLOWED, "The method is not allowed.".to_owned(), None)
-            }
-            Self::Token(error) => token_error(error),
-        }
-    }
-}
-
-fn token_error(error: &TokenError) -> (StatusCode, String, Option<u32>) {
-    let bad = |what: &str| (StatusCode::BAD_REQUEST, format!("{FETCH_FAILED} {what}"), None);
-    match error {
-        TokenError::IdentityNotFound => bad("The identity was not found on this resource."),
-        TokenError::SeveralIdentities => bad("Several identities exist; name one."),
-        TokenError::NotRunning => bad("The resource is stopped."),
-        TokenError::Refused(GrantError::ResourceNotFound { resource, .. }) => {
-            bad(&format!("The resource {resource} is not known in the tenant (AADSTS500011)."))
-        }
-        TokenError::Refused(GrantError::Throttled { retry_after_seconds }) => {
-            (StatusCode::TOO_MANY_REQUESTS, FETCH_FAILED.to_owned(), Some(*retry_after_seconds))
-        }
-        // The identity went away between look-up and grant.
-        TokenError::Refused(GrantError::ClientNotFound { .. } | GrantError::TenantNotFound(_)) => {
-            bad("The identity was not found on this resource.")
-        }
-        TokenError::Refused(_) => {
-            (StatusCode::SERVICE_UNAVAILABLE, FETCH_FAILED.to_owned(), Some(1))
-        }
-        TokenError::Unavailable { retry_after_seconds, .. } => {
-            (StatusCode::SERVICE_UNAVAILABLE, FETCH_FAILED.to_owned(), Some(*retry_after_seconds))
-        }
-        TokenError::Fault(fault) => {
-            let FaultAnswer { status, text, retry_after_seconds, .. } = FaultAnswer::of(*fault);
-            (status, format!("{FETCH_FAILED} {text}."), retry_after_seconds)
-        }
-    }
-}
-
-struct Failure {
-    error: AppServiceError,
-    correlation_id: String,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct ErrorBody {
-    status_code: u16,
-    message: String,
-    correlation_id: String,
-}
-
-impl IntoResponse for Failure {
-    fn into_response(self) -> Response {
-        let (status, message, retry_after) = self.error.answer();
-        let body = ErrorBody {
-            status_code: status.as_u16(),
-            message,
-            correlation_id: self.correlation_id,
-        };
-        let retry_after = retry_after.map(|seconds| [(header::RETRY_AFTER, seconds.to_string())]);
-        (status, retry_after, Json(body)).into_response()
     }
 }

@@ -18,8 +18,7 @@ use time::UtcDateTime;
 use uuid::Uuid;
 
 use super::door::{Door, Protocol, Stray};
-use super::failure::Failure;
-use super::fault::FaultAnswer;
+use super::failure::{Failure, retry_after};
 use super::token_body::{Echo, TokenBody};
 use super::{
     Foreign, LocalEndpoint, LocalFace, SelectorError, capabilities, freshness, has_metadata_header,
@@ -174,7 +173,7 @@ impl Refusal {
     fn answer(&self) -> (StatusCode, &'static str, String) {
         let invalid = |text: &str| (StatusCode::BAD_REQUEST, "invalid_request", text.to_owned());
         match self {
-            Self::Stray(stray) => (stray.status(), stray_error(*stray), stray.text().to_owned()),
+            Self::Stray(stray) => (stray.status(), stray.error(), stray.text().to_owned()),
             Self::MetadataHeaderMissing => invalid("Required metadata header not specified"),
             Self::ApiVersionInvalid => invalid(
                 "The api-version query parameter is missing or not supported; use 2020-06-01",
@@ -192,21 +191,7 @@ impl Refusal {
             Self::ChallengeUnwritten(error) => {
                 (StatusCode::INTERNAL_SERVER_ERROR, "server_error", error.to_string())
             }
-            Self::Failure(failure) => (failure.status(), failure_error(failure), failure.text()),
-        }
-    }
-
-    fn retry_after_seconds(&self) -> Option<u32> {
-        match self {
-            Self::Failure(failure) => failure.retry_after_seconds(),
-            Self::Stray(_)
-            | Self::MetadataHeaderMissing
-            | Self::ApiVersionInvalid
-            | Self::ParameterDuplicate
-            | Self::SelectorsExclusive
-            | Self::ResourceMissing
-            | Self::ProofMissing { .. }
-            | Self::ChallengeUnwritten(_) => None,
+            Self::Failure(failure) => (failure.status(), failure.error(), failure.text()),
         }
     }
 
@@ -228,28 +213,6 @@ impl Refusal {
     }
 }
 
-const fn stray_error(stray: Stray) -> &'static str {
-    match stray {
-        Stray::Foreign(Foreign::NoEndpoint) => "server_error",
-        Stray::Foreign(_) | Stray::TargetMalformed => "invalid_request",
-        Stray::PathUnknown => "not_found",
-        Stray::MethodNotAllowed => "method_not_allowed",
-    }
-}
-
-fn failure_error(failure: &Failure) -> &'static str {
-    match failure {
-        Failure::IdentityNotFound
-        | Failure::SeveralIdentities
-        | Failure::NotRunning
-        | Failure::RoleRequired { .. } => "invalid_request",
-        Failure::ResourceUnknown { .. } => "invalid_resource",
-        Failure::Fault(fault) => FaultAnswer::of(*fault).code,
-        Failure::Throttled { .. } => "too_many_requests",
-        Failure::Unavailable { .. } => "service_unavailable",
-    }
-}
-
 #[derive(Serialize)]
 struct ErrorBody {
     error: &'static str,
@@ -260,8 +223,8 @@ impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         let (status, error, error_description) = self.answer();
         let challenge = self.challenge();
-        let seconds = self.retry_after_seconds();
-        let retry_after = seconds.map(|seconds| [(header::RETRY_AFTER, seconds.to_string())]);
+        let retry_after =
+            if let Self::Failure(failure) = &self { retry_after(failure) } else { None };
         (status, challenge, retry_after, Json(ErrorBody { error, error_description }))
             .into_response()
     }

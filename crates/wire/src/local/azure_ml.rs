@@ -6,15 +6,16 @@
 use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use http::{HeaderMap, Method, StatusCode, Uri, header};
+use http::{HeaderMap, Method, Uri};
 use keycard_domain::directory::lookup::DefaultRule;
 use keycard_domain::token::source::{AccessToken, TokenRequest};
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::door::{Door, Protocol, Stray};
+use super::door::{Door, Protocol};
 use super::failure::Failure;
-use super::{LocalEndpoint, LocalFace, SelectorError, capabilities, freshness, selector};
+use super::msi_refusal::{MsiRefusal, Words};
+use super::{LocalEndpoint, LocalFace, capabilities, freshness, selector};
 use crate::request::Parameters;
 use crate::route::{Access, Face, LocalCaller, route};
 
@@ -33,49 +34,52 @@ pub fn face(local: LocalFace) -> Face<LocalFace> {
 struct AzureMl;
 
 impl Protocol for AzureMl {
-    type Refusal = Refusal;
+    type Refusal = MsiRefusal;
 
-    fn check(endpoint: &LocalEndpoint, headers: &HeaderMap) -> Result<(), Refusal> {
-        if endpoint.is_opened_by(headers, &["secret"]) { Ok(()) } else { Err(Refusal::SecretWrong) }
+    fn check(endpoint: &LocalEndpoint, headers: &HeaderMap) -> Result<(), MsiRefusal> {
+        let is_opened = endpoint.is_opened_by(headers, &["secret"]);
+        is_opened.then_some(()).ok_or(MsiRefusal::SecretWrong)
     }
 
-    fn answer(refusal: Refusal, correlation_id: Uuid) -> Response {
-        refusal.into_answer(correlation_id)
+    fn answer(refusal: MsiRefusal, correlation_id: Uuid) -> Response {
+        refusal.into_answer(&WORDS, correlation_id)
     }
 }
+
+const WORDS: Words = Words {
+    secret_header: "secret",
+    api_versions: API_VERSION,
+    selectors: "clientid, object_id and msi_res_id",
+};
 
 async fn identity_token(
     LocalCaller(operation): LocalCaller,
     State(local): State<LocalFace>,
     uri: Uri,
 ) -> Response {
-    let failed = |refusal: Refusal| refusal.into_answer(operation.correlation_id);
+    let refused = |refusal: MsiRefusal| refusal.into_answer(&WORDS, operation.correlation_id);
     let request = match parse(&uri) {
         Ok(request) => request,
-        Err(refusal) => return failed(refusal),
+        Err(refusal) => return refused(refusal),
     };
     match local.tokens.acquire(&operation, request).await {
         Ok(token) => Json(TokenBody::of(&token)).into_response(),
-        Err(error) => failed(Refusal::Failure(error.into())),
+        Err(error) => refused(Failure::from(error).into()),
     }
 }
 
-fn parse(uri: &Uri) -> Result<TokenRequest, Refusal> {
+fn parse(uri: &Uri) -> Result<TokenRequest, MsiRefusal> {
     let query = Parameters::of(uri);
     if query.non_empty("api-version") != Some(API_VERSION) {
-        return Err(Refusal::ApiVersionInvalid);
+        return Err(MsiRefusal::ApiVersionInvalid);
     }
     if query.has_duplicates() {
-        return Err(Refusal::ParameterDuplicate);
+        return Err(MsiRefusal::ParameterDuplicate);
     }
-    let resource = query.non_empty("resource").ok_or(Refusal::ResourceMissing)?.to_owned();
-    let selector = selector(&query, "clientid", &["object_id"]).map_err(|error| match error {
-        SelectorError::Several => Refusal::SelectorsExclusive,
-        SelectorError::NoIdentity => Refusal::Failure(Failure::IdentityNotFound),
-    })?;
+    let resource = query.non_empty("resource").ok_or(MsiRefusal::ResourceMissing)?.to_owned();
     Ok(TokenRequest {
         resource,
-        selector,
+        selector: selector(&query, "clientid", &["object_id"])?,
         default_rule: DefaultRule::OnlyUserAssigned,
         freshness: freshness(&query),
         capabilities: capabilities(&query),
@@ -99,74 +103,4 @@ impl<'a> TokenBody<'a> {
             token_type: "Bearer",
         }
     }
-}
-
-/// Why the endpoint refuses.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Refusal {
-    Stray(Stray),
-    SecretWrong,
-    ApiVersionInvalid,
-    ParameterDuplicate,
-    SelectorsExclusive,
-    ResourceMissing,
-    Failure(Failure),
-}
-
-impl From<Stray> for Refusal {
-    fn from(stray: Stray) -> Self {
-        Self::Stray(stray)
-    }
-}
-
-impl Refusal {
-    /// Status and message.
-    fn answer(&self) -> (StatusCode, String) {
-        let bad = |text: &str| (StatusCode::BAD_REQUEST, text.to_owned());
-        match self {
-            Self::Stray(stray) => (stray.status(), stray.text().to_owned()),
-            Self::SecretWrong => {
-                (StatusCode::UNAUTHORIZED, "The header secret is missing or wrong".to_owned())
-            }
-            Self::ApiVersionInvalid => {
-                bad("The api-version is missing or not supported; use 2017-09-01")
-            }
-            Self::ParameterDuplicate => bad("A query parameter is given more than once"),
-            Self::SelectorsExclusive => {
-                bad("Only one of clientid, object_id and msi_res_id may be given")
-            }
-            Self::ResourceMissing => bad("The query parameter resource is missing"),
-            Self::Failure(failure) => (failure.status(), failure.text()),
-        }
-    }
-
-    fn retry_after_seconds(&self) -> Option<u32> {
-        match self {
-            Self::Failure(failure) => failure.retry_after_seconds(),
-            Self::Stray(_)
-            | Self::SecretWrong
-            | Self::ApiVersionInvalid
-            | Self::ParameterDuplicate
-            | Self::SelectorsExclusive
-            | Self::ResourceMissing => None,
-        }
-    }
-
-    fn into_answer(self, correlation_id: Uuid) -> Response {
-        let (status, message) = self.answer();
-        let seconds = self.retry_after_seconds();
-        let retry_after = seconds.map(|seconds| [(header::RETRY_AFTER, seconds.to_string())]);
-        let status_code = status.as_u16();
-        (status, retry_after, Json(ErrorBody { status_code, message, correlation_id }))
-            .into_response()
-    }
-}
-
-/// The shape of App Service.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct ErrorBody {
-    status_code: u16,
-    message: String,
-    correlation_id: Uuid,
 }

@@ -16,9 +16,9 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use super::door::{Door, Protocol, Stray};
-use super::failure::Failure;
+use super::failure::{Failure, retry_after};
 use super::token_body::TokenBody;
-use super::{Foreign, LocalEndpoint, LocalFace, capabilities, freshness, has_metadata_header};
+use super::{LocalEndpoint, LocalFace, capabilities, freshness, has_metadata_header};
 use crate::request::{BodyError, Parameters, read_body};
 use crate::route::{Access, Face, LocalCaller, route};
 
@@ -116,7 +116,7 @@ impl Refusal {
     fn answer(&self) -> (StatusCode, &'static str, String) {
         let bad = |code, text: &str| (StatusCode::BAD_REQUEST, code, text.to_owned());
         match self {
-            Self::Stray(stray) => (stray.status(), stray_code(*stray), stray.text().to_owned()),
+            Self::Stray(stray) => (stray.status(), stray.code(), stray.text().to_owned()),
             Self::MetadataHeaderMissing => {
                 bad("InvalidRequest", "Required metadata header not specified")
             }
@@ -137,27 +137,6 @@ impl Refusal {
             Self::ResourceMissing => bad("InvalidRequest", "The parameter resource is missing"),
             Self::Failure(failure) => (failure.status(), failure_code(failure), failure.text()),
         }
-    }
-
-    fn retry_after_seconds(&self) -> Option<u32> {
-        match self {
-            Self::Failure(failure) => failure.retry_after_seconds(),
-            Self::Stray(_)
-            | Self::MetadataHeaderMissing
-            | Self::NotAForm
-            | Self::Body(_)
-            | Self::ParameterDuplicate
-            | Self::ResourceMissing => None,
-        }
-    }
-}
-
-const fn stray_code(stray: Stray) -> &'static str {
-    match stray {
-        Stray::Foreign(Foreign::NoEndpoint) => "InternalServerError",
-        Stray::Foreign(_) | Stray::TargetMalformed => "InvalidRequest",
-        Stray::PathUnknown => "NotFound",
-        Stray::MethodNotAllowed => "MethodNotAllowed",
     }
 }
 
@@ -190,8 +169,8 @@ struct ErrorDetails {
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         let (status, code, message) = self.answer();
-        let seconds = self.retry_after_seconds();
-        let retry_after = seconds.map(|seconds| [(header::RETRY_AFTER, seconds.to_string())]);
+        let retry_after =
+            if let Self::Failure(failure) = &self { retry_after(failure) } else { None };
         (status, retry_after, Json(ErrorBody { error: ErrorDetails { code, message } }))
             .into_response()
     }

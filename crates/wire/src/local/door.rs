@@ -51,6 +51,29 @@ impl Stray {
         }
     }
 
+    /// Its code in the words of the metadata service.
+    pub(crate) const fn error(self) -> &'static str {
+        match self {
+            Self::Foreign(Foreign::NoEndpoint) => "server_error",
+            Self::Foreign(Foreign::Host | Foreign::Forwarded | Foreign::Framing)
+            | Self::TargetMalformed => "invalid_request",
+            Self::PathUnknown => "not_found",
+            Self::MethodNotAllowed => "method_not_allowed",
+        }
+    }
+
+    /// Its code in the words of other services.
+    pub(crate) const fn code(self) -> &'static str {
+        match self {
+            Self::Foreign(Foreign::NoEndpoint) => "InternalServerError",
+            Self::Foreign(Foreign::Host | Foreign::Forwarded | Foreign::Framing)
+            | Self::TargetMalformed => "InvalidRequest",
+            Self::PathUnknown => "NotFound",
+            Self::MethodNotAllowed => "MethodNotAllowed",
+        }
+    }
+
+    /// What happened, in a sentence without its full stop.
     pub(crate) const fn text(self) -> &'static str {
         match self {
             Self::Foreign(Foreign::Host) => "The request is addressed to another host",

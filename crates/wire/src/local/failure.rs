@@ -1,7 +1,7 @@
 //! Why a workload got no token, as far as any local endpoint tells it: fewer reasons than the token service has, since what
 //! happens between the host and the token service is not the workload's affair.
 
-use http::StatusCode;
+use http::{HeaderName, StatusCode, header};
 use keycard_domain::fault::EndpointFault;
 use keycard_domain::ids::TenantId;
 use keycard_domain::token::grant::GrantError;
@@ -106,7 +106,21 @@ impl Failure {
         }
     }
 
-    /// What happened, in a sentence.
+    /// Its code in the words of the metadata service.
+    pub(crate) fn error(&self) -> &'static str {
+        match self {
+            Self::IdentityNotFound
+            | Self::SeveralIdentities
+            | Self::NotRunning
+            | Self::RoleRequired { .. } => "invalid_request",
+            Self::ResourceUnknown { .. } => "invalid_resource",
+            Self::Fault(fault) => FaultAnswer::of(*fault).code,
+            Self::Throttled { .. } => "too_many_requests",
+            Self::Unavailable { .. } => "service_unavailable",
+        }
+    }
+
+    /// What happened, in a sentence without its full stop.
     pub(crate) fn text(&self) -> String {
         match self {
             Self::IdentityNotFound => "Identity not found".to_owned(),
@@ -125,4 +139,14 @@ impl Failure {
             Self::Unavailable { .. } => "A token cannot be had now, please try again".to_owned(),
         }
     }
+}
+
+/// The header that says when to come again, where that helps.
+pub(crate) fn retry_after(failure: &Failure) -> Option<[(HeaderName, String); 1]> {
+    failure.retry_after_seconds().map(retry_after_seconds)
+}
+
+/// The header that says to come again after so many seconds.
+pub(crate) fn retry_after_seconds(seconds: u32) -> [(HeaderName, String); 1] {
+    [(header::RETRY_AFTER, seconds.to_string())]
 }

@@ -17,12 +17,13 @@ use keycard_domain::token::source::{Freshness, TokenError, TokenRequest};
 use serde::Serialize;
 use time::macros::format_description;
 
-use super::fault::FaultAnswer;
+use super::door::Stray;
+use super::failure::{Failure, retry_after_seconds};
 use super::prepared::PreparedAnswer;
 use super::token_body::{Echo, TokenBody};
 use super::{
-    Foreign, LocalFace, SelectorError, api_version, attested, capabilities, check_origin,
-    freshness, has_metadata_header, instance, key_binding, operation, request_ids, selector,
+    LocalFace, SelectorError, api_version, attested, capabilities, check_origin, freshness,
+    has_metadata_header, instance, key_binding, operation, request_ids, selector,
 };
 use crate::request::{BodyError, Parameters, RequestIds};
 use crate::route::{Access, Entered, Face, Gate, LocalCaller, Params, PathRefusal, Row, route};
@@ -55,10 +56,10 @@ impl Gate for ImdsGate {
 
     async fn enter(&self, parts: &mut Parts) -> Result<(), Response> {
         let refuse = |error| at_the_door(&parts.uri, &error);
-        let endpoint =
-            check_origin(parts).map_err(|foreign| refuse(ImdsError::Foreign(foreign)))?;
+        let endpoint = check_origin(parts)
+            .map_err(|foreign| refuse(ImdsError::Stray(Stray::Foreign(foreign))))?;
         if key_binding::is_missing(&self.0, &endpoint, &parts.uri) {
-            return Err(refuse(ImdsError::PathUnknown));
+            return Err(refuse(ImdsError::Stray(Stray::PathUnknown)));
         }
         if !has_metadata_header(&parts.headers) {
             return Err(refuse(ImdsError::MetadataHeaderMissing));
@@ -74,8 +75,8 @@ impl Gate for ImdsGate {
         _: &mut Body,
     ) -> Result<OperationContext, Response> {
         let refuse = |error| at_the_door(&parts.uri, &error);
-        let endpoint =
-            check_origin(parts).map_err(|foreign| refuse(ImdsError::Foreign(foreign)))?;
+        let endpoint = check_origin(parts)
+            .map_err(|foreign| refuse(ImdsError::Stray(Stray::Foreign(foreign))))?;
         let operation = operation(&self.0, &endpoint, parts);
         if let Some(rate) = self.0.metadata_requests {
             let admitted = endpoint.throttle.admit(rate, operation.now);
@@ -85,12 +86,12 @@ impl Gate for ImdsGate {
     }
 
     async fn refuse(&self, parts: &mut Parts, refusal: PathRefusal) -> Response {
-        let refuse = |error| at_the_door(&parts.uri, &error);
+        let refuse = |stray| at_the_door(&parts.uri, &ImdsError::Stray(stray));
         match refusal {
-            PathRefusal::Malformed(_) => refuse(ImdsError::TargetMalformed),
-            PathRefusal::NotFound => refuse(ImdsError::PathUnknown),
+            PathRefusal::Malformed(_) => refuse(Stray::TargetMalformed),
+            PathRefusal::NotFound => refuse(Stray::PathUnknown),
             PathRefusal::MethodNotAllowed(allowed) => {
-                let answer = refuse(ImdsError::MethodNotAllowed);
+                let answer = refuse(Stray::MethodNotAllowed);
                 (crate::route::allow_header(&allowed), answer).into_response()
             }
         }
@@ -171,18 +172,15 @@ impl TokenQuery {
 /// Why the metadata endpoint refuses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum ImdsError {
-    Foreign(Foreign),
+    Stray(Stray),
     MetadataHeaderMissing,
-    TargetMalformed,
     ApiVersionInvalid,
     ParameterDuplicate,
     SelectorsExclusive,
     ResourceMissing,
-    PathUnknown,
-    MethodNotAllowed,
     TooManyRequests(u32),
     ResourceUnknown(Box<UnknownResource>),
-    Token(TokenError),
+    Failure(Failure),
     CredentialVersionInvalid,
     CredentialBody(BodyError),
     CredentialRequestMalformed,
@@ -193,7 +191,7 @@ impl ImdsError {
     /// A refusal by the token service is passed on with what follows the request.
     fn of_token(error: TokenError, operation: &OperationContext) -> Self {
         let TokenError::Refused(GrantError::ResourceNotFound { resource, tenant }) = error else {
-            return Self::Token(error);
+            return Self::Failure(error.into());
         };
         let form = format_description!("[year]-[month]-[day] [hour]:[minute]:[second]Z");
         Self::ResourceUnknown(Box::new(UnknownResource {
@@ -229,7 +227,7 @@ impl From<SelectorError> for ImdsError {
     fn from(error: SelectorError) -> Self {
         match error {
             SelectorError::Several => Self::SelectorsExclusive,
-            SelectorError::NoIdentity => Self::Token(TokenError::IdentityNotFound),
+            SelectorError::NoIdentity => Self::Failure(Failure::IdentityNotFound),
         }
     }
 }
@@ -242,21 +240,10 @@ impl ImdsError {
         let invalid =
             |text: &str| Answer(StatusCode::BAD_REQUEST, "invalid_request", text.to_owned(), None);
         match self {
-            Self::Foreign(Foreign::Host) => invalid("The request is addressed to another host"),
-            Self::Foreign(Foreign::Forwarded) => {
-                invalid("Forwarded requests are not accepted: X-Forwarded-For, Forwarded")
+            Self::Stray(stray) => {
+                Answer(stray.status(), stray.error(), stray.text().to_owned(), None)
             }
-            Self::Foreign(Foreign::Framing) => {
-                invalid("The framing of the request's body is not accepted")
-            }
-            Self::Foreign(Foreign::NoEndpoint) => Answer(
-                StatusCode::INTERNAL_SERVER_ERROR,
-                "server_error",
-                "No endpoint".to_owned(),
-                None,
-            ),
             Self::MetadataHeaderMissing => invalid("Required metadata header not specified"),
-            Self::TargetMalformed => invalid("The path is malformed or the query too long"),
             Self::ApiVersionInvalid => invalid(
                 "The api-version query parameter is missing or not supported; use 2018-02-01 or later",
             ),
@@ -265,15 +252,6 @@ impl ImdsError {
                 invalid("Only one of client_id, object_id and msi_res_id may be given")
             }
             Self::ResourceMissing => invalid("Required audience parameter not specified: resource"),
-            Self::PathUnknown => {
-                Answer(StatusCode::NOT_FOUND, "not_found", "The path is not known".to_owned(), None)
-            }
-            Self::MethodNotAllowed => Answer(
-                StatusCode::METHOD_NOT_ALLOWED,
-                "method_not_allowed",
-                "The method is not allowed on this path".to_owned(),
-                None,
-            ),
             Self::TooManyRequests(seconds) => Answer(
                 StatusCode::TOO_MANY_REQUESTS,
                 "too_many_requests",
@@ -283,7 +261,12 @@ impl ImdsError {
             Self::ResourceUnknown(unknown) => {
                 Answer(StatusCode::BAD_REQUEST, "invalid_resource", unknown.description(), None)
             }
-            Self::Token(error) => token_error(error),
+            Self::Failure(failure) => Answer(
+                failure.status(),
+                failure.error(),
+                failure.text(),
+                failure.retry_after_seconds(),
+            ),
             Self::CredentialVersionInvalid => {
                 invalid("The cred-api-version query parameter is missing or not supported; use 2.0")
             }
@@ -293,72 +276,6 @@ impl ImdsError {
             }
             Self::CredentialRefused(why) => invalid(&format!("The request is refused: {why}")),
         }
-    }
-}
-
-fn invalid(text: &str) -> Answer {
-    Answer(StatusCode::BAD_REQUEST, "invalid_request", text.to_owned(), None)
-}
-
-fn token_error(error: &TokenError) -> Answer {
-    match error {
-        TokenError::IdentityNotFound => invalid("Identity not found"),
-        TokenError::SeveralIdentities => invalid(
-            "Multiple user assigned identities exist, please specify the clientId / resourceId of the identity in the token request",
-        ),
-        TokenError::NotRunning => invalid("The virtual machine is stopped or deallocated"),
-        TokenError::Refused(refusal) => refused(refusal),
-        TokenError::Unavailable { retry_after_seconds, .. } => unavailable(*retry_after_seconds),
-        TokenError::Fault(fault) => faulty(FaultAnswer::of(*fault)),
-    }
-}
-
-fn unavailable(retry_after_seconds: u32) -> Answer {
-    let text = "A token cannot be had now, please try again".to_owned();
-    Answer(StatusCode::SERVICE_UNAVAILABLE, "service_unavailable", text, Some(retry_after_seconds))
-}
-
-fn faulty(FaultAnswer { status, code, text, retry_after_seconds }: FaultAnswer) -> Answer {
-    Answer(status, code, text.to_owned(), retry_after_seconds)
-}
-
-fn invalid_resource() -> Answer {
-    let text = "AADSTS500011: The resource principal was not found in the tenant".to_owned();
-    Answer(StatusCode::BAD_REQUEST, "invalid_resource", text, None)
-}
-
-fn refused(refusal: &GrantError) -> Answer {
-    match refusal {
-        GrantError::Throttled { retry_after_seconds } => Answer(
-            StatusCode::TOO_MANY_REQUESTS,
-            "too_many_requests",
-            "The tenant's rate of token requests is exceeded".to_owned(),
-            Some(*retry_after_seconds),
-        ),
-        // Answered with the request's ids, as `UnknownResource`.
-        GrantError::ResourceNotFound { .. } => invalid_resource(),
-        // The identity went away between look-up and grant.
-        GrantError::ClientNotFound { .. } | GrantError::TenantNotFound(_) => {
-            token_error(&TokenError::IdentityNotFound)
-        }
-        GrantError::AssignmentRequired { client_id, resource } => invalid(&format!(
-            "AADSTS501051: Application '{client_id}' is not assigned to a role for the application '{resource}'"
-        )),
-        GrantError::ProofMissing
-        | GrantError::SecretWrong(_)
-        | GrantError::SecretExpired(_)
-        | GrantError::CertificateRefused(_)
-        | GrantError::AssertionMalformed(_)
-        | GrantError::AssertionKeyUnknown(_)
-        | GrantError::AssertionOutsideValidity
-        | GrantError::AssertionReplayed
-        | GrantError::AssertionClaimWrong(_)
-        | GrantError::FederationMismatch { .. }
-        | GrantError::FederationKeyUnknown { .. }
-        | GrantError::FederationForbidden { .. }
-        | GrantError::IssuerUnavailable { .. }
-        | GrantError::SigningUnavailable(_)
-        | GrantError::Audit(_) => unavailable(1),
     }
 }
 
@@ -407,7 +324,7 @@ impl IntoResponse for &ImdsError {
         }
         let body = serde_json::to_string(&ErrorBody { error, error_description, details });
         let headers = [(header::CONTENT_TYPE, "application/json; charset=utf-8")];
-        let retry_after = retry_after.map(|seconds| [(header::RETRY_AFTER, seconds.to_string())]);
+        let retry_after = retry_after.map(retry_after_seconds);
         (status, headers, retry_after, body.unwrap_or_default()).into_response()
     }
 }

@@ -17,10 +17,10 @@ use keycard_domain::credential::enrolment::EnrolmentError;
 use keycard_domain::credential::key_binding::{self, BoundIdentity};
 use keycard_domain::limits;
 use keycard_domain::operation::{Caller, OperationContext};
-use keycard_domain::token::source::TokenError;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::failure::Failure;
 use super::imds::ImdsError;
 use super::{LocalEndpoint, LocalFace, selector};
 use crate::request::{Parameters, Segments, read_body};
@@ -68,14 +68,15 @@ impl Asked {
         }
         let selector = selector(&query, "client_id", &["object_id"])?;
         let Caller::Workload(id) = &operation.caller else {
-            return Err(ImdsError::Token(TokenError::IdentityNotFound));
+            return Err(ImdsError::Failure(Failure::IdentityNotFound));
         };
         let machine = local.machines.machine(id);
-        let machine = machine.ok_or(ImdsError::Token(TokenError::IdentityNotFound))?;
+        let machine = machine.ok_or(ImdsError::Failure(Failure::IdentityNotFound))?;
         if machine.workload.power_state != PowerState::Running {
-            return Err(ImdsError::Token(TokenError::NotRunning));
+            return Err(ImdsError::Failure(Failure::NotRunning));
         }
-        let identity = local.key_binding.identity(&machine, &selector).map_err(ImdsError::Token)?;
+        let identity = local.key_binding.identity(&machine, &selector);
+        let identity = identity.map_err(|error| ImdsError::Failure(error.into()))?;
         Ok(Self { machine, identity })
     }
 }
@@ -191,12 +192,11 @@ async fn read_request(
 
 fn refused(error: &EnrolmentError) -> ImdsError {
     match error {
-        EnrolmentError::IdentityNotFound => ImdsError::Token(TokenError::IdentityNotFound),
+        EnrolmentError::IdentityNotFound => ImdsError::Failure(Failure::IdentityNotFound),
         EnrolmentError::RequestInvalid(_)
         | EnrolmentError::AuthorityUnusable
         | EnrolmentError::Write(_) => {
-            let reason = error.to_string();
-            ImdsError::Token(TokenError::Unavailable { reason, retry_after_seconds: 1 })
+            ImdsError::Failure(Failure::Unavailable { retry_after_seconds: 1 })
         }
     }
 }

@@ -14,6 +14,7 @@ pub(crate) mod fault;
 pub mod imds;
 mod instance;
 mod key_binding;
+mod msi_refusal;
 pub mod names;
 pub mod prepared;
 pub mod service_fabric;

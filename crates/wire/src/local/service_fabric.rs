@@ -6,7 +6,7 @@
 use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use http::{HeaderMap, Method, StatusCode, Uri, header};
+use http::{HeaderMap, Method, StatusCode, Uri};
 use keycard_domain::directory::lookup::DefaultRule;
 use keycard_domain::fault::EndpointFault;
 use keycard_domain::token::source::{AccessToken, TokenRequest};
@@ -14,8 +14,8 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use super::door::{Door, Protocol, Stray};
-use super::failure::Failure;
-use super::{Foreign, LocalEndpoint, LocalFace, SelectorError, capabilities, freshness, selector};
+use super::failure::{Failure, retry_after};
+use super::{LocalEndpoint, LocalFace, SelectorError, capabilities, freshness, selector};
 use crate::request::Parameters;
 use crate::route::{Access, Face, LocalCaller, route};
 
@@ -139,7 +139,7 @@ impl Refusal {
     fn answer(&self) -> (StatusCode, &'static str, String) {
         let bad = |code, text: &str| (StatusCode::BAD_REQUEST, code, text.to_owned());
         match self {
-            Self::Stray(stray) => (stray.status(), stray_code(*stray), stray.text().to_owned()),
+            Self::Stray(stray) => (stray.status(), stray.code(), stray.text().to_owned()),
             Self::SecretMissing => {
                 bad("SecretHeaderNotFound", "Secret is not found in the request headers.")
             }
@@ -169,34 +169,12 @@ impl Refusal {
         }
     }
 
-    fn retry_after_seconds(&self) -> Option<u32> {
-        match self {
-            Self::Failure(failure) => failure.retry_after_seconds(),
-            Self::Stray(_)
-            | Self::SecretMissing
-            | Self::SecretUnknown
-            | Self::ApiVersionInvalid(_)
-            | Self::ParameterDuplicate
-            | Self::SelectorsExclusive
-            | Self::ResourceMissing => None,
-        }
-    }
-
     fn into_answer(self, correlation_id: Uuid) -> Response {
         let (status, code, message) = self.answer();
-        let seconds = self.retry_after_seconds();
-        let retry_after = seconds.map(|seconds| [(header::RETRY_AFTER, seconds.to_string())]);
+        let retry_after =
+            if let Self::Failure(failure) = &self { retry_after(failure) } else { None };
         let error = ErrorDetails { correlation_id, code, message };
         (status, retry_after, Json(ErrorBody { error })).into_response()
-    }
-}
-
-const fn stray_code(stray: Stray) -> &'static str {
-    match stray {
-        Stray::Foreign(Foreign::NoEndpoint) => "InternalServerError",
-        Stray::Foreign(_) | Stray::TargetMalformed => "InvalidRequest",
-        Stray::PathUnknown => "NotFound",
-        Stray::MethodNotAllowed => "MethodNotAllowed",
     }
 }
 

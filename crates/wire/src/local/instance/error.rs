@@ -4,10 +4,11 @@
 
 use axum::Json;
 use axum::response::{IntoResponse, Response};
-use http::{StatusCode, header};
+use http::StatusCode;
 use serde_json::{Value, json};
 
 use crate::local::api_version;
+use crate::local::failure::retry_after_seconds;
 
 /// Why a part of the metadata is not told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,6 +81,6 @@ pub(in crate::local) fn at_the_door(
     retry_after: Option<u32>,
 ) -> Response {
     let start = if status == StatusCode::BAD_REQUEST { "Bad request. " } else { "" };
-    let retry_after = retry_after.map(|seconds| [(header::RETRY_AFTER, seconds.to_string())]);
+    let retry_after = retry_after.map(retry_after_seconds);
     (status, retry_after, Json(json!({ "error": format!("{start}{text}") }))).into_response()
 }
