@@ -75,9 +75,7 @@ impl Gate for IssuerGate {
         _: &mut Body,
     ) -> Result<OperationContext, Response> {
         let ids = RequestIds::of_entered(parts, || self.0.entropy.uuid());
-        let system = OperationContext::system(self.0.clock.now(), ids.request_id);
-        let correlation_id = ids.correlation_id;
-        Ok(OperationContext { caller: Caller::Anonymous, correlation_id, ..system })
+        Ok(ids.operation(Caller::Anonymous, self.0.clock.now()))
     }
 
     async fn refuse(&self, _: &mut Parts, refusal: PathRefusal) -> Response {

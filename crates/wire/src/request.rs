@@ -9,10 +9,13 @@ use http::HeaderMap;
 use http::request::Parts;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use keycard_domain::limits;
+use keycard_domain::operation::{Caller, OperationContext};
 use percent_encoding::percent_decode_str;
+use time::UtcDateTime;
 use uuid::Uuid;
 
 use crate::route::Entered;
+
 /// Where a request comes from, as its connection says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClientAddress(pub IpAddr);
@@ -198,6 +201,13 @@ impl RequestIds {
             let fresh = fresh();
             Self { request_id: fresh, correlation_id: fresh }
         })
+    }
+
+    /// The context of a request with these ids; what it does is not said yet.
+    pub(crate) fn operation(self, caller: Caller, now: UtcDateTime) -> OperationContext {
+        let Self { request_id, correlation_id } = self;
+        let system = OperationContext::system(now, request_id);
+        OperationContext { caller, correlation_id, ..system }
     }
 }
 

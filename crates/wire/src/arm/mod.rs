@@ -455,14 +455,11 @@ impl Gate for ArmGate {
             return Err(unchanged);
         }
         let operation = OperationContext {
-            caller,
-            now: self.0.state.clock.now(),
-            request_id: ids.request_id,
-            correlation_id: ids.correlation_id,
             action,
             scope: params.resource().to_owned(),
             target,
             activity: activity_log::begin(&self.0, action, parts),
+            ..ids.operation(caller, self.0.state.clock.now())
         };
         self.check_locks(row, &operation).map_err(IntoResponse::into_response)?;
         Ok(operation)

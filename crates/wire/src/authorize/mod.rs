@@ -80,19 +80,8 @@ impl Gate for AuthorizeGate {
         parts: &mut Parts,
         _: &mut Body,
     ) -> Result<OperationContext, Response> {
-        let fresh = self.0.state.entropy.uuid();
-        let ids = parts.extensions.get::<Entered>().and_then(|entered| entered.ids);
-        let ids = ids.unwrap_or(RequestIds { request_id: fresh, correlation_id: fresh });
-        Ok(OperationContext {
-            caller: Caller::Anonymous,
-            now: self.0.state.clock.now(),
-            request_id: ids.request_id,
-            correlation_id: ids.correlation_id,
-            action: "",
-            scope: String::new(),
-            target: None,
-            activity: None,
-        })
+        let ids = RequestIds::of_entered(parts, || self.0.state.entropy.uuid());
+        Ok(ids.operation(Caller::Anonymous, self.0.state.clock.now()))
     }
 
     async fn refuse(&self, _: &mut Parts, refusal: PathRefusal) -> Response {

@@ -71,16 +71,7 @@ const CORRELATION_HEADER: &str = "client-request-id";
 impl EntraGate {
     fn operation(&self, parts: &Parts) -> OperationContext {
         let ids = RequestIds::of_entered(parts, || self.0.state.entropy.uuid());
-        OperationContext {
-            caller: Caller::Anonymous,
-            now: self.0.state.clock.now(),
-            request_id: ids.request_id,
-            correlation_id: ids.correlation_id,
-            action: "",
-            scope: String::new(),
-            target: None,
-            activity: None,
-        }
+        ids.operation(Caller::Anonymous, self.0.state.clock.now())
     }
 }
 

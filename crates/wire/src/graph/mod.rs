@@ -206,17 +206,12 @@ impl Gate for GraphGate {
         let action =
             self.authorize(row, params, &principal).map_err(IntoResponse::into_response)?;
         let fresh = self.0.state.entropy.uuid();
-        let ids = parts.extensions.get::<Entered>().and_then(|entered| entered.ids);
-        let ids = ids.unwrap_or(RequestIds { request_id: fresh, correlation_id: fresh });
+        let ids = RequestIds::of_entered(parts, || fresh);
         Ok(OperationContext {
-            caller: Caller::Principal(principal),
-            now: self.0.state.clock.now(),
-            request_id: ids.request_id,
-            correlation_id: ids.correlation_id,
             action,
             scope: params.resource().to_owned(),
-            target: None,
             activity: Some(Arc::new(Activity::new(fresh, asked(parts)))),
+            ..ids.operation(Caller::Principal(principal), self.0.state.clock.now())
         })
     }
 

@@ -230,14 +230,8 @@ impl Gate for VaultGate {
             Some(_) => {}
         }
         Ok(OperationContext {
-            caller: Caller::Principal(call.principal.clone()),
-            now: self.0.state.clock.now(),
-            request_id: ids.request_id,
-            correlation_id: ids.correlation_id,
-            action: "",
             scope: call.vault.id.to_string(),
-            target: None,
-            activity: None,
+            ..ids.operation(Caller::Principal(call.principal.clone()), self.0.state.clock.now())
         })
     }
 

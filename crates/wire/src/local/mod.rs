@@ -225,16 +225,7 @@ pub(crate) fn operation(
     parts: &Parts,
 ) -> OperationContext {
     let ids = RequestIds::of_entered(parts, || face.entropy.uuid());
-    OperationContext {
-        caller: Caller::Workload(endpoint.resource.clone()),
-        now: face.clock.now(),
-        request_id: ids.request_id,
-        correlation_id: ids.correlation_id,
-        action: "",
-        scope: String::new(),
-        target: None,
-        activity: None,
-    }
+    ids.operation(Caller::Workload(endpoint.resource.clone()), face.clock.now())
 }
 
 /// Why the selector parameters select nothing.
