@@ -11,6 +11,7 @@ use keycard_domain::audit::activity::{Activity, Asked};
 use keycard_domain::bootstrap::{Bootstrap, IssuerForm, bootstrap};
 use keycard_domain::clock::{Clock, ManualClock};
 use keycard_domain::entropy::SeededEntropy;
+use keycard_domain::fault::{self, Fault, FaultEffect};
 use keycard_domain::ids::{PrincipalId, RoleAssignmentId};
 use keycard_domain::key_vault::secret::{NewSecret, SecretName, Secrets};
 use keycard_domain::key_vault::vault::{self, VaultError, VaultRequest};
@@ -35,7 +36,7 @@ use keycard_domain::upkeep;
 use keycard_store::audit_log::MemoryAuditLog;
 use keycard_store::memory::MemoryStore;
 use keycard_wire::oidc::{LocalIssuers, OidcKeys};
-use time::UtcDateTime;
+use time::{Duration, UtcDateTime};
 use uuid::Uuid;
 
 struct Node {
@@ -140,6 +141,27 @@ async fn of_two_assignments_alike_at_the_same_time_one_is_made() {
     );
     assert_eq!(first.unwrap().id, one.id);
     assert_eq!(second, Err(AssignmentError::Exists(one.id)));
+}
+
+#[tokio::test]
+async fn a_fault_that_is_over_is_shown_for_an_hour() {
+    let node = Node::start().await;
+    let scope = RbacScope::parse(&format!("/subscriptions/{}", node.first.subscription_id));
+    let fault = Fault {
+        scope: scope.unwrap(),
+        name: "f".into(),
+        effect: FaultEffect::Updating,
+        requests_max: None,
+        set_at: node.clock.now().unix_timestamp(),
+        duration_seconds: Some(60),
+    };
+    let tenant = node.first.tenant_id;
+    fault::put(&node.state, &node.operation(), tenant, &fault).await.unwrap();
+    for (seconds, shown) in [(60 + 3600 - 1, 1), (1, 0)] {
+        node.clock.advance(Duration::seconds(seconds));
+        node.pass().await;
+        assert_eq!(node.state.snapshot().faults.len(), shown);
+    }
 }
 
 /// A node that has not heard of a lock yet plans without it, and cannot commit what it planned.
@@ -247,12 +269,12 @@ async fn a_deleted_vault_is_gone_with_its_secrets_when_its_time_is_over() {
     Secrets::of(&node.state, &operation, &made).set(&name, &new).await.unwrap();
     vault::delete(&node.state, &node.operation(), &id).await.unwrap();
 
-    node.clock.advance(time::Duration::days(90) - time::Duration::SECOND);
+    node.clock.advance(Duration::days(90) - Duration::SECOND);
     node.pass().await;
     assert!(matches!(put().await, Err(VaultError::NameTakenByDeleted(_))));
     assert_eq!(node.stored_below("payload/secret").await, 2);
 
-    node.clock.advance(time::Duration::SECOND);
+    node.clock.advance(Duration::SECOND);
     node.pass().await;
     assert_eq!(node.stored_below("payload/secret").await, 0);
     assert!(put().await.unwrap().is_new);
@@ -272,11 +294,11 @@ async fn the_activity_log_is_kept_for_ninety_days() {
         resource_group::put(&node.state, &node.operation(), &group).await.unwrap();
     };
     put("old").await;
-    node.clock.advance(time::Duration::days(60));
+    node.clock.advance(Duration::days(60));
     put("young").await;
     node.pass().await;
     assert_eq!(node.stored_below("payload/activityLog/").await, 2);
-    node.clock.advance(time::Duration::days(31));
+    node.clock.advance(Duration::days(31));
     node.pass().await;
     assert_eq!(node.stored_below("payload/activityLog/").await, 1);
 }
@@ -318,24 +340,24 @@ async fn signing_keys_rotate_and_tokens_of_the_old_one_live_on() {
     assert!(is_due());
     node.pass().await;
     let first = token().await;
-    node.clock.advance(time::Duration::days(60) - time::Duration::SECOND);
+    node.clock.advance(Duration::days(60) - Duration::SECOND);
     assert!(!is_due());
-    node.clock.advance(time::Duration::SECOND);
+    node.clock.advance(Duration::SECOND);
     assert!(is_due());
     node.pass().await;
     let before = token().await;
     assert_eq!(kid(&before), kid(&first), "the new key is published, and does not sign yet");
-    node.clock.advance(time::Duration::hours(24) - time::Duration::SECOND);
+    node.clock.advance(Duration::hours(24) - Duration::SECOND);
     let last = token().await;
     assert_eq!(kid(&last), kid(&first));
-    node.clock.advance(time::Duration::SECOND);
+    node.clock.advance(Duration::SECOND);
     let successor = token().await;
     assert_ne!(kid(&successor), kid(&first));
     assert!(is_good(&last) && is_good(&successor));
-    node.clock.advance(time::Duration::hours(25) - time::Duration::SECOND);
+    node.clock.advance(Duration::hours(25) - Duration::SECOND);
     node.pass().await;
     assert_eq!(keys(), 2);
-    node.clock.advance(time::Duration::SECOND);
+    node.clock.advance(Duration::SECOND);
     node.pass().await;
     assert_eq!(keys(), 1, "no living token is of the old key");
     assert_eq!(kid(&token().await), kid(&successor));
@@ -375,12 +397,12 @@ async fn an_asynchronous_operation_is_kept_for_a_day() {
         async_operation::find(&node.state, asked, node.first.subscription_id, id).await.is_ok()
     };
     let old = put("old").await;
-    node.clock.advance(time::Duration::hours(23));
+    node.clock.advance(Duration::hours(23));
     let young = put("young").await;
     node.pass().await;
     assert_eq!(node.stored_below("payload/asyncOperations/").await, 2);
     assert!(find(&old).await);
-    node.clock.advance(time::Duration::hours(2));
+    node.clock.advance(Duration::hours(2));
     assert!(!find(&old).await, "whether it is removed yet or not");
     node.pass().await;
     assert_eq!(node.stored_below("payload/asyncOperations/").await, 1);
