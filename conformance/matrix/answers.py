@@ -56,12 +56,13 @@ class Answers:
             having, role = (USERS_ONLY, "attached") if selector == "system" else (BOTH, "other")
         with self.lock:
             variables = self.workloads.variables_of(CLIENTS[client], SOURCES[source], having)
+            before = self.workloads.words_before(CLIENTS[client], SOURCES[source], having)
         if tried == ELSEWHERE:
             with Unasked() as listener:
                 variables = {name: listener.instead_of(value) for name, value in variables.items()}
-                answer = self.put(source, client, self.named(selector, role), variables)
+                answer = self.put(source, client, self.named(selector, role), variables, before)
                 return dataclasses.replace(answer, connections=listener.connections)
-        return self.put(source, client, self.named(selector, role), variables)
+        return self.put(source, client, self.named(selector, role), variables, before)
 
     def named(self, selector, role):
         if selector == "system":
@@ -70,8 +71,8 @@ class Answers:
             return [selector, "00000000-0000-4000-8000-000000000000"]
         return [selector, self.workloads.subject["identities"][role][MEMBERS[selector]]]
 
-    def put(self, source, client, selector, variables):
-        program = self.programs.program(CLIENTS[client], variables)
+    def put(self, source, client, selector, variables, before):
+        program = self.programs.program(CLIENTS[client], variables, before)
         begin = time.monotonic()
         told = program.ask({"source": source, "resource": VAULT, "selector": selector, "variables": variables})
         return Answer(told, time.monotonic() - begin)

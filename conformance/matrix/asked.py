@@ -26,11 +26,11 @@ COMMANDS = {
 
 
 class Program:
-    """One process of a client, with variables of its own besides those of the suite."""
+    """One process of a client, with variables of its own besides those of the suite, and perhaps words before its command."""
 
-    def __init__(self, client, variables):
+    def __init__(self, client, variables, before=()):
         self.process = subprocess.Popen(
-            [str(word) for word in COMMANDS[client]()],
+            [*before, *(str(word) for word in COMMANDS[client]())],
             env={**os.environ, **variables},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -56,17 +56,19 @@ class Program:
 
 
 class Programs:
-    """The processes that are running: one for each client, and where that is bound, one for each of its endpoints."""
+    """The processes that are running: one for each client, and where that is bound or run by words before it, one for each of
+    its endpoints.
+    """
 
     def __init__(self):
         self.running = {}
 
-    def program(self, client, variables):
+    def program(self, client, variables, before=()):
         """The client's process for this endpoint, started if it is not running."""
-        own = variables if client.is_bound else {}
-        key = (client.name, json.dumps(own, sort_keys=True))
+        own = variables if client.is_bound or before else {}
+        key = (client.name, json.dumps(own, sort_keys=True), before)
         if key not in self.running:
-            self.running[key] = Program(client.name, own)
+            self.running[key] = Program(client.name, own, before)
         return self.running[key]
 
     def close(self):

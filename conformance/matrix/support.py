@@ -122,13 +122,16 @@ SUPPORT = {
         "rust-identity": NOTHING,
         "az": ALL,
     },
-    # msal for Python, and az with it, ask another address than the variable's.
+    # msal for Python by its public client, and az with it: both ask another address than the variable's.
     "cloud-shell": {
         "azure-identity": REFUSES_NAMES,
         "azure-identity-aio": REFUSES_NAMES,
+        "msal": DEFAULT_ONLY,
+        "msal-msiv2": DEFAULT_ONLY,
         "node-identity": REFUSES_NAMES,
         "msal-node": REFUSES_NAMES,
         "rust-identity": NOTHING,
+        "az": IGNORES_NAMES,
         "curl": DEFAULT_ONLY,
     },
     # By the credential of that name, or `az login --service-principal --federated-token`.

@@ -3,6 +3,7 @@ one with two user-assigned ones only, and one without any.
 """
 
 import json
+import os
 import pathlib
 import subprocess
 import tempfile
@@ -22,6 +23,11 @@ SERVICE_ACCOUNT = "system:serviceaccount:matrix:program"
 # Clients that ask the metadata address whatever the variables are, and what leads them to another machine's endpoint: they
 # send the same bytes there.
 ASK_THE_METADATA_ADDRESS = {"rust-identity": "http_proxy", "curl": "METADATA_ENDPOINT"}
+
+# Clients that ask Cloud Shell's own address whatever the variables are. They run in the sandbox of `keycard run`, where it is
+# the resource's endpoint, with what Cloud Shell sets: msal reads the first, az the second.
+ASK_CLOUD_SHELLS_ADDRESS = ("msal", "msal-msiv2", "az")
+CLOUD_SHELL = {"AZUREPS_HOST_ENVIRONMENT": "cloud-shell/1.0", "ACC_CLOUD": "PROD"}
 
 
 class Workloads:
@@ -63,9 +69,24 @@ class Workloads:
         """The variables by which the client finds that resource's endpoint; none where it is at the metadata address."""
         if source.kind == "workload-identity":
             return self.federated()
+        if self.is_sandboxed(client, source):
+            # Where az stands, the sandbox finds the authorities that it carries.
+            path = f"{pathlib.Path(os.environ['KEYCARD_AZ']).parent}:{os.environ['PATH']}"
+            home = self.subject["command"]["environment"]["KEYCARD_HOME"]
+            return {**CLOUD_SHELL, "KEYCARD_HOME": home, "PATH": path}
         if (source.kind, having) == ("imds", BOTH) and self.subject["unmodified"]:
             return {}
         return self.variables_at(client, source, self.resource(source.resource_type, having)["id"])
+
+    def is_sandboxed(self, client, source):
+        return source.kind == "cloud-shell" and client.name in ASK_CLOUD_SHELLS_ADDRESS
+
+    def words_before(self, client, source, having):
+        """What the client's command is put behind."""
+        if not self.is_sandboxed(client, source):
+            return ()
+        resource = self.resource(source.resource_type, having)["id"]
+        return (self.subject["command"]["program"], "run", "--as", resource, "--")
 
     def federated(self):
         """What AKS sets in a pod, whose service account the attached identity trusts."""

@@ -140,6 +140,9 @@ impl Listeners {
         if address.port() == 80 {
             authorities.push(address.ip().to_string());
         }
+        if address.ip().is_loopback() {
+            authorities.push(format!("localhost:{}", address.port()));
+        }
         let header = kind.has_secret().then(|| self.new_secret());
         let endpoint = Arc::new(LocalEndpoint {
             resource: workload.id.clone(),

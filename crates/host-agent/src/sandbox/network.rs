@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
 use super::protocol::{
-    self, APP_SERVICE, AZURE, Allowed, HandOver, Handed, METADATA, RESOLVER, Welcome,
+    self, APP_SERVICE, AZURE, Allowed, CLOUD_SHELL, HandOver, Handed, METADATA, RESOLVER, Welcome,
 };
 use super::refusal::{Refusal, Step};
 use super::socket_maker;
@@ -46,6 +46,7 @@ impl Network {
         self.listen(route, Handed::Own, own)?;
         self.listen(route, Handed::ResolverTcp, RESOLVER)?;
         self.sockets.push((Handed::ResolverUdp, UdpSocket::bind(RESOLVER)?.into()));
+        self.listen(route, Handed::CloudShell, CLOUD_SHELL)?;
         if welcome.app_service.is_some() {
             self.listen(route, Handed::AppService, APP_SERVICE)?;
         }

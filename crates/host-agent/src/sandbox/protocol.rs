@@ -19,7 +19,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 /// The version of this protocol; both sides are usually the same binary, but an old server may run on.
-pub(crate) const VERSION: u32 = 1;
+pub(crate) const VERSION: u32 = 2;
 /// Longest line, in bytes.
 pub(crate) const LINE_BYTES_MAX: usize = 64 * 1024;
 /// Most services of the host that one sandbox reaches, and most of its own ports that the host reaches.
@@ -37,6 +37,8 @@ pub(crate) const RESOLVER: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::LOCALHOST,
 /// The address of App Service's token endpoint, as there.
 pub(crate) const APP_SERVICE: SocketAddrV4 =
     SocketAddrV4::new(Ipv4Addr::new(169, 254, 130, 1), 8081);
+/// The address of Cloud Shell's token endpoint, as there: msal and az ask no other.
+pub(crate) const CLOUD_SHELL: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::LOCALHOST, 50342);
 
 /// What the command wants.
 #[derive(Debug, Serialize, Deserialize)]
@@ -114,6 +116,7 @@ pub(crate) struct HandOver {
 pub(crate) enum Handed {
     Metadata,
     AppService,
+    CloudShell,
     Azure,
     Own,
     ResolverUdp,

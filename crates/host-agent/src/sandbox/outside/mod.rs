@@ -25,8 +25,8 @@ use tokio::net::{TcpListener, UdpSocket, UnixListener, UnixStream};
 use tokio::sync::{Semaphore, watch};
 
 use super::protocol::{
-    self, APP_SERVICE, AZURE, Answer, AppService, HandOver, Handed, Hello, METADATA, Ready,
-    VERSION, Welcome,
+    self, APP_SERVICE, AZURE, Answer, AppService, CLOUD_SHELL, HandOver, Handed, Hello, METADATA,
+    Ready, VERSION, Welcome,
 };
 use crate::lane::Lane;
 use crate::listen::Listeners;
@@ -178,6 +178,8 @@ impl Sandboxes {
         let Asked { workload, hello } = asked;
         let (metadata, _) =
             self.listeners.lane_inside(&workload, EndpointKind::Imds, METADATA).await;
+        let (cloud_shell, _) =
+            self.listeners.lane_inside(&workload, EndpointKind::CloudShell, CLOUD_SHELL).await;
         let (mut app_service, mut told) = (None, None);
         let kind = EndpointKind::AppService;
         if workload.bearer.kind.endpoint() == Some(kind) {
@@ -198,7 +200,7 @@ impl Sandboxes {
             covered: self.about.covered.clone(),
             notice: is_news.then(|| ADMINISTRATOR_NOTICE.to_owned()),
         };
-        (welcome, Attached { metadata, app_service, hello })
+        (welcome, Attached { metadata, cloud_shell, app_service, hello })
     }
 
     async fn take_over(
@@ -247,6 +249,9 @@ impl Sandboxes {
         let https = Arc::clone(&self.https);
         match kind {
             Handed::Metadata => self.listeners.serve_inside(listener, &asked.metadata, closed)?,
+            Handed::CloudShell => {
+                self.listeners.serve_inside(listener, &asked.cloud_shell, closed)?;
+            }
             Handed::AppService => {
                 if let Some(lane) = &asked.app_service {
                     self.listeners.serve_inside(listener, lane, closed)?;
@@ -298,6 +303,7 @@ struct Asked {
 /// What answers in a sandbox.
 struct Attached {
     metadata: Arc<Lane>,
+    cloud_shell: Arc<Lane>,
     app_service: Option<Arc<Lane>>,
     hello: Hello,
 }

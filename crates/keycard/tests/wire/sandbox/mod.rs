@@ -39,6 +39,22 @@ fn a_site_gets_its_own_endpoint_by_the_variables_that_its_platform_sets() {
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
 }
 
+/// msal and az ask no other address, whatever the variables say.
+#[test]
+fn cloud_shells_endpoint_is_where_its_clients_ask() {
+    let stage = Stage::set(Who::Ordinary);
+    for host in ["localhost:50342", "127.0.0.1:50342"] {
+        let script = format!(
+            "exec 3<>/dev/tcp/127.0.0.1/50342 && printf 'POST /oauth2/token HTTP/1.1\\r\\nHost: {host}\\r\\n\
+             Metadata: true\\r\\nContent-Type: application/x-www-form-urlencoded\\r\\nContent-Length: 32\\r\\n\
+             Connection: close\\r\\n\\r\\nresource=https://vault.azure.net' >&3 && cat <&3"
+        );
+        let answer = stage.says(&[], &script);
+        assert!(answer.starts_with("HTTP/1.1 200"), "{host}: {answer}");
+        assert!(answer.contains("\"access_token\":\"ey"), "{host}: {answer}");
+    }
+}
+
 #[test]
 fn bundles_that_programs_carry_trust_keycard_inside_and_only_there() {
     for who in Who::all() {
