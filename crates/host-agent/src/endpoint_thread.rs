@@ -3,9 +3,10 @@
 //! Most of what workloads ask is answered with bytes that are ready. To wake another thread for that costs more than the
 //! answer, so all connections share one that sleeps only when nobody asks. What takes work is given to the server's workers.
 
+use std::future::Future;
 use std::io;
 use std::net::{SocketAddr, SocketAddrV4};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use keycard_domain::limits;
@@ -14,6 +15,7 @@ use rustix::process::{Resource, getrlimit};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::runtime::{self, Handle};
 use tokio::sync::{oneshot, watch};
+use tokio::task::JoinSet;
 
 use crate::lane::Lane;
 use crate::node_certificate::NodeCertificate;
@@ -25,6 +27,8 @@ const BACKLOG: u32 = 1024;
 #[derive(Debug)]
 pub struct EndpointThread {
     endpoints: Handle,
+    /// A listener each.
+    serving: Mutex<JoinSet<()>>,
     /// Dropped with this: the thread ends.
     _running: oneshot::Sender<()>,
 }
@@ -41,7 +45,7 @@ impl EndpointThread {
         let (running, ended) = oneshot::channel::<()>();
         let serve = move || drop(runtime.block_on(ended));
         thread::Builder::new().name("local-endpoints".to_owned()).spawn(serve)?;
-        Ok(Self { endpoints, _running: running })
+        Ok(Self { endpoints, serving: Mutex::default(), _running: running })
     }
 
     /// A listener of the thread.
@@ -82,7 +86,22 @@ impl EndpointThread {
         let answer = move |request| lane.answer(request);
         let serving =
             connection::serve_http1(connections_max, listener, closed, names, plain, answer);
-        self.endpoints.spawn(serving);
+        self.spawn(serving);
+    }
+
+    fn spawn(&self, listener: impl Future<Output = ()> + Send + 'static) {
+        let mut serving = self.serving.lock().unwrap_or_else(PoisonError::into_inner);
+        while serving.try_join_next().is_some() {}
+        serving.spawn_on(listener, &self.endpoints);
+    }
+
+    /// Waits until what the listeners were asked before they were closed is answered.
+    pub(crate) async fn finish(&self) {
+        let mut serving = {
+            let mut serving = self.serving.lock().unwrap_or_else(PoisonError::into_inner);
+            std::mem::take(&mut *serving)
+        };
+        while serving.join_next().await.is_some() {}
     }
 
     /// Serves a listener over TLS until it is closed.
@@ -98,7 +117,7 @@ impl EndpointThread {
         let answer = move |request| lane.answer(request);
         let serving =
             connection::serve_http1(connections_max(), listener, closed, names, secure, answer);
-        self.endpoints.spawn(serving);
+        self.spawn(serving);
     }
 }
 

@@ -119,6 +119,13 @@ impl Listeners {
         }
     }
 
+    /// Closes all listeners, and waits until what they were asked is answered. What is served in sandboxes has to be closed by
+    /// them.
+    pub async fn close(&self) {
+        self.open.lock().await.clear();
+        self.thread.finish().await;
+    }
+
     /// The workloads that are called so: by the whole id one at most, by a name perhaps several.
     pub(crate) fn called(&self, named: &str) -> Vec<Workload> {
         if let Some(workload) = named.parse().ok().and_then(|id| self.view.workload(&id)) {
@@ -488,6 +495,18 @@ mod tests {
         let anew = Workload { instance_id: Uuid::from_u128(7), ..workload };
         listeners.follow_inside(&BTreeMap::from([(anew.id.key(), anew)])).await;
         assert!(ask().await.contains("another host"), "another of the same name is not it");
+    }
+
+    #[tokio::test]
+    async fn once_they_are_closed_nobody_listens() {
+        let listeners = listeners(Running(0..1), None);
+        let attachment = listeners.list().await.remove(0);
+        let address = attachment.url.trim_start_matches("http://").to_owned();
+        let mut idle = TcpStream::connect(&address).await.unwrap();
+        listeners.close().await;
+        assert!(matches!(idle.read(&mut [0; 1]).await, Ok(0) | Err(_)));
+        let refused = TcpStream::connect(&address).await.unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
     }
 
     #[tokio::test]

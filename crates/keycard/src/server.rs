@@ -203,7 +203,7 @@ pub async fn start(options: Options) -> Result<Server, StartError> {
     let signing = signing.map_err(other)?;
     let local = (certificate, Arc::clone(&signing));
     let faces = Faces::mount(&state, &names, &options, health, local)?;
-    tasks.push(tokio::spawn(follow_hosts(Arc::clone(&state), faces.host.clone(), stopped.clone())));
+    tasks.push(tokio::spawn(serve_hosts(Arc::clone(&state), faces.host.clone(), stopped.clone())));
     let run_directory = options.places.run_directory(port);
     let files = write_trust_files(&run_directory, &authority)?;
     let (metrics_listener, metrics_address) = bind_metrics(options.metrics_port).await?;
@@ -364,8 +364,14 @@ async fn keep_credentials(state: Arc<State>, faces: Arc<Faces>, stopped: watch::
     .await;
 }
 
+/// Keeps local endpoints until the server stops; requests under way are answered first.
+async fn serve_hosts(state: Arc<State>, host: Host, stopped: watch::Receiver<bool>) {
+    follow_hosts(state, &host, stopped).await;
+    host.listeners.close().await;
+}
+
 /// Opens and closes local endpoints and drops tokens as the state changes.
-async fn follow_hosts(state: Arc<State>, host: Host, mut stopped: watch::Receiver<bool>) {
+async fn follow_hosts(state: Arc<State>, host: &Host, mut stopped: watch::Receiver<bool>) {
     let mut revisions = state.revisions();
     let mut seen = state.snapshot_to_keep();
     host.listeners.follow().await;
@@ -374,7 +380,7 @@ async fn follow_hosts(state: Arc<State>, host: Host, mut stopped: watch::Receive
             changed = revisions.changed() => {
                 if changed.is_err() { return }
                 let present = state.snapshot_to_keep();
-                follow_changes(&host, &seen, &present).await;
+                follow_changes(host, &seen, &present).await;
                 seen = present;
             }
             _ = stopped.changed() => return,
