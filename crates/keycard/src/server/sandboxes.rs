@@ -15,7 +15,9 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::{At, Faces, Options, StartError, Tls, other, serve_https};
+use super::certificates::Tls;
+use super::faces::{At, Faces, serve_https};
+use super::{Options, StartError, other};
 use crate::handshake::Handshakes;
 use crate::keys;
 
