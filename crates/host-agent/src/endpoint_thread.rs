@@ -3,7 +3,7 @@
 //! Most of what workloads ask is answered with bytes that are ready. To wake another thread for that costs more than the
 //! answer, so all connections share one that sleeps only when nobody asks. What takes work is given to the server's workers.
 
-use std::future::Future;
+use std::future::{Future, Ready, ready};
 use std::io;
 use std::net::{SocketAddr, SocketAddrV4};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,7 +12,8 @@ use std::thread;
 use keycard_domain::limits;
 use keycard_wire::connection;
 use rustix::process::{Resource, getrlimit};
-use tokio::net::{TcpListener, TcpSocket};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::runtime::{self, Handle};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
@@ -71,37 +72,7 @@ impl EndpointThread {
         lane: Arc<Lane>,
         closed: watch::Receiver<()>,
     ) {
-        self.serve_up_to(connections_max(), listener, lane, closed);
-    }
-
-    fn serve_up_to(
-        &self,
-        connections_max: usize,
-        listener: TcpListener,
-        lane: Arc<Lane>,
-        closed: watch::Receiver<()>,
-    ) {
-        let names = lane.header_names();
-        let plain = |stream| async { Some(stream) };
-        let answer = move |request| lane.answer(request);
-        let serving =
-            connection::serve_http1(connections_max, listener, closed, names, plain, answer);
-        self.spawn(serving);
-    }
-
-    fn spawn(&self, listener: impl Future<Output = ()> + Send + 'static) {
-        let mut serving = self.serving.lock().unwrap_or_else(PoisonError::into_inner);
-        while serving.try_join_next().is_some() {}
-        serving.spawn_on(listener, &self.endpoints);
-    }
-
-    /// Waits until what the listeners were asked before they were closed is answered.
-    pub(crate) async fn finish(&self) {
-        let mut serving = {
-            let mut serving = self.serving.lock().unwrap_or_else(PoisonError::into_inner);
-            std::mem::take(&mut *serving)
-        };
-        while serving.join_next().await.is_some() {}
+        self.accept(connections_max(), listener, lane, closed, plain);
     }
 
     /// Serves a listener over TLS until it is closed.
@@ -112,13 +83,47 @@ impl EndpointThread {
         closed: watch::Receiver<()>,
         certificate: NodeCertificate,
     ) {
-        let names = lane.header_names();
-        let secure = move |stream| certificate.secure(stream);
-        let answer = move |request| lane.answer(request);
-        let serving =
-            connection::serve_http1(connections_max(), listener, closed, names, secure, answer);
-        self.spawn(serving);
+        let workers = lane.workers().clone();
+        let secure = move |stream| {
+            let handshake = workers.spawn(certificate.secure(stream));
+            async move { handshake.await.ok().flatten() }
+        };
+        self.accept(connections_max(), listener, lane, closed, secure);
     }
+
+    fn accept<C, R, I>(
+        &self,
+        connections_max: usize,
+        listener: TcpListener,
+        lane: Arc<Lane>,
+        closed: watch::Receiver<()>,
+        secure: C,
+    ) where
+        C: Fn(TcpStream) -> R + Send + 'static,
+        R: Future<Output = Option<I>> + Send + 'static,
+        I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let names = lane.header_names();
+        let answer = move |request| lane.answer(request);
+        let listening =
+            connection::serve_http1(connections_max, listener, closed, names, secure, answer);
+        let mut serving = self.serving.lock().unwrap_or_else(PoisonError::into_inner);
+        while serving.try_join_next().is_some() {}
+        serving.spawn_on(listening, &self.endpoints);
+    }
+
+    /// Waits until what the listeners were asked before they were closed is answered.
+    pub(crate) async fn finish(&self) {
+        let mut serving = {
+            let mut serving = self.serving.lock().unwrap_or_else(PoisonError::into_inner);
+            std::mem::take(&mut *serving)
+        };
+        while serving.join_next().await.is_some() {}
+    }
+}
+
+fn plain(stream: TcpStream) -> Ready<Option<TcpStream>> {
+    ready(Some(stream))
 }
 
 /// One endpoint's workload takes at most half of the descriptors that this process may have.
@@ -133,7 +138,6 @@ mod tests {
     use crate::lane::tests::imds_lane;
     use std::net::Ipv4Addr;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    use tokio::net::TcpStream;
 
     async fn ask(stream: &mut TcpStream, address: SocketAddr) {
         let request = format!("GET / HTTP/1.1\r\nHost: {address}\r\n\r\n");
@@ -167,7 +171,7 @@ mod tests {
         let listener = thread.bind(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0)).unwrap();
         let address = listener.local_addr().unwrap();
         let (_open, closed) = watch::channel(());
-        thread.serve_up_to(1, listener, imds_lane(address.port()), closed);
+        thread.accept(1, listener, imds_lane(address.port()), closed, plain);
         let mut first = TcpStream::connect(address).await.unwrap();
         ask(&mut first, address).await;
         assert!(is_answered(&mut first).await);

@@ -81,6 +81,11 @@ impl Lane {
         if is_read_by_shells { HeaderNames::TitleCase } else { HeaderNames::LowerCase }
     }
 
+    /// Who answers what takes work.
+    pub(crate) fn workers(&self) -> &Handle {
+        &self.host.workers
+    }
+
     /// The same endpoint, at the same address, of a workload that has another id or another secret now.
     pub(crate) fn rebind(&self, id: &ArmResourceId, header: Option<Secret>) {
         let present = Arc::clone(&self.bound.load().endpoint);
@@ -118,8 +123,8 @@ impl Lane {
 
     fn prepared(&self, request: &Request<Incoming>) -> Option<Bytes> {
         let bound = self.bound.load();
-        let now = || self.host.local.clock.unix_seconds();
-        bound.fast.as_ref()?.answer(&bound.endpoint, request, now())
+        let fast = bound.fast.as_ref()?;
+        fast.answer(&bound.endpoint, request, self.host.local.clock.unix_seconds())
     }
 
     /// A client that goes away takes its request back.

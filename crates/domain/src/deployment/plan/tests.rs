@@ -1,3 +1,5 @@
+//! What templates plan: which resources there are, what they wait for, and with which values.
+
 #![expect(clippy::needless_pass_by_value, reason = "tables of cases read best without ceremony")]
 
 use serde_json::json;
