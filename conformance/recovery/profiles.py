@@ -8,12 +8,14 @@ CLIENTS = ("azure-identity", "azure-identity-aio", "msal", "msal-msiv2", "node-i
 
 @dataclasses.dataclass(frozen=True)
 class Profile:
-    """A fault, set on one machine; `audience` is its own, since some clients keep tokens for the whole process."""
+    """Faults, set on one machine; `audience` is its own, since some clients keep tokens for the whole process."""
 
     name: str
     title: str
-    words: tuple[str, ...]
+    faults: tuple[tuple[str, ...], ...]
     audience: str
+    # Requests of others that are sent before; all but one of them are under way then.
+    others: int = 0
     sources: tuple[str, ...] = ("imds", "app-service")
     # Takes more than a minute: run by `./test --long` only.
     is_long: bool = False
@@ -23,44 +25,52 @@ PROFILES = (
     Profile(
         "throttled",
         "429, `Retry-After: 2`, twice",
-        ("too-many-requests", "--retry-after", "2s", "--requests", "2"),
+        (("too-many-requests", "--retry-after", "2s", "--requests", "2"),),
         "https://vault.azure.net",
+    ),
+    Profile(
+        "crowded",
+        "five others at once, for 3 s",
+        # In the order of their names: who is not let through is not slow.
+        (("throttle", "--name", "1"), ("slow-answer", "--name", "2", "--delay", "3s", "--requests", "5")),
+        "https://database.windows.net",
+        others=6,
     ),
     Profile(
         "unavailable",
         "503, three times",
-        ("server-error", "--status", "503", "--requests", "3"),
+        (("server-error", "--status", "503", "--requests", "3"),),
         "https://vault.azure.net/",
     ),
     Profile(
         "late",
         "3 s late, once",
-        ("slow-answer", "--delay", "3s", "--requests", "1"),
+        (("slow-answer", "--delay", "3s", "--requests", "1"),),
         "https://storage.azure.com",
     ),
     Profile(
         "dropped",
         "dropped before the answer, once",
-        ("connection-dropped", "--moment", "before-answer", "--requests", "1"),
+        (("connection-dropped", "--moment", "before-answer", "--requests", "1"),),
         "https://storage.azure.com/",
     ),
     Profile(
         "cut",
         "dropped within the answer, once",
-        ("connection-dropped", "--moment", "mid-answer", "--requests", "1"),
+        (("connection-dropped", "--moment", "mid-answer", "--requests", "1"),),
         "https://graph.microsoft.com",
     ),
     Profile(
         "updating-short",
         "410 for 10 s",
-        ("updating", "--for", "10s"),
+        (("updating", "--for", "10s"),),
         "https://graph.microsoft.com/",
         sources=("imds",),
     ),
     Profile(
         "updating",
         "410 for 70 s",
-        ("updating",),
+        (("updating",),),
         "https://database.windows.net/",
         sources=("imds",),
         is_long=True,

@@ -40,7 +40,7 @@ class Said:
 def said(key, outcome):
     """What the page says of the trial: source, client and the profile's name."""
     if key in BY_CHANCE:
-        return Said(round(outcome.seconds, -1), BY_CHANCE[key], is_by_chance=True)
+        return Said(int(round(outcome.seconds, -1)), BY_CHANCE[key], is_by_chance=True)
     return Said(round(outcome.seconds), outcome.refusal)
 
 

@@ -3,9 +3,12 @@
 import concurrent.futures
 import contextlib
 import dataclasses
+import select
+import socket
 import subprocess
 import threading
 import time
+import urllib.parse
 
 from asked import Program
 from profiles import WARM_UP_AUDIENCE
@@ -53,12 +56,29 @@ class Trials:
             return {each.name: self.outcome_of(program, source, variables, machine, each) for each in profiles}
 
     def outcome_of(self, program, source, variables, machine, profile):
-        self.keycard("fault", "set", *profile.words, "--on", machine)
-        begin = time.monotonic()
-        told = self.ask(program, source, variables, profile.audience)
-        seconds = time.monotonic() - begin
+        for words in profile.faults:
+            self.keycard("fault", "set", *words, "--on", machine)
+        with self.others(profile.others, source, machine):
+            begin = time.monotonic()
+            told = self.ask(program, source, variables, profile.audience)
+            seconds = time.monotonic() - begin
         self.keycard("fault", "clear", "--on", machine)
         return Outcome(seconds, told.get("refusal"), told.get("words", ""))
+
+    @contextlib.contextmanager
+    def others(self, count, source, machine):
+        """So many requests, each over a connection of its own; the rest is under way once one of them is refused."""
+        with contextlib.ExitStack() as connections:
+            if count:
+                with self.lock:
+                    host, request = documented_request(self.workloads.environment(SOURCES[source], machine))
+                sockets = [connections.enter_context(socket.create_connection(host)) for _ in range(count)]
+                for connection in sockets:
+                    connection.sendall(request)
+                refused, _, _ = select.select(sockets, [], [], ANSWER_SECONDS_MAX)
+                status = refused[0].recv(1024).split()[1]
+                assert status == b"429", f"one more than are let through was told {status}"
+            yield
 
     def machine(self, source, name):
         """The id of a resource with a system-assigned identity."""
@@ -71,11 +91,27 @@ class Trials:
         return program.ask(question, ANSWER_SECONDS_MAX)
 
     def keycard(self, *words):
-        command = self.workloads.subject["command"]
-        done = subprocess.run(
-            [command["program"], *words], env=command["environment"], capture_output=True, text=True
-        )
-        assert done.returncode == 0, f"keycard {' '.join(words)}: {done.stderr}"
+        keycard(self.workloads.subject, *words)
 
     def close(self):
         self.threads.shutdown(cancel_futures=True)
+
+
+def keycard(subject, *words):
+    """A command of keycard's own, which must succeed."""
+    command = subject["command"]
+    done = subprocess.run([command["program"], *words], env=command["environment"], capture_output=True, text=True)
+    assert done.returncode == 0, f"keycard {' '.join(words)}: {done.stderr}"
+
+
+def documented_request(variables):
+    """The address of the endpoint to which the variables lead, and a token request as Microsoft documents it there."""
+    if endpoint := variables.get("IDENTITY_ENDPOINT"):
+        version, header = "2019-08-01", f"X-IDENTITY-HEADER: {variables['IDENTITY_HEADER']}"
+    else:
+        endpoint = f"{variables['AZURE_POD_IDENTITY_AUTHORITY_HOST']}/metadata/identity/oauth2/token"
+        version, header = "2018-02-01", "Metadata: true"
+    parts = urllib.parse.urlsplit(endpoint)
+    target = f"{parts.path}?api-version={version}&resource={WARM_UP_AUDIENCE}"
+    request = f"GET {target} HTTP/1.1\r\nHost: {parts.netloc}\r\n{header}\r\n\r\n"
+    return (parts.hostname, parts.port), request.encode()
