@@ -40,6 +40,12 @@ pub(crate) enum Stray {
     MethodNotAllowed,
 }
 
+impl From<Foreign> for Stray {
+    fn from(foreign: Foreign) -> Self {
+        Self::Foreign(foreign)
+    }
+}
+
 impl Stray {
     pub(crate) const fn status(self) -> StatusCode {
         match self {
@@ -113,7 +119,7 @@ impl<P: Protocol> Gate for Door<P> {
     }
 
     async fn enter(&self, parts: &mut Parts) -> Result<(), Response> {
-        let endpoint = check_origin(parts).map_err(|it| self.refused(parts, Stray::Foreign(it)))?;
+        let endpoint = check_origin(parts).map_err(|stray| self.refused(parts, stray))?;
         P::check(&endpoint, &parts.headers).map_err(|refusal| self.refused(parts, refusal))
     }
 
@@ -124,7 +130,7 @@ impl<P: Protocol> Gate for Door<P> {
         parts: &mut Parts,
         _: &mut Body,
     ) -> Result<OperationContext, Response> {
-        let endpoint = check_origin(parts).map_err(|it| self.refused(parts, Stray::Foreign(it)))?;
+        let endpoint = check_origin(parts).map_err(|stray| self.refused(parts, stray))?;
         Ok(operation(&self.face, &endpoint, parts))
     }
 

@@ -56,8 +56,7 @@ impl Gate for ImdsGate {
 
     async fn enter(&self, parts: &mut Parts) -> Result<(), Response> {
         let refuse = |error| at_the_door(&parts.uri, &error);
-        let endpoint = check_origin(parts)
-            .map_err(|foreign| refuse(ImdsError::Stray(Stray::Foreign(foreign))))?;
+        let endpoint = check_origin(parts).map_err(|stray| refuse(ImdsError::Stray(stray)))?;
         if key_binding::is_missing(&self.0, &endpoint, &parts.uri) {
             return Err(refuse(ImdsError::Stray(Stray::PathUnknown)));
         }
@@ -75,8 +74,7 @@ impl Gate for ImdsGate {
         _: &mut Body,
     ) -> Result<OperationContext, Response> {
         let refuse = |error| at_the_door(&parts.uri, &error);
-        let endpoint = check_origin(parts)
-            .map_err(|foreign| refuse(ImdsError::Stray(Stray::Foreign(foreign))))?;
+        let endpoint = check_origin(parts).map_err(|stray| refuse(ImdsError::Stray(stray)))?;
         let operation = operation(&self.0, &endpoint, parts);
         if let Some(rate) = self.0.metadata_requests {
             let admitted = endpoint.throttle.admit(rate, operation.now);

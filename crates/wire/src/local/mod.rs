@@ -38,6 +38,7 @@ use keycard_domain::token::source::{Freshness, Selector, TokenSource};
 use keycard_domain::token::throttle::Throttle;
 
 use self::arc::Challenges;
+use self::door::Stray;
 use crate::host_names::requested_authority;
 use crate::request::{Parameters, RequestIds};
 use crate::route::{Face, Row};
@@ -178,19 +179,19 @@ pub(crate) enum Foreign {
 }
 
 /// Refuses what no workload sends: foreign hosts, forwarded requests, ambiguous framing.
-pub(crate) fn check_origin(parts: &Parts) -> Result<Arc<LocalEndpoint>, Foreign> {
+pub(crate) fn check_origin(parts: &Parts) -> Result<Arc<LocalEndpoint>, Stray> {
     let endpoint = parts.extensions.get::<Arc<LocalEndpoint>>().ok_or(Foreign::NoEndpoint)?;
     let authority = requested_authority(parts).ok_or(Foreign::Host)?;
     if !endpoint.authorities.iter().any(|own| own.eq_ignore_ascii_case(&authority)) {
-        return Err(Foreign::Host);
+        return Err(Foreign::Host.into());
     }
     if parts.headers.contains_key("x-forwarded-for")
         || parts.headers.contains_key(header::FORWARDED)
     {
-        return Err(Foreign::Forwarded);
+        return Err(Foreign::Forwarded.into());
     }
     if has_ambiguous_framing(&parts.headers) {
-        return Err(Foreign::Framing);
+        return Err(Foreign::Framing.into());
     }
     Ok(Arc::clone(endpoint))
 }
