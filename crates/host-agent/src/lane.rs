@@ -98,6 +98,12 @@ impl Lane {
         self.bound.store(Arc::new(Self::bind(self.kind, endpoint, &self.host)));
     }
 
+    /// Nothing that was answered until now is answered again without a look.
+    pub(crate) fn forget_answers(&self) {
+        let endpoint = Arc::clone(&self.bound.load().endpoint);
+        self.bound.store(Arc::new(Self::bind(self.kind, endpoint, &self.host)));
+    }
+
     /// Whoever asks here from now on is refused.
     pub(crate) fn end(&self) {
         let nobody = LocalEndpoint {

@@ -6,15 +6,16 @@ use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::io::{self, ErrorKind};
 use std::net::{Ipv4Addr, SocketAddrV4};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 
 use async_trait::async_trait;
 use keycard_crypto::encoding;
 use keycard_crypto::secret::Secret;
-use keycard_domain::compute::Workload;
 use keycard_domain::compute::attachment::{
     Attachment, AttachmentError, Attachments, EndpointKind, Hints,
 };
+use keycard_domain::compute::{ComputeResource, Workload};
 use keycard_domain::directory::lookup::{self, DefaultRule};
 use keycard_domain::limits;
 use keycard_domain::resource_id::ArmResourceId;
@@ -43,6 +44,8 @@ pub struct Listeners {
     /// What endpoints show that are spoken to over TLS.
     certificate: NodeCertificate,
     endpoints_max: usize,
+    /// Changed under the lock of `open` only.
+    is_closed: AtomicBool,
     open: Mutex<BTreeMap<(String, EndpointKind), OpenListener>>,
     /// What is served at sockets that were made elsewhere.
     inside: Mutex<Vec<Inside>>,
@@ -56,7 +59,8 @@ struct Inside {
     id: ArmResourceId,
     instance_id: Uuid,
     has_secret: bool,
-    starts: u64,
+    /// As it was when the lane was last looked at.
+    bearer: Arc<ComputeResource>,
     lane: Weak<Lane>,
 }
 
@@ -66,10 +70,8 @@ struct OpenListener {
     /// What the workload is wherever it moves.
     instance_id: Uuid,
     lane: Arc<Lane>,
-    /// How often the resource had been started when its workload was given the present secret.
-    starts: u64,
-    /// The kind of endpoint that its resource has by itself.
-    own: Option<EndpointKind>,
+    /// As it was when the lane was last looked at.
+    bearer: Arc<ComputeResource>,
     /// Dropped with the entry: the accept loops end.
     _open: watch::Sender<()>,
 }
@@ -91,6 +93,7 @@ impl Listeners {
             link_local,
             certificate,
             endpoints_max: limits::LOCAL_ENDPOINTS_MAX,
+            is_closed: AtomicBool::new(false),
             open: Mutex::default(),
             inside: Mutex::default(),
             link_local_address: Mutex::default(),
@@ -104,7 +107,7 @@ impl Listeners {
         let wanted: BTreeMap<String, Workload> =
             workloads.map(|workload| (workload.id.key(), workload)).collect();
         self.move_or_close(&wanted).await;
-        self.renew_secrets(&wanted).await;
+        self.follow_bearers(&wanted).await;
         self.follow_inside(&wanted).await;
         let mut unopened = Vec::new();
         for workload in wanted.into_values() {
@@ -119,10 +122,14 @@ impl Listeners {
         }
     }
 
-    /// Closes all listeners, and waits until what they were asked is answered. What is served in sandboxes has to be closed by
-    /// them.
+    /// Closes all listeners for good, and waits, within the time that a stop may take, until what is being answered is
+    /// answered. What is served in sandboxes has to be closed by them.
     pub async fn close(&self) {
-        self.open.lock().await.clear();
+        {
+            let mut open = self.open.lock().await;
+            self.is_closed.store(true, Ordering::Relaxed);
+            open.clear();
+        }
         self.thread.finish().await;
     }
 
@@ -164,7 +171,7 @@ impl Listeners {
             id: workload.id.clone(),
             instance_id: workload.instance_id,
             has_secret: header.is_some(),
-            starts: workload.bearer.starts,
+            bearer: Arc::clone(&workload.bearer),
             lane: Arc::downgrade(&lane),
         });
         (lane, header)
@@ -185,29 +192,35 @@ impl Listeners {
                 lane.end();
                 return false;
             };
-            let has_restarted = known.has_secret && known.starts != workload.bearer.starts;
+            let has_restarted = known.has_secret && known.bearer.starts != workload.bearer.starts;
             if has_restarted || known.id != workload.id {
                 lane.rebind(&workload.id, known.has_secret.then(|| self.new_secret()));
                 known.id = workload.id.clone();
-                known.starts = workload.bearer.starts;
+            } else if !Arc::ptr_eq(&known.bearer, &workload.bearer) {
+                lane.forget_answers();
             }
+            known.bearer = Arc::clone(&workload.bearer);
             true
         });
     }
 
     /// Whoever learnt the former secret of a workload that was started anew can do nothing with it any more; the address
-    /// stays.
-    async fn renew_secrets(&self, wanted: &BTreeMap<String, Workload>) {
+    /// stays. What was answered before a resource changed is asked anew: another identity may be the default one.
+    async fn follow_bearers(&self, wanted: &BTreeMap<String, Workload>) {
         for ((key, _), listener) in self.open.lock().await.iter_mut() {
             let Some(workload) = wanted.get(key) else { continue };
-            let starts = workload.bearer.starts;
-            if listener.starts == starts || listener.attachment.header.is_none() {
+            if Arc::ptr_eq(&listener.bearer, &workload.bearer) {
                 continue;
             }
-            let header = Some(self.new_secret());
-            listener.lane.rebind(&workload.id, header.clone());
-            listener.attachment.header = header;
-            listener.starts = starts;
+            let has_restarted = listener.bearer.starts != workload.bearer.starts;
+            if has_restarted && listener.attachment.header.is_some() {
+                let header = Some(self.new_secret());
+                listener.lane.rebind(&workload.id, header.clone());
+                listener.attachment.header = header;
+            } else {
+                listener.lane.forget_answers();
+            }
+            listener.bearer = Arc::clone(&workload.bearer);
         }
     }
 
@@ -245,6 +258,9 @@ impl Listeners {
         let key = (workload.id.key(), kind);
         if let Some(listener) = open.get(&key) {
             return Ok(listener.attachment.clone());
+        }
+        if self.is_closed.load(Ordering::Relaxed) {
+            return Err(AttachmentError::Unavailable("the host stops".to_owned()));
         }
         if open.len() >= self.endpoints_max {
             let reason = format!("a host has at most {} of them", self.endpoints_max);
@@ -287,9 +303,8 @@ impl Listeners {
         }
         let hints = self.hints(kind);
         let attachment = Attachment { resource_id: id.clone(), kind, url, header, hints };
-        let (instance_id, starts) = (workload.instance_id, workload.bearer.starts);
-        let own = workload.bearer.kind.endpoint();
-        Ok(OpenListener { attachment, instance_id, lane, starts, own, _open: open })
+        let (instance_id, bearer) = (workload.instance_id, Arc::clone(&workload.bearer));
+        Ok(OpenListener { attachment, instance_id, lane, bearer, _open: open })
     }
 
     fn hints(&self, kind: EndpointKind) -> Hints {
@@ -368,7 +383,8 @@ impl Attachments for Listeners {
         let open = self.open.lock().await;
         let mut listed: Vec<&OpenListener> = open.values().collect();
         listed.sort_by_cached_key(|listener| {
-            (listener.attachment.resource_id.key(), listener.own != Some(listener.attachment.kind))
+            let own = listener.bearer.kind.endpoint();
+            (listener.attachment.resource_id.key(), own != Some(listener.attachment.kind))
         });
         listed.into_iter().map(|listener| listener.attachment.clone()).collect()
     }
@@ -507,6 +523,7 @@ mod tests {
         assert!(matches!(idle.read(&mut [0; 1]).await, Ok(0) | Err(_)));
         let refused = TcpStream::connect(&address).await.unwrap_err();
         assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
+        assert!(listeners.list().await.is_empty(), "and nobody ever will");
     }
 
     #[tokio::test]

@@ -210,6 +210,23 @@ async fn which_identity_is_meant_follows_the_documented_rule() {
     }
 }
 
+/// A repetition is answered from what was prepared, but not once the resource has changed.
+#[tokio::test]
+async fn another_default_identity_is_the_one_that_is_meant_from_then_on() {
+    let cloud = Cloud::start().await;
+    let first = cloud.put_identity("mi-1").await["properties"]["clientId"].clone();
+    cloud.put_identity("mi-2").await;
+    cloud.put_vm("one", false, &["mi-1"]).await;
+    for _ in 0..2 {
+        assert_eq!(cloud.metadata("one", QUERY).await.body["client_id"], first);
+    }
+    cloud.put_vm("one", false, &["mi-1", "mi-2"]).await;
+    assert_eq!(cloud.metadata("one", QUERY).await.status, StatusCode::BAD_REQUEST);
+    cloud.put_vm("one", true, &["mi-1"]).await;
+    let own = cloud.metadata("one", QUERY).await.body["client_id"].clone();
+    assert!(own.is_string() && own != first, "{own}");
+}
+
 /// 21
 #[tokio::test]
 async fn an_unknown_resource_is_refused_for_good_and_not_remembered() {
