@@ -3,6 +3,7 @@
 //! Everything that a first request is checked for is checked here too; whatever is not plainly a repetition goes to
 //! the router.
 
+use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
 
@@ -22,11 +23,17 @@ pub struct FastLane {
     ready: ArcSwap<Vec<(Box<str>, Arc<Ready>)>>,
 }
 
-#[derive(Debug)]
 struct Ready {
     answer: PreparedAnswer,
     /// The body of the last second that was asked in.
     rendered: ArcSwap<(i64, Bytes)>,
+}
+
+impl fmt::Debug for Ready {
+    /// Without the body, which holds the token.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ready").field("answer", &self.answer).finish_non_exhaustive()
+    }
 }
 
 /// Cached answers of this process, for the metrics. Counted, not logged one by one.

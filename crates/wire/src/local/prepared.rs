@@ -1,5 +1,6 @@
 //! An answer that may be given again as it is, but for `expires_in`: what the fast lane of a listener sends.
 
+use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -9,13 +10,19 @@ use keycard_domain::token::source::Reuse;
 #[derive(Clone, Debug)]
 pub struct PreparedAnswer(Arc<Prepared>);
 
-#[derive(Debug)]
 struct Prepared {
     before: Box<str>,
     between: Box<str>,
     after: Box<str>,
     expires_on: i64,
     reuse: Reuse,
+}
+
+impl fmt::Debug for Prepared {
+    /// Without the token.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Prepared").field("expires_on", &self.expires_on).finish_non_exhaustive()
+    }
 }
 
 /// The members whose values change with the clock, in their order.
@@ -63,6 +70,7 @@ mod tests {
         let prepared = PreparedAnswer::split(body, 1100, reuse.clone()).unwrap();
         assert_eq!(prepared.body_at(1000), body);
         assert_eq!(prepared.body_at(1001), body.replace("\"100\"", "\"99\""));
+        assert!(!format!("{prepared:?}").contains("access_token"));
         assert!(prepared.is_good_at(1049));
         assert!(!prepared.is_good_at(1050));
         reuse.withdraw();
