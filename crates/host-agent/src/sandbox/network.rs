@@ -36,6 +36,7 @@ impl Network {
                 Refusal::new(format!("--allow {host}:{port}: inside, {error}"))
             })?;
         }
+        network.listen_as_cloud_shell(&route).map_err(failed)?;
         Ok(network)
     }
 
@@ -46,11 +47,18 @@ impl Network {
         self.listen(route, Handed::Own, own)?;
         self.listen(route, Handed::ResolverTcp, RESOLVER)?;
         self.sockets.push((Handed::ResolverUdp, UdpSocket::bind(RESOLVER)?.into()));
-        self.listen(route, Handed::CloudShell, CLOUD_SHELL)?;
         if welcome.app_service.is_some() {
             self.listen(route, Handed::AppService, APP_SERVICE)?;
         }
         Ok(())
+    }
+
+    /// Few programs ask for it: what else is to be at its port comes first.
+    fn listen_as_cloud_shell(&mut self, route: &RouteSocket) -> io::Result<()> {
+        match self.listen(route, Handed::CloudShell, CLOUD_SHELL) {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => Ok(()),
+            outcome => outcome,
+        }
     }
 
     /// A service keeps the address by which it is asked for, and each name gets one of its own.

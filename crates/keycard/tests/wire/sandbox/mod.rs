@@ -53,6 +53,8 @@ fn cloud_shells_endpoint_is_where_its_clients_ask() {
         assert!(answer.starts_with("HTTP/1.1 200"), "{host}: {answer}");
         assert!(answer.contains("\"access_token\":\"ey"), "{host}: {answer}");
     }
+    let own_service = ["--allow", "localhost:50342"];
+    assert_eq!(stage.says(&own_service, "echo runs").trim(), "runs", "that comes first");
 }
 
 #[test]
