@@ -85,8 +85,9 @@ impl EndpointThread {
     ) {
         let workers = lane.workers().clone();
         let secure = move |stream| {
-            let handshake = workers.spawn(certificate.secure(stream));
-            async move { handshake.await.ok().flatten() }
+            let mut handshake = JoinSet::new();
+            handshake.spawn_on(certificate.secure(stream), &workers);
+            async move { handshake.join_next().await?.ok().flatten() }
         };
         self.accept(connections_max(), listener, lane, closed, secure);
     }
@@ -112,7 +113,7 @@ impl EndpointThread {
         serving.spawn_on(listening, &self.endpoints);
     }
 
-    /// Waits until what the listeners were asked before they were closed is answered.
+    /// Waits until all listeners have ended, which they do some time after they are closed.
     pub(crate) async fn finish(&self) {
         let mut serving = {
             let mut serving = self.serving.lock().unwrap_or_else(PoisonError::into_inner);
@@ -161,7 +162,13 @@ mod tests {
         assert!(is_answered(&mut stream).await);
         drop(thread);
         let _ = stream.read_to_end(&mut Vec::new()).await;
-        let refused = TcpStream::connect(address).await.unwrap_err();
+        // The listener ends beside its connections.
+        let refused = loop {
+            match TcpStream::connect(address).await {
+                Ok(mut last) => drop(last.read_to_end(&mut Vec::new()).await),
+                Err(error) => break error,
+            }
+        };
         assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
     }
 

@@ -259,6 +259,9 @@ impl ImdsError {
             Self::ResourceUnknown(unknown) => {
                 Answer(StatusCode::BAD_REQUEST, "invalid_resource", unknown.description(), None)
             }
+            Self::Failure(Failure::NotRunning) => {
+                invalid("The virtual machine is stopped or deallocated")
+            }
             Self::Failure(failure) => Answer(
                 failure.status(),
                 failure.error(),
