@@ -140,6 +140,16 @@ mod tests {
     use std::net::Ipv4Addr;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
+    /// A thread with a machine's endpoint.
+    fn serving(connections_max: usize) -> (EndpointThread, SocketAddr, watch::Sender<()>) {
+        let thread = EndpointThread::start().unwrap();
+        let listener = thread.bind(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let address = listener.local_addr().unwrap();
+        let (open, closed) = watch::channel(());
+        thread.accept(connections_max, listener, imds_lane(address.port()), closed, plain);
+        (thread, address, open)
+    }
+
     async fn ask(stream: &mut TcpStream, address: SocketAddr) {
         let request = format!("GET / HTTP/1.1\r\nHost: {address}\r\n\r\n");
         stream.write_all(request.as_bytes()).await.unwrap();
@@ -152,11 +162,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_it_serves_ends_with_it() {
-        let thread = EndpointThread::start().unwrap();
-        let listener = thread.bind(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let address = listener.local_addr().unwrap();
-        let (_open, closed) = watch::channel(());
-        thread.serve(listener, imds_lane(address.port()), closed);
+        let (thread, address, _open) = serving(connections_max());
         let mut stream = TcpStream::connect(address).await.unwrap();
         ask(&mut stream, address).await;
         assert!(is_answered(&mut stream).await);
@@ -174,11 +180,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_connection_beyond_the_bound_waits_until_another_ends() {
-        let thread = EndpointThread::start().unwrap();
-        let listener = thread.bind(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let address = listener.local_addr().unwrap();
-        let (_open, closed) = watch::channel(());
-        thread.accept(1, listener, imds_lane(address.port()), closed, plain);
+        let (_thread, address, _open) = serving(1);
         let mut first = TcpStream::connect(address).await.unwrap();
         ask(&mut first, address).await;
         assert!(is_answered(&mut first).await);

@@ -58,7 +58,8 @@ pub struct Listeners {
 struct Inside {
     id: ArmResourceId,
     instance_id: Uuid,
-    has_secret: bool,
+    /// What its requests have to carry, if anything.
+    header: Option<Secret>,
     /// As it was when the lane was last looked at.
     bearer: Arc<ComputeResource>,
     lane: Weak<Lane>,
@@ -170,7 +171,7 @@ impl Listeners {
         inside.push(Inside {
             id: workload.id.clone(),
             instance_id: workload.instance_id,
-            has_secret: header.is_some(),
+            header: header.clone(),
             bearer: Arc::clone(&workload.bearer),
             lane: Arc::downgrade(&lane),
         });
@@ -192,9 +193,13 @@ impl Listeners {
                 lane.end();
                 return false;
             };
-            let has_restarted = known.has_secret && known.bearer.starts != workload.bearer.starts;
+            let has_restarted =
+                known.header.is_some() && known.bearer.starts != workload.bearer.starts;
+            if has_restarted {
+                known.header = Some(self.new_secret());
+            }
             if has_restarted || known.id != workload.id {
-                lane.rebind(&workload.id, known.has_secret.then(|| self.new_secret()));
+                lane.rebind(&workload.id, known.header.clone());
                 known.id = workload.id.clone();
             } else if !Arc::ptr_eq(&known.bearer, &workload.bearer) {
                 lane.forget_answers();
@@ -511,6 +516,38 @@ mod tests {
         let anew = Workload { instance_id: Uuid::from_u128(7), ..workload };
         listeners.follow_inside(&BTreeMap::from([(anew.id.key(), anew)])).await;
         assert!(ask().await.contains("another host"), "another of the same name is not it");
+    }
+
+    #[tokio::test]
+    async fn the_secret_of_a_sandbox_outlives_a_move_and_not_a_restart() {
+        let listeners = listeners(Running(0..1), None);
+        let socket = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let SocketAddr::V4(address) = socket.local_addr().unwrap() else { panic!("no IPv4") };
+        let workload = Running::workload(0);
+        let kind = EndpointKind::AppService;
+        let (lane, secret) = listeners.lane_inside(&workload, kind, address).await;
+        let (_open, closed) = watch::channel(());
+        listeners.serve_inside(socket, &lane, closed).unwrap();
+        let is_known = async || {
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            let secret = secret.as_ref().unwrap().expose();
+            let head = format!(
+                "GET /msi/token HTTP/1.1\r\nHost: {address}\r\nX-IDENTITY-HEADER: {secret}\r\nConnection: close\r\n\r\n"
+            );
+            stream.write_all(head.as_bytes()).await.unwrap();
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).await.unwrap();
+            !answer.starts_with("HTTP/1.1 401")
+        };
+        assert!(is_known().await);
+        let id = workload.id.numbered_part("moved", 0);
+        let moved = Workload { id, ..workload };
+        listeners.follow_inside(&BTreeMap::from([(moved.id.key(), moved.clone())])).await;
+        assert!(is_known().await, "moved");
+        let bearer = Arc::new(ComputeResource { starts: 1, ..(*moved.bearer).clone() });
+        let restarted = Workload { bearer, ..moved };
+        listeners.follow_inside(&BTreeMap::from([(restarted.id.key(), restarted)])).await;
+        assert!(!is_known().await, "restarted");
     }
 
     #[tokio::test]
